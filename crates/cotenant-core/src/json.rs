@@ -1,0 +1,233 @@
+//! Stored values: JSON, checked once, kept byte for byte.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::value::RawValue;
+
+use crate::{Code, Error, Result};
+
+/// The largest value in bytes unless configured otherwise.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// The deepest nesting of a value.
+pub const DEPTH_MAX: usize = 64;
+
+/// A JSON text, exactly as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(String);
+
+impl Json {
+    /// Checks a text and keeps it: valid JSON, depth at most 64, no duplicate keys, no lone
+    /// surrogates, at most [`VALUE_BYTES_MAX`] bytes.
+    pub fn parse(text: impl Into<String>) -> Result<Self> {
+        let json = Self(text.into());
+        json.check()?;
+        Ok(json)
+    }
+
+    /// The JSON form of a Rust value.
+    pub fn of(value: &impl Serialize) -> Self {
+        Self(serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()))
+    }
+
+    /// A text that a store returned, where it was checked on the way in.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The JSON value `null`.
+    pub fn null() -> Self {
+        Self("null".to_owned())
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The parsed value.
+    pub fn value(&self) -> Result<serde_json::Value> {
+        serde_json::from_str(&self.0)
+            .map_err(|error| Error::invalid(format!("not valid JSON: {error}")))
+    }
+
+    /// Checks the rules named at [`Json::parse`].
+    pub fn check(&self) -> Result<()> {
+        if self.0.len() > VALUE_BYTES_MAX {
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("the value has {} bytes; at most {VALUE_BYTES_MAX} are stored", self.0.len()),
+            )
+            .detail("bytes", self.0.len())
+            .detail("bytes_max", VALUE_BYTES_MAX)
+            .hint("store large content in a file or a git branch and its name here"));
+        }
+        let mut parser = serde_json::Deserializer::from_str(&self.0);
+        Walk(0).deserialize(&mut parser).and_then(|()| parser.end()).map_err(|error| {
+            Error::invalid(format!("the value is not valid JSON: {error}"))
+                .hint("strings need double quotes: '\"text\"'")
+        })
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        RawValue::from_string(self.0.clone()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(Box::<str>::from(raw).into_string()))
+    }
+}
+
+impl JsonSchema for Json {
+    fn schema_name() -> Cow<'static, str> {
+        "Json".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    /// Never the boolean schema `true`: with it Claude Code 2.1.197 loses every tool (measured).
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"description": "any JSON value"})
+    }
+}
+
+/// Walks a JSON text without building it, at the given depth.
+struct Walk(usize);
+
+impl Walk {
+    fn deeper<E: de::Error>(&self) -> std::result::Result<Walk, E> {
+        if self.0 >= DEPTH_MAX {
+            return Err(E::custom(format!("nested deeper than {DEPTH_MAX} levels")));
+        }
+        Ok(Walk(self.0 + 1))
+    }
+}
+
+impl<'de> de::DeserializeSeed<'de> for Walk {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Walk {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> std::result::Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> std::result::Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> std::result::Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> std::result::Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> std::result::Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> std::result::Result<(), A::Error> {
+        while items.next_element_seed(self.deeper()?)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> std::result::Result<(), A::Error> {
+        let mut keys = std::collections::HashSet::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if !keys.insert(key.clone()) {
+                return Err(de::Error::custom(format!("the key `{key}` occurs twice")));
+            }
+            entries.next_value_seed(self.deeper()?)?;
+        }
+        Ok(())
+    }
+}
+
+use de::DeserializeSeed as _;
+
+/// Applies a JSON merge patch (RFC 7396) to a value.
+pub fn merge_patch(target: serde_json::Value, patch: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    let Value::Object(patch) = patch else { return patch };
+    let mut object = match target {
+        Value::Object(object) => object,
+        _ => serde_json::Map::new(),
+    };
+    for (key, change) in patch {
+        if change.is_null() {
+            object.shift_remove(&key);
+        } else {
+            let old = object.get(&key).cloned().unwrap_or(Value::Null);
+            object.insert(key, merge_patch(old, change));
+        }
+    }
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_kept_byte_for_byte() {
+        for text in ["1.0", " {\"b\" : 1, \"a\":2e3} ", "\"\\u00e9\"", "18446744073709551616"] {
+            let json = Json::parse(text).unwrap();
+            assert_eq!(json.text(), text);
+        }
+        let json: Json = serde_json::from_str("{\"b\" : 1.0, \"a\":2e3}").unwrap();
+        assert_eq!(serde_json::to_string(&json).unwrap(), "{\"b\" : 1.0, \"a\":2e3}");
+    }
+
+    #[test]
+    fn ambiguous_values_are_refused() {
+        let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
+        for bad in ["{\"a\":1,\"a\":2}", "\"\\ud800\"", "nope", "1 2", "", deep.as_str()] {
+            assert_eq!(Json::parse(bad).unwrap_err().code, Code::Invalid, "{bad}");
+        }
+        let fits = format!("{}{}", "[".repeat(64), "]".repeat(64));
+        Json::parse(fits).unwrap();
+        let large = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX));
+        assert_eq!(Json::parse(large).unwrap_err().code, Code::TooLarge);
+    }
+
+    #[test]
+    fn merge_patches_follow_the_rfc() {
+        let target = json!({"a": {"b": 1, "c": 2}, "d": 3});
+        let patched = merge_patch(target, json!({"a": {"b": null, "e": [1]}, "d": {"x": null}}));
+        assert_eq!(patched, json!({"a": {"c": 2, "e": [1]}, "d": {}}));
+    }
+
+    proptest! {
+        #[test]
+        fn checking_never_panics(text in "\\PC{0,64}") {
+            let _ = Json::parse(text);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The words and rules of cotenant, without any input or output.
+//!
+//! An operation is a value ([`operation`]), what it may do is decided here by pure functions, and
+//! everything that can go wrong has a code ([`error::Code`]). Stores, servers and the command line
+//! build on this crate and do not know each other.
+
+pub mod claim;
+pub mod clock;
+pub mod data;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod json;
+pub mod lease;
+pub mod name;
+pub mod operation;
+pub mod process;
+pub mod render;
+pub mod session;
+pub mod status;
+pub mod store;
+
+pub use error::{Code, Error, Result};
+pub use operation::{Op, Operation};

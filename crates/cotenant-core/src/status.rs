@@ -1,0 +1,54 @@
+//! The page a person wants first.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Operation, Result,
+    claim::Holding,
+    id::{Seq, Tick},
+    operation::{ActorRule, Effect},
+    session::SessionView,
+};
+
+/// Shows who is here, on what, since when, holding what.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShowStatus {
+    /// At most so many sessions; 200 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// The answer of [`ShowStatus`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// The live sessions, the newest first.
+    pub sessions: Vec<SessionView>,
+    /// How many live sessions there are in all.
+    pub sessions_live: u64,
+    /// What those sessions hold and wait for, and what is cooling.
+    pub holdings: Vec<Holding>,
+    /// How many sessions were ever signed on.
+    pub sessions_ever: u64,
+    /// How many keys are stored.
+    pub keys: u64,
+    /// The newest event.
+    pub seq: Seq,
+    /// The store's clock.
+    pub tick: Tick,
+    /// The history of the store.
+    pub history: String,
+}
+
+impl Operation for ShowStatus {
+    const NAME: &'static str = "status";
+    const EFFECT: Effect = Effect::Read;
+    const ACTOR: ActorRule = ActorRule::Optional;
+    const SUMMARY: &'static str = "Show who is here, on what, since when, holding what";
+    type Answer = Status;
+
+    fn check(&mut self) -> Result<()> {
+        self.limit.map_or(Ok(()), crate::data::check_limit)
+    }
+}
