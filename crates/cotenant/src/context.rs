@@ -1,0 +1,271 @@
+//! What a command works with: the project, its store, and the session it acts for.
+//!
+//! Everything is found when it is first needed, so that a command that asks little costs little.
+
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cotenant_core::{
+    Code, Error, Operation, Result,
+    claim::Item,
+    operation::{ActorRule, Effect},
+    session::{SessionView, SignOff, SignOn, SignedOff, SignedOn},
+    store::{Actor, Answered, Guard, Reply, Request, Store},
+};
+use cotenant_store::{IfMissing, LocalStore};
+
+use crate::{
+    env,
+    project::Project,
+    token::{self, Token, Tokens},
+};
+
+mod caller;
+
+pub(crate) use caller::Caller;
+
+/// How often a request is sent at most; repeats carry the same id.
+const TRIES_MAX: usize = 3;
+
+/// What the global options say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// The store to use instead of the project's.
+    pub(crate) store: Option<String>,
+    /// The session to act for.
+    pub(crate) session: Option<String>,
+    /// The id of the request.
+    pub(crate) request_id: Option<String>,
+    /// What must still be held.
+    pub(crate) guards: Vec<Guard>,
+    /// Whether notes for people are kept back.
+    pub(crate) quiet: bool,
+}
+
+/// What a command works with.
+pub(crate) struct Context {
+    options: Options,
+    directory: PathBuf,
+    project: OnceCell<Project>,
+    store: OnceCell<Arc<dyn Store>>,
+    caller: OnceCell<Caller>,
+    actor: OnceCell<Actor>,
+}
+
+impl Context {
+    /// A context that finds everything when it is needed.
+    pub(crate) fn new(options: Options, directory: PathBuf) -> Self {
+        Self {
+            options,
+            directory,
+            project: OnceCell::new(),
+            store: OnceCell::new(),
+            caller: OnceCell::new(),
+            actor: OnceCell::new(),
+        }
+    }
+
+    /// A context of a directory whose store is open, for hooks and servers. `store` is the store's
+    /// address if it is not the project's; the environment is asked next.
+    pub(crate) fn open(store: Option<&str>, directory: &Path, missing: IfMissing) -> Result<Self> {
+        let options = Options {
+            store: store.map(str::to_owned),
+            ..Options::default()
+        };
+        let context = Self::new(options, directory.to_path_buf());
+        context.open_store(missing)?;
+        Ok(context)
+    }
+
+    /// The project of the working directory.
+    pub(crate) fn project(&self) -> Result<&Project> {
+        get_or_try_init(&self.project, || {
+            let address = self.options.store.clone().or_else(|| env::text(env::STORE));
+            Project::discover(&self.directory, address.as_deref())
+        })
+    }
+
+    /// The store, which is not made if it is missing.
+    pub(crate) fn store(&self) -> Result<&Arc<dyn Store>> {
+        self.open_store(IfMissing::Fail)
+    }
+
+    /// The store, opened on the first call; what happens to a missing one is decided then.
+    pub(crate) fn open_store(&self, missing: IfMissing) -> Result<&Arc<dyn Store>> {
+        get_or_try_init(&self.store, || {
+            let store = LocalStore::open(&self.project()?.store_file, missing)?;
+            Ok(Arc::new(store) as Arc<dyn Store>)
+        })
+    }
+
+    /// The token files beside the store.
+    pub(crate) fn tokens(&self) -> Result<Tokens> {
+        Ok(Tokens::of(&self.project()?.store_file))
+    }
+
+    /// The options the command was given.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Gives the path claims among items their tree; their names are paths from the working
+    /// directory.
+    pub(crate) fn place(&self, item: Item) -> Result<Item> {
+        if item.kind == cotenant_core::claim::ItemKind::Path && item.tree.is_none() {
+            return self.project()?.path_item(Path::new(&item.name));
+        }
+        Ok(item)
+    }
+
+    /// Carries out an operation as the command's main action, under the request id it was given.
+    pub(crate) fn call<O: Operation>(&self, operation: &O) -> Result<Answered<O::Answer>> {
+        answered::<O>(self.ask(operation)?)
+    }
+
+    /// As [`Self::call`], with the answer as the store gave it.
+    pub(crate) fn ask<O: Operation>(&self, operation: &O) -> Result<Reply> {
+        let id = self.options.request_id.clone();
+        self.send(operation, id)
+    }
+
+    /// Carries out an operation that only serves the main action, under an id of its own.
+    pub(crate) fn call_aside<O: Operation>(&self, operation: &O) -> Result<Answered<O::Answer>> {
+        answered::<O>(self.send(operation, None)?)
+    }
+
+    fn send<O: Operation>(&self, operation: &O, id: Option<String>) -> Result<Reply> {
+        // Wrong arguments are refused before a store is made or a session signed on for them.
+        let mut operation = operation.clone();
+        operation.check()?;
+        let reads = O::EFFECT == Effect::Read;
+        self.open_store(if reads {
+            IfMissing::Fail
+        } else {
+            IfMissing::Create
+        })?;
+        let mut request = Request::new(operation);
+        if O::ACTOR == ActorRule::Required {
+            request = request.by(self.actor()?.clone());
+        }
+        if O::EFFECT == Effect::Write {
+            request = request.id(id.map_or_else(token::request_id, Ok)?);
+            if O::ACTOR == ActorRule::Required {
+                request = request.guarded_by(self.guards()?);
+            }
+        }
+        self.submit(request)
+    }
+
+    /// Sends a request, again if the store was busy.
+    pub(crate) fn submit(&self, request: Request) -> Result<Reply> {
+        let store = self.store()?;
+        for _ in 1..TRIES_MAX {
+            match store.one(request.clone()) {
+                Err(error) if matches!(error.code, Code::Busy | Code::StoreIo) => {}
+                outcome => return outcome,
+            }
+        }
+        store.one(request)
+    }
+
+    /// The guards of every mutation, from the command line and the environment.
+    pub(crate) fn guards(&self) -> Result<Vec<Guard>> {
+        let mut guards = self.options.guards.clone();
+        for line in env::text(env::GUARDS).unwrap_or_default().lines() {
+            let guard = line.parse()?;
+            if !guards.contains(&guard) {
+                guards.push(guard);
+            }
+        }
+        Ok(guards)
+    }
+
+    /// Signs a session on; its token is drawn here and kept for the user's other commands. The
+    /// digest that the operation brings does not matter.
+    pub(crate) fn sign_on(&self, operation: SignOn) -> Result<Answered<SignedOn>> {
+        answered::<SignOn>(self.ask_sign_on(operation, None)?)
+    }
+
+    /// As [`Self::sign_on`], with the answer as the store gave it.
+    pub(crate) fn ask_sign_on(&self, mut operation: SignOn, id: Option<String>) -> Result<Reply> {
+        let token = Token::draw()?;
+        operation.token_digest.clone_from(&token.digest);
+        operation.check()?;
+        self.open_store(IfMissing::Create)?;
+        let tokens = self.tokens()?;
+        tokens.keep(&token)?;
+        let id = id.map_or_else(token::request_id, Ok)?;
+        let outcome = self.submit(Request::new(operation).id(id));
+        // A session that was there before keeps the token it has. After a failure of the machine
+        // the session may be there all the same, so only a refusal makes the token useless.
+        let useless = match &outcome {
+            Ok(reply) => !reply.data.get().contains(&token.digest),
+            Err(error) => !matches!(error.code, Code::Internal | Code::StoreIo | Code::StoreFull),
+        };
+        if useless {
+            tokens.forget(&token.digest);
+        }
+        outcome
+    }
+
+    /// Ends the session that the command acts for and forgets its token.
+    pub(crate) fn sign_off(&self, operation: &SignOff) -> Result<Answered<SignedOff>> {
+        answered::<SignOff>(self.ask_sign_off(operation)?)
+    }
+
+    /// As [`Self::sign_off`], with the answer as the store gave it.
+    pub(crate) fn ask_sign_off(&self, operation: &SignOff) -> Result<Reply> {
+        let reply = self.ask(operation)?;
+        self.tokens()?.forget(&self.actor()?.token_digest);
+        Ok(reply)
+    }
+
+    /// The actor that stands for a session, if this user has its token.
+    pub(crate) fn actor_for(&self, session: &SessionView) -> Result<Actor> {
+        if !self.tokens()?.has(&session.token_digest) {
+            return Err(Error::new(
+                Code::Unauthenticated,
+                format!("the token of session `{}` is not here", session.name),
+            )
+            .hint(if session.state.is_live() {
+                "only the user who signed the session on acts for it; sign on a session of your own"
+            } else {
+                "the session is over; `cotenant sign-on` begins another"
+            }));
+        }
+        Ok(Actor {
+            session: cotenant_core::name::SessionRef(session.session.0.clone()),
+            token_digest: session.token_digest.clone(),
+        })
+    }
+}
+
+fn answered<O: Operation>(reply: Reply) -> Result<Answered<O::Answer>> {
+    let answer = decode::<O>(&reply)?;
+    Ok(Answered {
+        answer,
+        seq: reply.seq,
+        tick: reply.tick,
+        replayed: reply.replayed,
+    })
+}
+
+/// Reads the answer of an operation.
+pub(crate) fn decode<O: Operation>(reply: &Reply) -> Result<O::Answer> {
+    serde_json::from_str(reply.data.get()).map_err(|error| {
+        Error::internal(format!("the answer of `{}` cannot be read", O::NAME)).caused_by(error)
+    })
+}
+
+fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if cell.get().is_none() {
+        let value = init()?;
+        // Nobody else can have filled it meanwhile: the cell is not shared between threads.
+        let _ = cell.set(value);
+    }
+    cell.get()
+        .ok_or_else(|| Error::internal("a cell that was filled is empty"))
+}

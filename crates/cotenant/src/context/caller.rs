@@ -1,0 +1,250 @@
+//! The session that a command acts for.
+//!
+//! In this order: the option `--session`; the variable `COTENANT_SESSION`; the conversation of the
+//! agent that runs the command; that agent's process; the person at the terminal. The last three
+//! are signed on by the first mutation.
+
+use cotenant_core::{
+    Code, Error, Result,
+    name::SessionRef,
+    process::ProcessIdentity,
+    session::{IfBusy, SessionView, ShowSession, ShownSession, SignOn},
+    store::{Actor, Request},
+};
+
+use super::{Context, decode, get_or_try_init};
+use crate::{
+    env,
+    identity::{self, Runner},
+};
+
+/// Who runs a command, before the store is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The session with this id or live name.
+    Named(SessionRef),
+    /// An agent's conversation.
+    Conversation {
+        /// What kind of agent.
+        kind: &'static str,
+        /// Its own conversation id.
+        native_id: String,
+    },
+    /// An agent that does not tell its conversation.
+    Agent {
+        /// What kind of agent.
+        kind: &'static str,
+        /// Its process.
+        process: ProcessIdentity,
+    },
+    /// A person at a terminal.
+    Person {
+        /// Stands for this stay at this terminal.
+        native_id: String,
+        /// The terminal's session leader.
+        process: ProcessIdentity,
+    },
+    /// A script that names no session.
+    Nobody,
+}
+
+/// The variables in which agents tell their conversation, and their kinds.
+const CONVERSATIONS: &[(&str, &str)] = &[
+    (env::CLAUDE_SESSION, "claude"),
+    (env::CODEX_THREAD, "codex"),
+    (env::GEMINI_SESSION, "gemini"),
+];
+
+impl Caller {
+    /// Finds out who runs this command.
+    fn find(option: Option<&String>) -> Self {
+        if let Some(session) = option.cloned().or_else(|| env::text(env::SESSION)) {
+            return Self::Named(SessionRef(session));
+        }
+        let told: Vec<(&'static str, String)> = CONVERSATIONS
+            .iter()
+            .filter_map(|(name, kind)| Some((*kind, env::text(name)?)))
+            .collect();
+        // One agent may have started another, which inherits its variables; then the nearest
+        // process decides. Usually there is one, and no process need be looked at.
+        if let [(kind, native_id)] = &told[..] {
+            return Self::Conversation {
+                kind,
+                native_id: native_id.clone(),
+            };
+        }
+        match identity::runner() {
+            Runner::Agent { kind, process } => match told.into_iter().find(|(of, _)| *of == kind) {
+                Some((kind, native_id)) => Self::Conversation { kind, native_id },
+                None => Self::Agent { kind, process },
+            },
+            Runner::Terminal { native_id, process } => Self::Person { native_id, process },
+            Runner::Nobody => match told.into_iter().next() {
+                Some((kind, native_id)) => Self::Conversation { kind, native_id },
+                None => Self::Nobody,
+            },
+        }
+    }
+
+    /// What the store can look the session up by, the best first.
+    fn references(&self) -> Vec<SessionRef> {
+        match self {
+            Self::Named(session) => vec![session.clone()],
+            Self::Conversation { kind, native_id } => {
+                let mut references = vec![native_reference(kind, native_id)];
+                // The conversation may have got another id, as by `/clear`; the process stays.
+                if let Runner::Agent {
+                    kind: runner,
+                    process,
+                } = identity::runner()
+                    && runner == *kind
+                {
+                    references.extend(process_reference(&process));
+                }
+                references
+            }
+            Self::Agent { process, .. } => process_reference(process).into_iter().collect(),
+            Self::Person { native_id, .. } => vec![native_reference("human", native_id)],
+            Self::Nobody => Vec::new(),
+        }
+    }
+
+    /// The sign-on of a session for this caller; none for one that must exist.
+    pub(crate) fn sign_on(&self) -> Option<SignOn> {
+        let (kind, native_id, process) = match self {
+            Self::Named(_) | Self::Nobody => return None,
+            Self::Conversation { kind, native_id } => {
+                let process = match identity::runner() {
+                    Runner::Agent { process, .. } => Some(process),
+                    _ => None,
+                };
+                (*kind, Some(native_id.clone()), process)
+            }
+            Self::Agent { kind, process } => (*kind, None, Some(process.clone())),
+            Self::Person { native_id, process } => {
+                ("human", Some(native_id.clone()), Some(process.clone()))
+            }
+        };
+        Some(SignOn {
+            native_id,
+            process,
+            ..blank_sign_on(kind)
+        })
+    }
+}
+
+/// A sign-on that says only what takes part, for the user of this process.
+pub(crate) fn blank_sign_on(kind: &str) -> SignOn {
+    SignOn {
+        kind: kind.to_owned(),
+        name: None,
+        native_id: None,
+        process: None,
+        ttl_ms: None,
+        parent: None,
+        relation: None,
+        purpose: None,
+        labels: Vec::new(),
+        user: identity::user(),
+        token_digest: String::new(),
+        if_busy: IfBusy::Refuse,
+    }
+}
+
+/// The reference to an agent's conversation.
+pub(crate) fn native_reference(kind: &str, native_id: &str) -> SessionRef {
+    SessionRef(format!("native:{kind}:{native_id}"))
+}
+
+/// The reference to the session of a process; none if its name space is not known.
+pub(crate) fn process_reference(process: &ProcessIdentity) -> Option<SessionRef> {
+    let ProcessIdentity {
+        host,
+        boot,
+        namespace,
+        pid,
+        started,
+    } = process;
+    (!namespace.is_empty())
+        .then(|| SessionRef(format!("process:{host}/{boot}/{namespace}/{pid}/{started}")))
+}
+
+impl Context {
+    /// Who runs this command.
+    pub(crate) fn caller(&self) -> &Caller {
+        self.caller
+            .get_or_init(|| Caller::find(self.options().session.as_ref()))
+    }
+
+    /// The session that the command acts for, if there is one. Nobody is signed on.
+    pub(crate) fn own_session(&self) -> Result<Option<ShownSession>> {
+        for session in self.caller().references() {
+            let request = Request::new(ShowSession { session });
+            match self
+                .submit(request)
+                .and_then(|reply| decode::<ShowSession>(&reply))
+            {
+                Err(error) if error.code == Code::NotFound => {}
+                shown => return shown.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The actor of the command's mutations, signed on if need be.
+    pub(crate) fn actor(&self) -> Result<&Actor> {
+        get_or_try_init(&self.actor, || {
+            let found = self.own_session()?.map(|shown| shown.session);
+            let named = matches!(self.caller(), Caller::Named(_));
+            match found {
+                Some(session) if named || session.state.is_live() => self.actor_for(&session),
+                before => self.sign_on_caller(before.as_ref()),
+            }
+        })
+    }
+
+    fn sign_on_caller(&self, before: Option<&SessionView>) -> Result<Actor> {
+        let Some(operation) = self.caller().sign_on() else {
+            return Err(match self.caller() {
+                Caller::Named(session) => unknown_session(session),
+                _ => Error::invalid("no session to act for: neither a terminal nor a known agent")
+                    .hint(
+                        "`cotenant sign-on NAME`, then `--session NAME` or COTENANT_SESSION=NAME",
+                    ),
+            });
+        };
+        let signed = self.sign_on(operation)?.answer;
+        if !signed.existing {
+            self.note(&match before {
+                Some(before) => format!(
+                    "session {} is {}; signed on anew as {}",
+                    before.name,
+                    before.state.word(),
+                    signed.name
+                ),
+                None => format!("signed on as {}", signed.name),
+            });
+        }
+        Ok(Actor {
+            session: SessionRef(signed.session.0),
+            token_digest: signed.token_digest,
+        })
+    }
+
+    /// Tells a person something beside the answer.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.options().quiet {
+            crate::output::talk(&format!(
+                "note: {}",
+                cotenant_core::render::for_terminal(text)
+            ));
+        }
+    }
+}
+
+fn unknown_session(session: &SessionRef) -> Error {
+    let shown = cotenant_core::name::shown(&session.0);
+    Error::new(Code::NotFound, format!("no session `{shown}` is signed on")).hint(format!(
+        "`cotenant sign-on {shown}` signs it on; `cotenant session list` shows who is"
+    ))
+}

@@ -1,0 +1,73 @@
+//! Every environment variable that cotenant reads or sets, and the only place that reads them.
+//!
+//! `GIT_DIR` and its relatives are deliberately absent: a command works for the directory it is
+//! run in, also from a git hook that exports them.
+
+use std::{ffi::OsString, path::PathBuf};
+
+/// The store to use instead of the project's: a path or `sqlite:PATH`.
+pub(crate) const STORE: &str = "COTENANT_STORE";
+/// The session of every command, by id or live name.
+pub(crate) const SESSION: &str = "COTENANT_SESSION";
+/// Guards of every mutation, one `RESOURCE=FENCE` a line; `lease run` sets it for its child.
+pub(crate) const GUARDS: &str = "COTENANT_GUARDS";
+/// The fence of the lease that `lease run` holds, set for its child.
+pub(crate) const FENCE: &str = "COTENANT_FENCE";
+/// The user's configuration file, instead of `~/.config/cotenant/config.toml`.
+pub(crate) const CONFIG: &str = "COTENANT_CONFIG";
+/// The conversation id that Claude Code gives to hooks, tools and MCP servers.
+pub(crate) const CLAUDE_SESSION: &str = "CLAUDE_CODE_SESSION_ID";
+/// The directory that Claude Code works in.
+pub(crate) const CLAUDE_PROJECT: &str = "CLAUDE_PROJECT_DIR";
+/// Claude Code's files, instead of `~/.claude`.
+pub(crate) const CLAUDE_CONFIG: &str = "CLAUDE_CONFIG_DIR";
+/// The conversation id that Codex gives to the commands it runs.
+pub(crate) const CODEX_THREAD: &str = "CODEX_THREAD_ID";
+/// Codex's files, instead of `~/.codex`.
+pub(crate) const CODEX_HOME: &str = "CODEX_HOME";
+/// The conversation id that Gemini gives to hooks.
+pub(crate) const GEMINI_SESSION: &str = "GEMINI_SESSION_ID";
+/// The user's home directory.
+pub(crate) const HOME: &str = "HOME";
+/// The user's configuration, instead of `~/.config`.
+pub(crate) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Switches colours off, whatever its value.
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+/// What the terminal can do; `dumb` has no colours.
+pub(crate) const TERM: &str = "TERM";
+/// Where programs are found.
+pub(crate) const PATH: &str = "PATH";
+/// The shell whose completion is asked for.
+pub(crate) const COMPLETE: &str = "COMPLETE";
+
+/// A variable as text; none if it is unset, empty or not UTF-8.
+pub(crate) fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// A variable as a path; none if it is unset or empty.
+pub(crate) fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|text| !text.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Whether a variable is set to something.
+pub(crate) fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|text| !text.is_empty())
+}
+
+/// The command line, the program's name included.
+pub(crate) fn arguments() -> Vec<OsString> {
+    std::env::args_os().collect()
+}
+
+/// The working directory.
+pub(crate) fn working_directory() -> std::io::Result<PathBuf> {
+    std::env::current_dir()
+}
+
+/// The path of the running program.
+pub(crate) fn program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}

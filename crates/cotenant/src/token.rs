@@ -1,0 +1,157 @@
+//! The secret by which the same user's commands act for a session.
+//!
+//! A token is drawn by whoever signs on; the store knows only its digest. The text lies in a file
+//! that only the user can read, named by the digest, so that locally nobody ever types a token and
+//! it never stands in an argument list, an answer or a log.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use cotenant_core::{
+    Code, Error, Result,
+    event::{hex, sha256_hex},
+    session::check_digest,
+};
+
+/// Random bytes from the kernel.
+pub(crate) fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::internal("the kernel gives no random bytes").caused_by(error))?;
+    Ok(bytes)
+}
+
+/// A fresh request id.
+pub(crate) fn request_id() -> Result<String> {
+    let unix_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    Ok(cotenant_core::id::uuid_v7(
+        u64::try_from(unix_ms).unwrap_or(u64::MAX),
+        random()?,
+    ))
+}
+
+/// A drawn token.
+pub(crate) struct Token {
+    text: String,
+    /// What the store learns of it.
+    pub(crate) digest: String,
+}
+
+impl Token {
+    /// Draws a token.
+    pub(crate) fn draw() -> Result<Self> {
+        let text = hex(&random::<32>()?);
+        let digest = sha256_hex(&text);
+        Ok(Self { text, digest })
+    }
+}
+
+/// The token files of one store.
+pub(crate) struct Tokens {
+    directory: PathBuf,
+}
+
+impl Tokens {
+    /// The tokens beside a store's file.
+    pub(crate) fn of(store_file: &Path) -> Self {
+        Self {
+            directory: cotenant_store::directory(store_file).join("tokens"),
+        }
+    }
+
+    /// Keeps a token. It is written before the session is signed on, so that no session is without
+    /// one; a file whose session never came to be is harmless.
+    pub(crate) fn keep(&self, token: &Token) -> Result<()> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let path = self.directory.join(&token.digest);
+        let mut file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(self.failed("create", error));
+                    }
+                    _ => options.open(&path),
+                }
+            }
+            opened => opened,
+        }
+        .map_err(|error| self.failed("write to", error))?;
+        file.write_all(token.text.as_bytes())
+            .map_err(|error| self.failed("write to", error))
+    }
+
+    /// Whether this user has the token of that digest.
+    pub(crate) fn has(&self, digest: &str) -> bool {
+        // A digest comes from the store's file and names a file here: never trust its form.
+        check_digest(digest).is_ok()
+            && fs::read_to_string(self.directory.join(digest))
+                .is_ok_and(|text| sha256_hex(&text) == digest)
+    }
+
+    /// Forgets a token that is of no use any more.
+    pub(crate) fn forget(&self, digest: &str) {
+        if check_digest(digest).is_ok() {
+            // A file that stays behind opens nothing: its session is over.
+            let _ = fs::remove_file(self.directory.join(digest));
+        }
+    }
+
+    fn failed(&self, what: &str, error: io::Error) -> Error {
+        let code = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StoreFull,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Code::StoreReadonly
+            }
+            _ => Code::StoreIo,
+        };
+        Error::new(
+            code,
+            format!("cannot {what} `{}`: {error}", self.directory.display()),
+        )
+        .caused_by(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_kept_token_is_found_until_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::of(&directory.path().join("store.db"));
+        let token = Token::draw().unwrap();
+        assert!(!tokens.has(&token.digest));
+        tokens.keep(&token).unwrap();
+        assert!(tokens.has(&token.digest));
+        let path = directory.path().join("tokens").join(&token.digest);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        tokens.forget(&token.digest);
+        assert!(!tokens.has(&token.digest));
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_token_opens_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::of(&directory.path().join("store.db"));
+        let token = Token::draw().unwrap();
+        tokens.keep(&token).unwrap();
+        fs::write(directory.path().join("tokens").join(&token.digest), "else").unwrap();
+        assert!(!tokens.has(&token.digest));
+        assert!(!tokens.has("../../etc/passwd"));
+    }
+}
