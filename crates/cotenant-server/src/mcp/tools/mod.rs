@@ -1,0 +1,120 @@
+//! The tools, one struct each: its arguments, what it says of itself, what it does.
+
+mod claim;
+mod data;
+mod event;
+mod session;
+
+use std::sync::{Arc, LazyLock};
+
+use cotenant_core::{Error, Result};
+use rmcp::model::{JsonObject, MetaObject, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{answer::Output, call::Call, schema::input_schema};
+
+/// What a tool does to the store, for clients that ask before they call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Looks.
+    Reads,
+    /// Adds; a repetition adds again.
+    Adds,
+    /// Brings about a state; a repetition changes nothing.
+    Sets,
+    /// Takes something away for good.
+    Destroys,
+}
+
+/// A tool: its arguments, and what becomes of them.
+pub(crate) trait Tool: DeserializeOwned + JsonSchema {
+    const NAME: &'static str;
+    const ABOUT: &'static str;
+    const MANNER: Manner;
+    /// How many characters of an answer the client should show, where its own limit is too low.
+    const SHOWN_MAX: Option<u32> = None;
+
+    fn run(self, call: &Call<'_>) -> Result<Output>;
+}
+
+/// A tool, whatever its arguments.
+pub(crate) struct Entry {
+    name: &'static str,
+    about: &'static str,
+    manner: Manner,
+    shown_max: Option<u32>,
+    schema: fn() -> JsonObject,
+    run: fn(&Call<'_>, &str) -> Result<Output>,
+}
+
+/// Every tool, in the order in which a session needs them.
+pub(crate) const TABLE: &[Entry] = &[
+    entry::<session::SignOn>(),
+    entry::<session::Status>(),
+    entry::<claim::Claim>(),
+    entry::<claim::Unclaim>(),
+    entry::<claim::Who>(),
+    entry::<data::StoreData>(),
+    entry::<data::RetrieveData>(),
+    entry::<data::UpdateData>(),
+    entry::<data::DeleteData>(),
+    entry::<data::ListScopes>(),
+    entry::<data::DeleteScope>(),
+    entry::<event::LogEvent>(),
+    entry::<session::SignOff>(),
+];
+
+const fn entry<T: Tool>() -> Entry {
+    Entry {
+        name: T::NAME,
+        about: T::ABOUT,
+        manner: T::MANNER,
+        shown_max: T::SHOWN_MAX,
+        schema: input_schema::<T>,
+        run: |call, arguments| {
+            let tool: T = serde_json::from_str(arguments)
+                .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", T::NAME)))?;
+            tool.run(call)
+        },
+    }
+}
+
+/// Finds a tool.
+pub(crate) fn find(name: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.name == name)
+}
+
+impl Entry {
+    /// Reads the arguments and carries the call out.
+    pub(crate) fn run(&self, call: &Call<'_>, arguments: &str) -> Result<Output> {
+        (self.run)(call, arguments)
+    }
+}
+
+/// The list as a client sees it.
+pub(crate) fn list() -> Vec<rmcp::model::Tool> {
+    static LIST: LazyLock<Vec<rmcp::model::Tool>> =
+        LazyLock::new(|| TABLE.iter().map(describe).collect());
+    LIST.clone()
+}
+
+fn describe(entry: &Entry) -> rmcp::model::Tool {
+    let annotations = match entry.manner {
+        Manner::Reads => ToolAnnotations::new().read_only(true),
+        Manner::Adds => ToolAnnotations::new().destructive(false),
+        Manner::Sets => ToolAnnotations::new().destructive(false).idempotent(true),
+        Manner::Destroys => ToolAnnotations::new().idempotent(true),
+    };
+    let tool = rmcp::model::Tool::new(entry.name, entry.about, Arc::new((entry.schema)()))
+        .with_annotations(annotations.open_world(false));
+    match entry.shown_max {
+        None => tool,
+        Some(characters) => {
+            let mut meta = MetaObject::default();
+            meta.insert("anthropic/maxResultSizeChars".to_owned(), json!(characters));
+            tool.with_meta(meta)
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Who is here.
+
+use std::collections::HashMap;
+
+use cotenant_core::{
+    Code, Result,
+    claim::{Holding, HoldingState},
+    clock::in_words,
+    session::{self, SessionView, SignedOff},
+    status::ShowStatus,
+    store::Actor,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Call, Manner, Output, Tool};
+use crate::mcp::answer::{facts, short};
+
+/// The most sessions that an answer lists.
+const SESSIONS_MAX: u32 = 50;
+/// The most things that an answer lists as held by one session.
+const HOLDS_MAX: usize = 20;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignOn {
+    /// Your name, e.g. `claude_1`; drawn when absent
+    session_id: Option<String>,
+    /// What you are here for, in a few words
+    purpose: Option<String>,
+}
+
+impl Tool for SignOn {
+    const NAME: &'static str = "sign_on";
+    const ABOUT: &'static str = "Take part under a name of your own, and learn who else is here. \
+        Optional: your first write signs you on too. Refused with AGENT_BUSY if another live \
+        process has the name.";
+    const MANNER: Manner = Manner::Sets;
+
+    fn run(self, call: &Call<'_>) -> Result<Output> {
+        let signed = call
+            .host
+            .sign_on(call.caller, self.session_id, self.purpose)?;
+        // Tells the heartbeat whom to keep; what it finds is the session just signed on.
+        let _ = call.find();
+        let mut answer = Map::new();
+        let mut add = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        add("name", json!(signed.name));
+        add("session", json!(signed.session));
+        add("ns", json!(signed.ns));
+        add("existing", json!(signed.existing));
+        if let Some(other) = &signed.forked_from {
+            add("forked_from", json!(other));
+        }
+        if !signed.inherited.is_empty() {
+            add("inherited", signed.inherited.iter().map(facts).collect());
+        }
+        // The sign-on has happened, whatever becomes of the look around.
+        if let Ok(status) = call.read(&ShowStatus {
+            limit: Some(SESSIONS_MAX),
+        }) {
+            let holds = holds(&status.holdings);
+            let others = status
+                .sessions
+                .iter()
+                .filter(|view| view.session != signed.session);
+            add(
+                "others",
+                others.map(|view| view_facts(view, &holds)).collect(),
+            );
+        }
+        Ok(Output::Facts(Value::Object(answer)))
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignOff {
+    /// A last word for whoever comes next
+    note: Option<String>,
+}
+
+impl Tool for SignOff {
+    const NAME: &'static str = "sign_off";
+    const ABOUT: &'static str = "End your session: gives back all you hold.";
+    const MANNER: Manner = Manner::Destroys;
+
+    fn run(self, call: &Call<'_>) -> Result<Output> {
+        let mut operation = session::SignOff {
+            outcome: None,
+            note: self.note,
+        };
+        cotenant_core::Operation::check(&mut operation)?;
+        let answer = match call.find()? {
+            Some(actor) => match call.as_actor(&operation, &actor, &[]) {
+                Err(error) if matches!(error.code, Code::SessionEnded | Code::SessionLost) => {
+                    gone()
+                }
+                other => other?,
+            },
+            None => gone(),
+        };
+        Ok(Output::Facts(json!(answer)))
+    }
+}
+
+fn gone() -> SignedOff {
+    SignedOff {
+        already: true,
+        ..SignedOff::default()
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Status {}
+
+impl Tool for Status {
+    const NAME: &'static str = "status";
+    const ABOUT: &'static str = "Who is here, for what, since when, holding what. Look before you \
+        choose work.";
+    const MANNER: Manner = Manner::Reads;
+
+    fn run(self, call: &Call<'_>) -> Result<Output> {
+        let status = call.read(&ShowStatus {
+            limit: Some(SESSIONS_MAX),
+        })?;
+        let you = call.find()?;
+        let holds = holds(&status.holdings);
+        let is_you = |view: &SessionView, actor: &Actor| {
+            view.session.0 == actor.session.0 || view.name == actor.session.0
+        };
+        let you = status
+            .sessions
+            .iter()
+            .find(|view| you.as_ref().is_some_and(|a| is_you(view, a)));
+        let unheld = |state: HoldingState| -> Vec<Value> {
+            status
+                .holdings
+                .iter()
+                .filter(|held| held.state == state)
+                .map(facts)
+                .collect()
+        };
+        let mut answer = Map::new();
+        let mut add = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        add("you", json!(you.map(|view| &view.name)));
+        add(
+            "sessions",
+            status
+                .sessions
+                .iter()
+                .map(|view| view_facts(view, &holds))
+                .collect(),
+        );
+        if status.sessions_live > status.sessions.len() as u64 {
+            add("sessions_live", json!(status.sessions_live));
+        }
+        for (name, state) in [
+            ("cooling", HoldingState::Cooling),
+            ("waiting", HoldingState::Waiting),
+        ] {
+            let rows = unheld(state);
+            if !rows.is_empty() {
+                add(name, Value::Array(rows));
+            }
+        }
+        add("keys", json!(status.keys));
+        add("events", json!(status.seq));
+        Ok(Output::Facts(Value::Object(answer)))
+    }
+}
+
+/// What each session holds, by its id.
+fn holds(holdings: &[Holding]) -> HashMap<&str, Vec<&str>> {
+    let mut holds: HashMap<&str, Vec<&str>> = HashMap::new();
+    for holding in holdings
+        .iter()
+        .filter(|holding| holding.state == HoldingState::Held)
+    {
+        holds
+            .entry(&holding.session.0)
+            .or_default()
+            .push(&holding.resource);
+    }
+    holds
+}
+
+/// One session as facts.
+fn view_facts(view: &SessionView, holds: &HashMap<&str, Vec<&str>>) -> Value {
+    let mut facts = Map::new();
+    let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    add("name", json!(view.name));
+    add("kind", json!(view.kind));
+    add("user", json!(view.user));
+    if let Some(purpose) = &view.purpose {
+        add("purpose", json!(short(purpose)));
+    }
+    add("since", json!(view.since));
+    add(
+        "heard_of",
+        json!(format!("{} ago", in_words(view.heartbeat_age_ms))),
+    );
+    if view.possibly_abandoned {
+        add("possibly_abandoned", json!(true));
+    }
+    if let Some(held) = holds.get(view.session.0.as_str()) {
+        add(
+            "holds",
+            json!(held.iter().take(HOLDS_MAX).collect::<Vec<_>>()),
+        );
+        if held.len() > HOLDS_MAX {
+            add("holds_in_all", json!(held.len()));
+        }
+    }
+    Value::Object(facts)
+}
