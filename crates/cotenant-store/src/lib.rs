@@ -1,37 +1,73 @@
-//! The store: operations on a database, written once for all databases.
-#![allow(missing_docs)]
+//! The store of cotenant: operations on a database, written once for all databases.
+//!
+//! [`LocalStore`] carries out the operations of `cotenant-core`. Inside, an operation loads rows,
+//! asks a rule and saves; the transaction around it is written once, in `local.rs`. A database is
+//! behind the seam of [`sql`]; nothing outside `sqlite.rs` and `create.rs` knows which it is.
+
+mod claim;
+mod create;
+mod data;
+mod event;
+mod gate;
+mod holding;
 pub mod host;
+mod lease;
+mod lineage;
+mod local;
+mod meta;
+mod place;
+mod session;
+mod signal;
+pub mod sql;
+mod sqlite;
+mod status;
+pub mod testing;
+mod tx;
 
-use std::path::{Path, PathBuf};
+use std::{path::Path, time::Duration};
 
-use cotenant_core::{Error, Result, store::{Outcome, Request, Store}};
+use cotenant_core::{Code, Error, Result, process::Processes};
 
-/// Whether a missing store is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IfMissing {
-    /// Fail: `NOT_FOUND` if nothing is there, `STORE_MISSING` if its directory is.
-    Fail,
-    /// Make one.
-    Create,
-}
+pub use local::LocalStore;
+pub use place::{IfMissing, directory};
 
-/// A store in a local database.
-pub struct LocalStore {}
+/// How long a writer waits for its turn.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl LocalStore {
-    /// Opens `store.db` at this path (its directory holds gate, signal and tokens).
-    pub fn open(_file: &Path, _missing: IfMissing) -> Result<Self> {
-        Err(Error::internal("not built yet"))
+    /// Opens `store.db` at this path; its directory holds the gate, the signal and the tokens.
+    pub fn open(file: &Path, missing: IfMissing) -> Result<Self> {
+        Self::open_with(file, missing, Box::new(sqlite::BootClock), Box::new(host::LocalProcesses))
     }
-}
 
-impl Store for LocalStore {
-    fn submit(&self, _requests: Vec<Request>) -> Vec<Outcome> {
-        Vec::new()
+    /// Opens a store that believes in the given clock and processes.
+    pub fn open_with(
+        file: &Path,
+        missing: IfMissing,
+        clock: Box<dyn sql::Clock>,
+        processes: Box<dyn Processes>,
+    ) -> Result<Self> {
+        let found = match (place::look(file)?, missing) {
+            (place::Found::Store(path), _) => path,
+            (place::Found::Nothing, IfMissing::Fail) => {
+                return Err(Error::new(
+                    Code::NotFound,
+                    format!("there is no store at `{}`", file.display()),
+                )
+                .detail("path", file.display().to_string())
+                .hint("make one with `cotenant init`"));
+            }
+            (place::Found::Nothing, IfMissing::Create) => {
+                create::create(file)?;
+                match place::look(file)? {
+                    place::Found::Store(path) => path,
+                    place::Found::Nothing => {
+                        return Err(Error::new(Code::StoreIo, "the new store vanished"));
+                    }
+                }
+            }
+        };
+        let engine = sqlite::Sqlite::open(&found)?;
+        Ok(Self::over(Box::new(engine), clock, processes, BUSY_TIMEOUT))
     }
-}
-
-/// The directory of a store.
-pub fn directory(file: &Path) -> PathBuf {
-    file.parent().map(Path::to_path_buf).unwrap_or_default()
 }

@@ -1,0 +1,204 @@
+//! Claims on issues, paths and branches.
+
+use cotenant_core::{
+    Code, Error, Result,
+    claim::{
+        AUTOMATIC_MAX, AUTOMATIC_MS, CLAIMS_MAX, Claim, Claimed, ClaimedItem, Holding, Item, ItemKind,
+        Mode, Unclaim, Unclaimed, Who,
+    },
+    data::glob,
+    lease::{Holdings, LOCK_DELAY_MS, Resource},
+};
+
+use crate::{
+    data, holding,
+    holding::{LeaseRow, LeaseState},
+    session::{self, SessionRow},
+    testing::mutant,
+    tx::Tx,
+};
+
+/// The kinds of claims, for those who look at all of them.
+const KINDS: [&str; 4] = ["issue", "path", "branch", "other"];
+
+pub(crate) fn claim(tx: &mut Tx<'_>, op: Claim) -> Result<Claimed> {
+    let actor = tx.actor()?.clone();
+    let mut own: Vec<Option<LeaseRow>> = Vec::with_capacity(op.items.len());
+    let mut conflicts: Vec<(LeaseRow, SessionRow)> = Vec::new();
+    let mut overlaps: Vec<(LeaseRow, SessionRow)> = Vec::new();
+    for item in &op.items {
+        let resource = Resource::Claim(item.clone());
+        let rows = holding::around_settled(tx, item.kind.word(), &item.name)?;
+        let (mine, others): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|(row, _)| row.session == actor.id);
+        own.push(
+            mine.into_iter()
+                .map(|(row, _)| row)
+                .find(|row| row.resource == resource && row.is_current(tx.now)),
+        );
+        for (row, holder) in others {
+            let known = |list: &[(LeaseRow, SessionRow)]| {
+                list.iter().any(|(seen, _)| seen.resource == row.resource && seen.session == row.session)
+            };
+            let exclusive = op.mode == Mode::Exclusive && row.mode == Mode::Exclusive;
+            if exclusive && in_one_tree(&row.resource, item) {
+                if !known(&conflicts) {
+                    conflicts.push((row, holder));
+                }
+            } else if row.state == LeaseState::Held && !known(&overlaps) {
+                overlaps.push((row, holder));
+            }
+        }
+    }
+    if !conflicts.is_empty() {
+        let asked = op.items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
+        return Err(holding::refusal(tx, &asked, &conflicts));
+    }
+    check_quota(tx, &op, &actor, own.iter().filter(|row| row.is_none()).count())?;
+    let mut items = Vec::with_capacity(op.items.len());
+    for (item, own) in op.items.iter().zip(own) {
+        items.push(take(tx, &op, &actor, item, own)?);
+    }
+    let warnings = if op.automatic { Vec::new() } else { kept_by_hand(tx, &op.items, &actor)? };
+    let overlaps = holding::views(tx, overlaps)?;
+    Ok(Claimed { items, overlaps, warnings })
+}
+
+/// Paths exclude each other within one tree only; across trees git merges them.
+fn in_one_tree(held: &Resource, item: &Item) -> bool {
+    let Resource::Claim(held) = held else { return false };
+    item.kind != ItemKind::Path || held.tree == item.tree || mutant("deny_in_another_tree")
+}
+
+fn check_quota(tx: &mut Tx<'_>, op: &Claim, actor: &SessionRow, added: usize) -> Result<()> {
+    let added = i64::try_from(added).unwrap_or(i64::MAX);
+    let limit = if op.automatic { AUTOMATIC_MAX } else { CLAIMS_MAX };
+    if added == 0 || holding::count_claims(tx, &actor.id, op.automatic)? + added <= limit {
+        return Ok(());
+    }
+    Err(Error::new(Code::Quota, format!("a session holds at most {limit} claims"))
+        .detail("limit", limit)
+        .retry_after(1_000)
+        .hint("give some back with `cotenant unclaim`; claim a directory instead of its files"))
+}
+
+fn take(
+    tx: &mut Tx<'_>,
+    op: &Claim,
+    actor: &SessionRow,
+    item: &Item,
+    own: Option<LeaseRow>,
+) -> Result<ClaimedItem> {
+    let lifetime = op.ttl_ms.or(op.automatic.then_some(AUTOMATIC_MS));
+    let resource = Resource::Claim(item.clone());
+    let already_held = own.is_some();
+    let row = match own {
+        // An edit does not weaken what was claimed by decision.
+        Some(row) if op.automatic && !row.automatic => row,
+        Some(row) => {
+            let strengthened = row.automatic != op.automatic || row.mode != op.mode;
+            let row = LeaseRow {
+                automatic: op.automatic,
+                mode: op.mode,
+                ttl_ms: lifetime,
+                expires: lifetime.map(|ms| tx.now.after(ms)),
+                note: op.intent.clone().or_else(|| row.note.clone()),
+                ..row
+            };
+            holding::save(tx, &row)?;
+            if strengthened {
+                holding::log(tx, &row, "changed")?;
+            }
+            row
+        }
+        None => {
+            let row = LeaseRow {
+                resource: resource.clone(),
+                session: actor.id.clone(),
+                state: LeaseState::Held,
+                fence: tx.fence(),
+                slots: 1,
+                mode: op.mode,
+                automatic: op.automatic,
+                ttl_ms: lifetime,
+                expires: lifetime.map(|ms| tx.now.after(ms)),
+                lock_delay_ms: LOCK_DELAY_MS,
+                since: tx.now,
+                since_ms: tx.wall_ms,
+                note: op.intent.clone(),
+            };
+            holding::save(tx, &row)?;
+            holding::log(tx, &row, "granted")?;
+            row
+        }
+    };
+    Ok(ClaimedItem { item: item.to_string(), resource: resource.to_string(), fence: row.fence, already_held })
+}
+
+/// Claims that live sessions keep by hand under the seed's conventional key.
+fn kept_by_hand(tx: &mut Tx<'_>, items: &[Item], actor: &SessionRow) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    for item in items.iter().filter(|item| item.kind == ItemKind::Issue) {
+        let scope = item.to_string();
+        let Some(value) = data::value(tx, &scope, "claimed_by")? else { continue };
+        let Ok(serde_json::Value::String(name)) = serde_json::from_str(&value) else { continue };
+        if name == actor.name {
+            continue;
+        }
+        let holder = session::find(tx, &name)?;
+        if holder.is_some_and(|row| row.effective(tx).is_live()) {
+            warnings.push(format!(
+                "`{}` says in data `{scope}` `claimed_by` that it works on `{item}`, without having claimed it",
+                cotenant_core::render::for_terminal(&name)
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+pub(crate) fn unclaim(tx: &mut Tx<'_>, op: Unclaim) -> Result<Unclaimed> {
+    let actor = tx.actor()?.clone();
+    let items = if op.all { holding::claimed_by(tx, &actor.id)? } else { op.items };
+    let (mut released, mut not_held) = (Vec::new(), Vec::new());
+    for item in items {
+        let own = holding::own(tx, &Resource::Claim(item.clone()), &actor.id)?;
+        match own.filter(|row| row.is_current(tx.now)) {
+            Some(row) => {
+                holding::delete(tx, &row)?;
+                holding::log(tx, &row, "released")?;
+                released.push(item.to_string());
+            }
+            None => not_held.push(item.to_string()),
+        }
+    }
+    Ok(Unclaimed { released, not_held })
+}
+
+pub(crate) fn who(tx: &mut Tx<'_>, op: Who) -> Result<Holdings> {
+    let mut holdings: Vec<Holding> = match &op.item {
+        Some(item) => {
+            let rows = holding::around(tx, item.kind.word(), &item.name)?;
+            let wanted = rows.into_iter().filter(|(row, _)| match (&row.resource, &item.tree) {
+                (Resource::Claim(held), Some(tree)) => held.tree.as_ref() == Some(tree),
+                _ => true,
+            });
+            let wanted = wanted.collect();
+            holding::views(tx, wanted)?
+        }
+        None => {
+            let mut all = Vec::new();
+            for kind in KINDS {
+                all.extend(holding::of_kind(tx, kind)?);
+            }
+            all
+        }
+    };
+    if let Some(pattern) = &op.pattern {
+        holdings.retain(|holding| glob(pattern, &holding.resource));
+    }
+    if let Some(reference) = &op.session {
+        let wanted = session::require(tx, reference)?.id;
+        holdings.retain(|holding| holding.session.0 == wanted);
+    }
+    Ok(Holdings { holdings })
+}

@@ -1,0 +1,146 @@
+//! Making a store: complete under another name first, then moved into place, so that a crash
+//! leaves either no store or a whole one, and of two makers one wins.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use cotenant_core::{Code, Error, Result, clock::rfc3339, event::hex};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    meta::{APPLICATION_ID, SCHEMA},
+    place::{directory, make_directory, make_file},
+    sql::{Clock, Param, Row, Sql},
+    sqlite::{self, BootClock},
+    tx::random,
+};
+
+const KERNEL: &str = include_str!("../migrations/sqlite/20261120000000_kernel.sql");
+const INSERT_META: &str = "INSERT INTO meta (id, app, schema, min_reader, min_writer, history, seq, \
+     hash, pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, sessions, \
+     erasing, created_at) VALUES (1, 'cotenant', ?1, ?1, ?1, ?2, 0, zeroblob(32), 0, zeroblob(32), 0, \
+     ?3, ?4, '', 0, 0, 0, ?5)";
+
+/// Makes a store at this path. If another process was faster, its store stays.
+pub(crate) fn create(file: &Path) -> Result<()> {
+    let home = directory(file);
+    let mut nonce = [0u8; 6];
+    random(&mut nonce)?;
+    let nonce = hex(&nonce);
+    if home.exists() {
+        let draft = beside(file, &nonce);
+        let made = draft_database(&draft).and_then(|()| {
+            match fs::hard_link(&draft, file) {
+                Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(failed(file, cause)),
+                _ => Ok(()),
+            }
+        });
+        remove_database(&draft);
+        made?;
+        return make_file(&home.join("gate")).map_err(|cause| failed(file, cause));
+    }
+    let draft = beside(&home, &nonce);
+    make_directory(&draft).map_err(|cause| failed(&home, cause))?;
+    let name = file.file_name().unwrap_or_default();
+    let made = draft_database(&draft.join(name)).and_then(|()| {
+        make_file(&draft.join("gate")).map_err(|cause| failed(&home, cause))?;
+        sync_directory(&draft);
+        match fs::rename(&draft, &home) {
+            // The other maker's directory is there and not empty.
+            Err(_) if home.join(name).exists() => Ok(()),
+            Err(cause) => Err(failed(&home, cause)),
+            Ok(()) => Ok(()),
+        }
+    });
+    if draft.exists() {
+        let _ = fs::remove_dir_all(&draft);
+    }
+    made?;
+    if let Some(above) = home.parent() {
+        sync_directory(above);
+    }
+    Ok(())
+}
+
+fn beside(path: &Path, nonce: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{nonce}"));
+    path.with_file_name(name)
+}
+
+fn failed(path: &Path, cause: io::Error) -> Error {
+    let code = match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StoreFull,
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Code::StoreReadonly,
+        _ => Code::StoreIo,
+    };
+    let hint = match code {
+        Code::StoreFull => "free some space and repeat",
+        Code::StoreReadonly => "name a store in a directory that you can write with `--store`",
+        _ => "check that the directory above it exists and can be written",
+    };
+    Error::new(code, format!("no store can be made at `{}`", path.display()))
+        .detail("path", path.display().to_string())
+        .hint(hint)
+        .caused_by(cause)
+}
+
+fn sync_directory(path: &Path) {
+    if let Ok(directory) = fs::File::open(path) {
+        let _ = directory.sync_all();
+    }
+}
+
+fn remove_database(path: &Path) {
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        let _ = fs::remove_file(PathBuf::from(name));
+    }
+}
+
+/// Writes a whole database and closes it, so that it is one file.
+fn draft_database(path: &Path) -> Result<()> {
+    make_file(path).map_err(|cause| failed(path, cause))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sqlite::error)?;
+    let mut history = [0u8; 8];
+    random(&mut history)?;
+    let clock = BootClock;
+    let reading = clock.reading(&mut Nothing)?;
+    let fill = || -> rusqlite::Result<()> {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update(None, "user_version", SCHEMA)?;
+        connection.execute_batch(KERNEL)?;
+        connection.execute(
+            INSERT_META,
+            rusqlite::params![
+                SCHEMA,
+                hex(&history),
+                reading.source,
+                reading.value_ms,
+                rfc3339(clock.wall_ms())
+            ],
+        )?;
+        connection.execute_batch("COMMIT")
+    };
+    fill().map_err(sqlite::error)?;
+    connection.close().map_err(|(_, cause)| sqlite::error(cause))
+}
+
+/// A clock that does not ask the database needs none.
+struct Nothing;
+
+impl Sql for Nothing {
+    fn run(&mut self, _: &'static str, _: &[Param<'_>]) -> Result<u64> {
+        Err(Error::internal("there is no database yet"))
+    }
+
+    fn rows(&mut self, _: &'static str, _: &[Param<'_>]) -> Result<Vec<Row>> {
+        Err(Error::internal("there is no database yet"))
+    }
+}

@@ -1,0 +1,171 @@
+//! The writer gate: one `flock` before every write transaction.
+//!
+//! The database's own lock gives safety; the gate gives short waits. Without it writers sleep in
+//! SQLite's busy handler while the lock changes hands thousands of times, and the log grows
+//! because a checkpoint never finds a quiet moment (measured: 1.4 s tails and a 163 MB log at 32
+//! processes). A missing gate file never stops work.
+
+use std::{
+    fs::{File, TryLockError},
+    io::Read as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use cotenant_core::{Code, Error, Result};
+
+use crate::{host, sql::Patience};
+
+/// The first and the longest pause between two tries.
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+const PAUSE_MAX: Duration = Duration::from_millis(2);
+
+/// The gate of one store, opened once per connection.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+/// The right to write; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    file: Option<&'a File>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.file {
+            let _ = file.unlock();
+        }
+    }
+}
+
+impl Gate {
+    /// The gate at this path; the file is opened at the first write.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// Takes the gate, or fails with `BUSY` and the holder's process.
+    pub(crate) fn take(&mut self, patience: Patience) -> Result<Turn<'_>> {
+        if self.file.is_none() {
+            self.file = open(&self.path);
+        }
+        let Some(file) = self.file.as_ref() else { return Ok(Turn { file: None }) };
+        let mut pause = PAUSE_MIN;
+        loop {
+            match file.try_lock() {
+                Ok(()) => {
+                    let _ = file.write_all_at(stamp().as_bytes(), 0);
+                    return Ok(Turn { file: Some(file) });
+                }
+                Err(TryLockError::Error(_)) => return Ok(Turn { file: None }),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let Patience::Until(deadline) = patience else { return Err(busy(&self.path)) };
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(busy(&self.path));
+            }
+            std::thread::sleep(jittered(pause).min(deadline - now));
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+fn open(path: &Path) -> Option<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+        .open(path)
+        .ok()
+}
+
+/// Who holds the gate, in a fixed width so that an overwrite leaves nothing behind.
+fn stamp() -> String {
+    static STAMP: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    STAMP
+        .get_or_init(|| {
+            let pid = std::process::id();
+            let started = host::stat(pid).map_or(0, |stat| stat.started);
+            format!("{pid:<20} {started:<20}\n")
+        })
+        .clone()
+}
+
+/// Half to one and a half times a pause.
+fn jittered(pause: Duration) -> Duration {
+    let nanos = u64::from(Instant::now().elapsed().subsec_nanos()) ^ entropy();
+    pause / 2 + Duration::from_nanos(nanos % (pause.as_nanos() as u64).max(1))
+}
+
+fn entropy() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// The process that wrote its stamp last, if it still runs.
+pub(crate) fn holder(path: &Path) -> Option<(u32, host::Stat)> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(64).read_to_string(&mut text).ok()?;
+    let mut fields = text.split_ascii_whitespace();
+    let pid: u32 = fields.next()?.parse().ok()?;
+    let started: u64 = fields.next()?.parse().ok()?;
+    host::stat(pid).filter(|stat| stat.started == started).map(|stat| (pid, stat))
+}
+
+/// The error of a writer whose turn did not come.
+pub(crate) fn busy(path: &Path) -> Error {
+    let error = Error::new(Code::Busy, "another process is writing to the store");
+    match holder(path) {
+        Some((pid, stat)) => {
+            let stopped = matches!(stat.state, 'T' | 't');
+            let error = Error::new(
+                Code::Busy,
+                format!(
+                    "process {pid} (`{}`) holds the store's write lock{}",
+                    cotenant_core::render::for_terminal(&stat.command),
+                    if stopped { " and is stopped" } else { "" }
+                ),
+            )
+            .detail("holder_pid", pid)
+            .detail("holder_stopped", stopped);
+            if stopped {
+                error.hint(format!("continue it with `kill -CONT {pid}`, or end it with `kill -9 {pid}`"))
+            } else {
+                error.hint("try again; `cotenant doctor --unblock` looks closer")
+            }
+        }
+        None => error.hint("try again; `cotenant doctor --unblock` looks closer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_writer_at_a_time_and_the_holder_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gate");
+        let (mut one, mut other) = (Gate::new(path.clone()), Gate::new(path));
+        let turn = one.take(Patience::Try).unwrap();
+        let refused = other.take(Patience::Try).unwrap_err();
+        assert_eq!(refused.code, Code::Busy);
+        assert_eq!(refused.details["holder_pid"], std::process::id());
+        drop(turn);
+        other.take(Patience::Try).unwrap();
+    }
+
+    #[test]
+    fn a_gate_that_cannot_be_made_stops_nobody() {
+        let mut gate = Gate::new("/nonexistent/gate".into());
+        gate.take(Patience::Try).unwrap();
+    }
+}

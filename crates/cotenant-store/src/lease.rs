@@ -1,0 +1,349 @@
+//! Leases: acquire, renew, release, check, admit, break.
+
+use cotenant_core::{
+    Code, Error, Result,
+    claim::{HoldingState, Mode},
+    data::glob,
+    id::Fence,
+    json::Json,
+    lease::{
+        Acquire, Admit, Admitted, Break, Broken, Check, Checked, Granted, Holdings, LEASES_MAX,
+        LOCK_DELAY_MS, ListLeases, Release, Released, Renew, Renewed, Resource, TICKETS_MAX,
+    },
+    store::Guard,
+};
+use serde_json::json;
+
+use crate::{
+    holding::{self, LeaseRow, LeaseState},
+    params,
+    session::{SessionRow, WAITER_WRITES_EVERY_MS},
+    tx::{Tx, Verdict},
+};
+
+const SELECT_MARK: &str = "SELECT value FROM mark WHERE kind = $1 AND name = $2";
+const UPSERT_MARK: &str = "INSERT INTO mark (kind, name, value, seen_ms) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, seen_ms = excluded.seen_ms";
+
+/// A high-water mark.
+pub(crate) fn mark(tx: &mut Tx<'_>, kind: &str, name: &str) -> Result<Option<i64>> {
+    tx.sql.rows(SELECT_MARK, params![kind, name])?.pop().map(|mut row| row.int()).transpose()
+}
+
+/// Raises a high-water mark.
+pub(crate) fn set_mark(tx: &mut Tx<'_>, kind: &str, name: &str, value: i64) -> Result<()> {
+    let wall = tx.wall_ms;
+    tx.sql.run(UPSERT_MARK, params![kind, name, value, wall]).map(drop)
+}
+
+/// Fails with `FENCED` unless the actor holds the guarded resource with exactly that fence.
+pub(crate) fn check_guard(tx: &mut Tx<'_>, guard: &Guard) -> Result<()> {
+    let resource = Resource::parse(&guard.resource)?;
+    let actor = tx.actor()?.id.clone();
+    let row = holding::own(tx, &resource, &actor)?;
+    if row.is_some_and(|row| row.is_current(tx.now) && row.fence == guard.fence) {
+        return Ok(());
+    }
+    Err(fenced(tx, &resource, guard.fence)?)
+}
+
+/// The error of an old fence, with who holds the resource now.
+fn fenced(tx: &mut Tx<'_>, resource: &Resource, fence: Fence) -> Result<Error> {
+    let (kind, name, _) = holding::key(resource);
+    let rows = holding::around(tx, kind, name)?;
+    let held: Vec<_> = rows.into_iter().filter(|(row, _)| row.resource == *resource).collect();
+    let holders = holding::views(tx, held)?;
+    let now = holders.iter().find(|holder| holder.state == HoldingState::Held);
+    let message = match now {
+        Some(holder) => {
+            format!("fence {fence} of `{resource}` is not current; `{}` holds it now", holder.name)
+        }
+        None => format!("fence {fence} of `{resource}` is not current; the grant has ended"),
+    };
+    Ok(Error::new(Code::Fenced, message)
+        .detail("resource", resource.to_string())
+        .detail("fence", fence)
+        .detail("holders", &holders)
+        .hint("stop this work; acquire the resource anew before you write again"))
+}
+
+pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> {
+    let actor = tx.actor()?.clone();
+    let resource = Resource::Lease(op.resource.clone());
+    let rows = holding::around_settled(tx, "lease", &op.resource)?;
+    let own = rows.iter().find(|(row, _)| row.session == actor.id).map(|(row, _)| row.clone());
+
+    if let Some(mine) = own.as_ref().filter(|row| row.is_current(tx.now)) {
+        let row = LeaseRow {
+            ttl_ms: Some(op.ttl_ms),
+            expires: Some(tx.now.after(op.ttl_ms)),
+            note: op.note.or_else(|| mine.note.clone()),
+            ..mine.clone()
+        };
+        holding::save(tx, &row)?;
+        return Ok(Verdict::Done(granted(&row, true)));
+    }
+    let slots = i64::from(op.slots.unwrap_or(1));
+    let others: Vec<_> = rows.into_iter().filter(|(row, _)| row.session != actor.id).collect();
+    let held: Vec<_> = select(&others, |row| row.is_current(tx.now));
+    if let Some((grant, _)) = held.iter().find(|(grant, _)| grant.slots != slots) {
+        return Err(Error::new(
+            Code::SlotsMismatch,
+            format!("`{}` is held with {} slots, not {slots}", op.resource, grant.slots),
+        )
+        .detail("slots", grant.slots)
+        .hint(format!("ask with `--slots {}`", grant.slots)));
+    }
+    let cooling: Vec<_> = select(&others, |row| row.state == LeaseState::Cooling);
+    let earlier: Vec<_> = select(&others, |row| {
+        row.state == LeaseState::Waiting
+            && own.as_ref().is_none_or(|mine| mine.state != LeaseState::Waiting || row.fence < mine.fence)
+    });
+    let taken = held.len() + cooling.len();
+    let free = usize::try_from(slots).unwrap_or(1).saturating_sub(taken);
+    if free == 0 || earlier.len() >= free {
+        let asked = format!("`{}`", op.resource);
+        let in_the_way = match (held.is_empty(), cooling.is_empty()) {
+            (false, _) => held,
+            (true, false) => cooling,
+            (true, true) => earlier,
+        };
+        let refusal = holding::refusal(tx, &asked, &in_the_way);
+        return wait_or_refuse(tx, &op, &actor, own, refusal);
+    }
+    if holding::count_leases(tx, &actor.id, LeaseState::Held)? >= LEASES_MAX {
+        return Err(Error::new(Code::Quota, format!("the session holds {LEASES_MAX} leases already"))
+            .detail("limit", LEASES_MAX)
+            .retry_after(1_000)
+            .hint("release one first; `cotenant lease list` shows them"));
+    }
+    let row = LeaseRow {
+        resource,
+        session: actor.id,
+        state: LeaseState::Held,
+        fence: tx.fence(),
+        slots,
+        mode: Mode::Exclusive,
+        automatic: false,
+        ttl_ms: Some(op.ttl_ms),
+        expires: Some(tx.now.after(op.ttl_ms)),
+        lock_delay_ms: op.lock_delay_ms.unwrap_or(LOCK_DELAY_MS),
+        since: tx.now,
+        since_ms: tx.wall_ms,
+        note: op.note,
+    };
+    holding::save(tx, &row)?;
+    holding::log(tx, &row, "granted")?;
+    Ok(Verdict::Done(granted(&row, false)))
+}
+
+fn select(
+    rows: &[(LeaseRow, SessionRow)],
+    wanted: impl Fn(&LeaseRow) -> bool,
+) -> Vec<(LeaseRow, SessionRow)> {
+    rows.iter().filter(|(row, _)| wanted(row)).cloned().collect()
+}
+
+fn granted(row: &LeaseRow, already_held: bool) -> Granted {
+    Granted {
+        resource: row.resource.to_string(),
+        fence: row.fence,
+        expires_in_ms: row.ttl_ms.unwrap_or_default(),
+        already_held,
+    }
+}
+
+/// Queues the actor with a ticket if it is willing to wait, else passes the refusal on.
+fn wait_or_refuse(
+    tx: &mut Tx<'_>,
+    op: &Acquire,
+    actor: &SessionRow,
+    own: Option<LeaseRow>,
+    refusal: Error,
+) -> Result<Verdict<Granted>> {
+    let Some(wait_ms) = op.wait_ms.filter(|wait| *wait > 0) else { return Err(refusal) };
+    let ticket = own.filter(|row| row.state == LeaseState::Waiting);
+    if tx.wait_over {
+        if let Some(ticket) = ticket {
+            holding::delete(tx, &ticket)?;
+        }
+        let holders = refusal.details.get("holders").cloned();
+        return Ok(Verdict::Refused(
+            Error::new(Code::Timeout, format!("waited {}: {}", cotenant_core::clock::in_words(wait_ms), refusal.message))
+                .detail("holders", holders)
+                .hint("wait longer, or do something else first"),
+        ));
+    }
+    if let Some(cycle) = cycle_of_waits(tx, &actor.id, &op.resource)? {
+        if let Some(ticket) = ticket {
+            holding::delete(tx, &ticket)?;
+        }
+        return Ok(Verdict::Refused(
+            Error::new(Code::Deadlock, "waiting would close a cycle: each waits for what the next holds")
+                .detail("cycle", cycle)
+                .hint("release what you hold, then acquire in one agreed order"),
+        ));
+    }
+    if ticket.is_none() {
+        if holding::count_leases(tx, &actor.id, LeaseState::Waiting)? >= TICKETS_MAX {
+            return Err(Error::new(Code::Quota, format!("the session waits for {TICKETS_MAX} leases already"))
+                .detail("limit", TICKETS_MAX)
+                .retry_after(1_000));
+        }
+        let ticket = LeaseRow {
+            resource: Resource::Lease(op.resource.clone()),
+            session: actor.id.clone(),
+            state: LeaseState::Waiting,
+            fence: tx.fence(),
+            slots: i64::from(op.slots.unwrap_or(1)),
+            mode: Mode::Exclusive,
+            automatic: false,
+            ttl_ms: Some(op.ttl_ms),
+            expires: Some(tx.now.after(wait_ms)),
+            lock_delay_ms: op.lock_delay_ms.unwrap_or(LOCK_DELAY_MS),
+            since: tx.now,
+            since_ms: tx.wall_ms,
+            note: op.note.clone(),
+        };
+        holding::save(tx, &ticket)?;
+    }
+    let retry_after_ms = refusal.retry_after_ms.unwrap_or(u64::MAX).min(WAITER_WRITES_EVERY_MS);
+    Ok(Verdict::Wait { retry_after_ms })
+}
+
+/// Follows who waits for whom from the holders of a resource. Answers the names on a cycle back to
+/// the session, if there is one.
+fn cycle_of_waits(tx: &mut Tx<'_>, session: &str, resource: &str) -> Result<Option<Vec<String>>> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut open = vec![(resource.to_owned(), Vec::<String>::new())];
+    while let Some((name, path)) = open.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        for (grant, holder) in holding::around(tx, "lease", &name)? {
+            if !grant.is_current(tx.now) || holding::is_dead(tx, &holder) {
+                continue;
+            }
+            let mut path = path.clone();
+            path.push(format!("{} holds {name}", holder.name));
+            if holder.id == session {
+                if path.len() > 1 {
+                    return Ok(Some(path));
+                }
+                continue;
+            }
+            for waiting in holding::of_session(tx, &holder)? {
+                if waiting.state == HoldingState::Waiting {
+                    let mut path = path.clone();
+                    path.push(format!("{} waits for {}", holder.name, waiting.resource));
+                    open.push((waiting.resource, path));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+pub(crate) fn renew(tx: &mut Tx<'_>, op: Renew) -> Result<Renewed> {
+    let (resource, row) = current(tx, &op.resource, op.fence)?;
+    let Some(row) = row else { return Err(fenced(tx, &resource, op.fence)?) };
+    let Some(ttl_ms) = op.ttl_ms.or(row.ttl_ms) else {
+        return Ok(Renewed { expires_in_ms: tx.actor()?.ttl_ms });
+    };
+    holding::save(tx, &LeaseRow { ttl_ms: Some(ttl_ms), expires: Some(tx.now.after(ttl_ms)), ..row })?;
+    Ok(Renewed { expires_in_ms: ttl_ms })
+}
+
+/// The actor's unexpired grant of a resource with exactly this fence.
+fn current(tx: &mut Tx<'_>, resource: &str, fence: Fence) -> Result<(Resource, Option<LeaseRow>)> {
+    let resource = Resource::parse(resource)?;
+    let actor = tx.actor()?.id.clone();
+    let row = holding::own(tx, &resource, &actor)?;
+    let row = row.filter(|row| row.is_current(tx.now) && row.fence == fence);
+    Ok((resource, row))
+}
+
+pub(crate) fn release(tx: &mut Tx<'_>, op: Release) -> Result<Released> {
+    let resource = Resource::parse(&op.resource)?;
+    let actor = tx.actor()?.id.clone();
+    let row = holding::own(tx, &resource, &actor)?.filter(|row| row.fence == op.fence);
+    match row {
+        Some(row) if row.state == LeaseState::Released => Ok(Released { already: true }),
+        Some(row) if row.is_current(tx.now) => {
+            holding::log(tx, &row, "released")?;
+            holding::save(tx, &LeaseRow { state: LeaseState::Released, expires: None, ..row })?;
+            Ok(Released { already: false })
+        }
+        _ => Err(fenced(tx, &resource, op.fence)?),
+    }
+}
+
+pub(crate) fn check(tx: &mut Tx<'_>, op: Check) -> Result<Checked> {
+    let resource = Resource::parse(&op.resource)?;
+    let (kind, name, _) = holding::key(&resource);
+    let rows = holding::around(tx, kind, name)?;
+    let found = rows.into_iter().find(|(row, holder)| {
+        row.resource == resource
+            && row.fence == op.fence
+            && row.is_current(tx.now)
+            && holder.effective(tx).is_live()
+    });
+    Ok(match found {
+        Some((row, _)) => {
+            Checked { valid: true, expires_in_ms: row.expires.map(|expires| expires.remaining(tx.now)) }
+        }
+        None => Checked { valid: false, expires_in_ms: None },
+    })
+}
+
+pub(crate) fn admit(tx: &mut Tx<'_>, op: Admit) -> Result<Admitted> {
+    let highest = mark(tx, "admitted", &op.resource)?;
+    if let Some(highest) = highest.filter(|highest| op.fence.0 < *highest) {
+        return Err(Error::new(
+            Code::Fenced,
+            format!("fence {} of `{}` is older than {highest}, which was admitted", op.fence, op.resource),
+        )
+        .detail("resource", &op.resource)
+        .detail("fence", op.fence)
+        .detail("highest", highest)
+        .hint("stop this work; a later holder has been here"));
+    }
+    if highest != Some(op.fence.0) {
+        set_mark(tx, "admitted", &op.resource, op.fence.0)?;
+        let facts = Json::of(&json!({"resource": op.resource, "fence": op.fence, "before": highest}));
+        tx.event("lease.admitted", &format!("lease:{}", op.resource), &facts)?;
+    }
+    Ok(Admitted { highest: op.fence })
+}
+
+pub(crate) fn break_grants(tx: &mut Tx<'_>, op: Break) -> Result<Broken> {
+    if tx.actor()?.kind != "human" {
+        return Err(Error::new(Code::Forbidden, "only a person may break a grant")
+            .hint("run this at a terminal, without an agent's session"));
+    }
+    let resource = Resource::parse(&op.resource)?;
+    let (kind, name, _) = holding::key(&resource);
+    let rows = holding::around_settled(tx, kind, name)?;
+    let held: Vec<_> = select(&rows, |row| row.resource == resource && row.is_current(tx.now));
+    if held.is_empty() {
+        return Err(Error::new(Code::NotFound, format!("nobody holds `{}`", op.resource)));
+    }
+    let (mut holders, mut free_in_ms) = (Vec::new(), 0);
+    for (row, holder) in held {
+        let facts = Json::of(&json!({"resource": op.resource, "session": row.session, "fence": row.fence, "reason": op.reason}));
+        tx.event("lease.broken", &holding::scope(&resource), &facts)?;
+        free_in_ms = free_in_ms.max(row.lock_delay_ms);
+        let cooled = tx.now.after(row.lock_delay_ms);
+        holding::save(tx, &LeaseRow { state: LeaseState::Cooling, expires: Some(cooled), ..row })?;
+        holders.push(holder.name);
+    }
+    Ok(Broken { holders, free_in_ms })
+}
+
+pub(crate) fn list(tx: &mut Tx<'_>, op: ListLeases) -> Result<Holdings> {
+    let mut holdings = holding::of_kind(tx, "lease")?;
+    if let Some(pattern) = &op.pattern {
+        holdings.retain(|holding| glob(pattern, &holding.resource));
+    }
+    Ok(Holdings { holdings })
+}

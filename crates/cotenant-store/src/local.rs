@@ -1,0 +1,718 @@
+//! The write transaction, step by step, and everything around it: batches, waits, rehearsals.
+//!
+//! # Invariants
+//! - Every mutation runs the steps of the contract's section 1 in their order, inside one
+//!   transaction; the first step that fails gives the code.
+//! - A request that fails leaves no effect, but what was settled for it stays settled.
+//! - Inside a transaction there is no network, no subprocess, no foreign code.
+//!
+//! # Refusals do not queue
+//! When the gate is taken, a request is first *rehearsed* on a snapshot: the same code runs, and its
+//! first write ends the rehearsal. If it is refused before that, the snapshot is its point of
+//! linearization and it never waits for a writer.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cotenant_core::{
+    Code, Error, Op, Result,
+    event::{Cursor, sha256_hex},
+    id::Seq,
+    name::check_name,
+    operation::{ActorRule, Effect},
+    process::Processes,
+    session::State,
+    store::{BATCH_MAX, GUARDS_MAX, Outcome, Reply, Request, Store},
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    claim, data, event, holding, lease, lineage,
+    meta::{Intent, Meta},
+    params, session,
+    sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Wake},
+    status,
+    testing::{failpoint, mutant},
+    tx::{Settlement, Tx, Verdict},
+};
+
+/// Expired rows settled by one transaction that nobody asked about.
+const SETTLED_MAX: i64 = 64;
+/// How long results are remembered, of tick.
+const REMEMBERED_MS: i64 = 3_600_000;
+/// How many of the newest results are remembered beyond that.
+const REMEMBERED: i64 = 100_000;
+/// Events that one snapshot verifies.
+const VERIFY_PAGE: i64 = 5_000;
+/// A waiter writes at least so often, which keeps its session and the clock alive.
+const WAITER_WRITES_EVERY: Duration = Duration::from_millis(session::WAITER_WRITES_EVERY_MS);
+
+const SELECT_REQUEST: &str =
+    "SELECT digest, result, seq, tick FROM request WHERE actor = $1 AND id = $2";
+const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest, result, seq, tick) \
+     VALUES ($1, $2, $3, $4, $5, $6)";
+const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 \
+     AND number <= (SELECT MAX(number) FROM request) - $2";
+const SELECT_TIMERS: &str = "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick LIMIT $2";
+const DELETE_TIMER: &str = "DELETE FROM timer WHERE tick = $1 AND kind = $2 AND id = $3";
+
+/// A store in a database that this process opens itself.
+pub struct LocalStore {
+    engine: Mutex<Box<dyn Engine>>,
+    wake: Arc<dyn Wake>,
+    clock: Box<dyn Clock>,
+    processes: Box<dyn Processes>,
+    busy_timeout: Duration,
+}
+
+/// What became of a request in one pass.
+enum Step {
+    Done(Outcome),
+    Wait { retry_after_ms: u64 },
+}
+
+impl LocalStore {
+    /// A store over an engine, with the clocks and processes it shall believe in.
+    pub(crate) fn over(
+        engine: Box<dyn Engine>,
+        clock: Box<dyn Clock>,
+        processes: Box<dyn Processes>,
+        busy_timeout: Duration,
+    ) -> Self {
+        let wake = engine.wake();
+        Self { engine: Mutex::new(engine), wake, clock, processes, busy_timeout }
+    }
+
+    /// Sets how long a writer waits for its turn; 5 s unless set.
+    #[must_use]
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// What tells waiters that something was committed.
+    pub fn wake(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Runs a body on the engine.
+    pub(crate) fn with_engine<T>(&self, body: impl FnOnce(&mut dyn Engine) -> T) -> T {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        body(engine.as_mut())
+    }
+
+    /// Carries out writes in one transaction.
+    fn write(&self, requests: &[&Request], wait_over: bool) -> Vec<Step> {
+        let soft = requests.iter().all(|request| request.op.effect() == Effect::Soft);
+        let durability = if soft { Durability::Process } else { Durability::Full };
+        let deadline = Instant::now() + self.busy_timeout;
+        match self.attempt(Patience::Try, durability, requests, wait_over) {
+            Err(error) if error.code == Code::Busy => {}
+            result => return spread(result, requests.len()),
+        }
+        let rehearsed: Vec<Option<Step>> =
+            requests.iter().map(|request| self.rehearse(request, wait_over)).collect();
+        let rest: Vec<&Request> = requests
+            .iter()
+            .zip(&rehearsed)
+            .filter(|(_, step)| step.is_none())
+            .map(|(request, _)| *request)
+            .collect();
+        if rest.is_empty() {
+            return rehearsed.into_iter().flatten().collect();
+        }
+        let result = self.attempt(Patience::Until(deadline), durability, &rest, wait_over);
+        let mut written = spread(result, rest.len()).into_iter();
+        rehearsed.into_iter().filter_map(|step| step.or_else(|| written.next())).collect()
+    }
+
+    fn attempt(
+        &self,
+        patience: Patience,
+        durability: Durability,
+        requests: &[&Request],
+        wait_over: bool,
+    ) -> Result<Vec<Step>> {
+        if mutant("guard_outside_transaction") {
+            self.check_guards_outside(requests)?;
+        }
+        let mut steps = Vec::new();
+        let mut late = Vec::new();
+        let mut erasing = false;
+        self.with_engine(|engine| {
+            engine.write(patience, durability, &mut |sql| {
+                steps.clear();
+                let mut tx = self.begin(sql, wait_over)?;
+                let mut changed = false;
+                for request in requests {
+                    let step = self.one_of_batch(&mut tx, request, &mut changed)?;
+                    steps.push(step);
+                }
+                erasing = tx.meta.erasing != 0;
+                if !changed && !tx.settled {
+                    return Ok(Finish::Rollback);
+                }
+                failpoint("txn.effect")?;
+                late = std::mem::take(&mut tx.late_events);
+                tx.meta.save(tx.sql)?;
+                Ok(Finish::Commit)
+            })
+        })?;
+        if !late.is_empty() {
+            self.with_engine(|engine| {
+                engine.write(Patience::Until(Instant::now() + self.busy_timeout), durability, &mut |sql| {
+                    late.iter().try_for_each(|row| row.insert(sql))?;
+                    Ok(Finish::Commit)
+                })
+            })?;
+        }
+        if erasing {
+            self.finish_erasing()?;
+        }
+        Ok(steps)
+    }
+
+    /// Steps 3 and 4: schema gate, clock, settling of what has expired.
+    fn begin<'a>(&'a self, sql: &'a mut dyn Sql, wait_over: bool) -> Result<Tx<'a>> {
+        let mut meta = Meta::load(sql, Intent::Write)?;
+        failpoint("txn.schema")?;
+        let reading = self.clock.reading(sql)?;
+        let replaced = meta.advance(&reading, None)?;
+        failpoint("txn.tick")?;
+        let mut tx = self.tx(sql, meta, wait_over);
+        if replaced {
+            tx.settled = true;
+            session::settle_reboot(&mut tx)?;
+        }
+        if !mutant("no_settle") {
+            ring_timers(&mut tx)?;
+        }
+        failpoint("txn.settled")?;
+        Ok(tx)
+    }
+
+    fn tx<'a>(&'a self, sql: &'a mut dyn Sql, meta: Meta, wait_over: bool) -> Tx<'a> {
+        let now = meta.tick;
+        Tx {
+            sql,
+            now,
+            meta,
+            wall_ms: self.clock.wall_ms(),
+            processes: self.processes.as_ref(),
+            actor: None,
+            wait_over,
+            settled: false,
+            settlements: Vec::new(),
+            late_events: Vec::new(),
+        }
+    }
+
+    /// Runs a request inside its savepoint.
+    fn one_of_batch(&self, tx: &mut Tx<'_>, request: &Request, changed: &mut bool) -> Result<Step> {
+        let before = tx.meta.clone();
+        tx.settlements.clear();
+        tx.actor = None;
+        tx.sql.run("SAVEPOINT request", &[])?;
+        match execute(tx, request) {
+            Ok(Executed::Replayed(reply)) => {
+                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
+                Ok(Step::Done(Ok(reply)))
+            }
+            Ok(Executed::Done(data)) => {
+                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
+                *changed = true;
+                let reply = Reply { data, seq: tx.meta.head(), tick: tx.now, replayed: false };
+                Ok(Step::Done(Ok(reply)))
+            }
+            Ok(Executed::Wait { retry_after_ms }) => {
+                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
+                *changed = true;
+                Ok(Step::Wait { retry_after_ms })
+            }
+            Ok(Executed::Refused(error)) => {
+                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
+                *changed = true;
+                Ok(Step::Done(Err(error)))
+            }
+            Err(error) => {
+                tx.sql.run("ROLLBACK TO SAVEPOINT request", &[])?;
+                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
+                tx.meta = before;
+                tx.actor = None;
+                for settlement in std::mem::take(&mut tx.settlements) {
+                    match settlement {
+                        Settlement::Session(id) => session::settle_again(tx, &id)?,
+                        Settlement::Lease(id) => holding::on_timer(tx, &id)?,
+                    }
+                }
+                if is_of_store(error.code) {
+                    return Err(error);
+                }
+                Ok(Step::Done(Err(error)))
+            }
+        }
+    }
+
+    /// Runs a request on a snapshot. Answers `None` if it needs to write.
+    fn rehearse(&self, request: &Request, wait_over: bool) -> Option<Step> {
+        let mut step = None;
+        let result = self.with_engine(|engine| {
+            engine.read(&mut |sql| {
+                let mut meta = Meta::load(sql, Intent::Write)?;
+                let reading = self.clock.reading(sql)?;
+                if reading.source != meta.source {
+                    return Ok(());
+                }
+                meta.tick = meta.tick_at(&reading, None);
+                let mut snapshot = Snapshot { sql, wrote: false };
+                let outcome = {
+                    let mut tx = self.tx(&mut snapshot, meta, wait_over);
+                    execute(&mut tx, request)
+                };
+                if !snapshot.wrote {
+                    step = match outcome {
+                        Ok(Executed::Replayed(reply)) => Some(Step::Done(Ok(reply))),
+                        Ok(Executed::Wait { retry_after_ms }) => Some(Step::Wait { retry_after_ms }),
+                        Ok(Executed::Refused(error)) | Err(error) => Some(Step::Done(Err(error))),
+                        Ok(Executed::Done(_)) => None,
+                    };
+                }
+                Ok(())
+            })
+        });
+        match result {
+            Ok(()) => step,
+            Err(_) => None,
+        }
+    }
+
+    /// Carries out a read on one snapshot.
+    fn read(&self, request: &Request) -> Outcome {
+        let mut reply = None;
+        self.with_engine(|engine| {
+            engine.read(&mut |sql| {
+                let mut meta = Meta::load(sql, Intent::Read)?;
+                if let Some(wanted) = request.at_least_seq.filter(|wanted| wanted.0 > meta.seq) {
+                    return Err(Error::new(
+                        Code::Behind,
+                        format!("event {wanted} is not there yet; the log ends at {}", meta.seq),
+                    )
+                    .detail("head", meta.seq)
+                    .retry_after(100));
+                }
+                let reading = self.clock.reading(sql)?;
+                meta.tick = meta.tick_at(&reading, None);
+                let mut snapshot = Snapshot { sql, wrote: false };
+                let mut tx = self.tx(&mut snapshot, meta, false);
+                let data = match dispatch(&mut tx, request.op.clone())? {
+                    Verdict::Done(data) => data,
+                    Verdict::Wait { .. } | Verdict::Refused(_) => {
+                        return Err(Error::internal("a read asked to wait"));
+                    }
+                };
+                reply = Some(Reply { data, seq: tx.meta.head(), tick: tx.now, replayed: false });
+                Ok(())
+            })
+        })?;
+        reply.ok_or_else(|| Error::internal("a read gave no answer"))
+    }
+
+    /// Reads events, waiting for the first one if asked to.
+    fn read_events(&self, request: &Request, op: &cotenant_core::event::Read) -> Outcome {
+        let until = Instant::now() + Duration::from_millis(op.wait_ms.unwrap_or(0));
+        let mut request = request.clone();
+        loop {
+            let seen = self.wake.value();
+            let reply = self.read(&request)?;
+            let events: cotenant_core::event::Events = serde_json::from_str(reply.data.get())
+                .map_err(|error| Error::internal("events cannot be read back").caused_by(error))?;
+            if !events.events.is_empty() || (!events.more && Instant::now() >= until) {
+                return Ok(reply);
+            }
+            if events.more && Instant::now() >= until && op.wait_ms.is_none() {
+                return Ok(reply);
+            }
+            let op = cotenant_core::event::Read { after: events.cursor, ..op.clone() };
+            request.op = Op::Read(op);
+            if !events.more {
+                self.wake.wait(seen, until);
+            }
+        }
+    }
+
+    /// Verifies the chain page by page, each on a snapshot of its own.
+    fn verify(&self, op: &cotenant_core::event::Verify) -> Outcome {
+        let kept = op.head.as_ref().map(|head| head.parse::<Cursor>()).transpose()?;
+        let mut chain: Option<event::Chain> = None;
+        loop {
+            let mut verdict = None;
+            let mut place = (Seq(0), cotenant_core::id::Tick(0));
+            self.with_engine(|engine| {
+                engine.read(&mut |sql| {
+                    let meta = Meta::load(sql, Intent::Read)?;
+                    place = (meta.head(), meta.tick);
+                    let chain = chain.get_or_insert_with(|| event::Chain::begin(&meta, kept.clone()));
+                    verdict = chain.step(sql, &meta, VERIFY_PAGE)?;
+                    Ok(())
+                })
+            })?;
+            if let Some(verdict) = verdict {
+                return Ok(Reply { data: raw(&verdict)?, seq: place.0, tick: place.1, replayed: false });
+            }
+        }
+    }
+
+    /// Carries out one write, waiting for it to become possible if asked to.
+    fn write_one(&self, request: &Request) -> Outcome {
+        let wait = request.op.wait_ms().unwrap_or(0);
+        let until = Instant::now() + Duration::from_millis(wait);
+        let mut written: Option<Instant> = None;
+        loop {
+            let seen = self.wake.value();
+            let over = Instant::now() >= until;
+            let fresh = written.is_some_and(|at| at.elapsed() < WAITER_WRITES_EVERY);
+            let rehearsed = if fresh { self.rehearse(request, over) } else { None };
+            let step = match rehearsed {
+                Some(step) => step,
+                None => {
+                    written = Some(Instant::now());
+                    self.write(&[request], over).pop().unwrap_or_else(|| {
+                        Step::Done(Err(Error::internal("the transaction gave no outcome")))
+                    })
+                }
+            };
+            match step {
+                Step::Done(outcome) => return outcome,
+                Step::Wait { retry_after_ms } => {
+                    let retry = Instant::now() + Duration::from_millis(retry_after_ms.max(1));
+                    self.wake.wait(seen, retry.min(until));
+                }
+            }
+        }
+    }
+
+    /// Rewrites the database after a payload was erased, and notes that it is done.
+    pub(crate) fn finish_erasing(&self) -> Result<()> {
+        let patience = Patience::Until(Instant::now() + self.busy_timeout);
+        self.with_engine(|engine| {
+            engine.erase(patience)?;
+            engine.write(patience, Durability::Full, &mut |sql| {
+                let mut meta = Meta::load(sql, Intent::Write)?;
+                meta.erasing = 0;
+                meta.save(sql)?;
+                Ok(Finish::Commit)
+            })
+        })
+    }
+
+    /// The planted bug: guards checked before the transaction instead of inside it.
+    fn check_guards_outside(&self, requests: &[&Request]) -> Result<()> {
+        for request in requests {
+            self.with_engine(|engine| {
+                engine.read(&mut |sql| {
+                    let mut meta = Meta::load(sql, Intent::Read)?;
+                    let reading = self.clock.reading(sql)?;
+                    meta.tick = meta.tick_at(&reading, None);
+                    let mut tx = self.tx(sql, meta, false);
+                    authenticate(&mut tx, request)?;
+                    request.guards.iter().try_for_each(|guard| lease::check_guard(&mut tx, guard))
+                })
+            })?;
+            failpoint("mutant.guards_checked")?;
+        }
+        Ok(())
+    }
+}
+
+impl Store for LocalStore {
+    fn submit(&self, requests: Vec<Request>) -> Vec<Outcome> {
+        if requests.len() > BATCH_MAX {
+            let error = || Error::new(Code::TooLarge, format!("more than {BATCH_MAX} requests in one batch"));
+            return requests.iter().map(|_| Err(error())).collect();
+        }
+        let checked: Vec<Result<Request>> = requests.into_iter().map(check).collect();
+        let batched = checked.len() > 1
+            && checked.iter().flatten().all(|request| {
+                request.op.effect() == Effect::Write && request.op.wait_ms().unwrap_or(0) == 0
+            });
+        if batched {
+            let good: Vec<&Request> = checked.iter().flatten().collect();
+            let mut steps = self.write(&good, false).into_iter();
+            let mut next = || match steps.next() {
+                Some(Step::Done(outcome)) => outcome,
+                _ => Err(Error::internal("the transaction gave no outcome")),
+            };
+            return checked.iter().map(|request| request.as_ref().err().map_or_else(&mut next, again)).collect();
+        }
+        checked.into_iter().map(|request| self.single(&request?)).collect()
+    }
+}
+
+/// The same error once more, for an outcome of its own.
+fn again(error: &Error) -> Outcome {
+    Err(error.to_wire().into())
+}
+
+impl LocalStore {
+    fn single(&self, request: &Request) -> Outcome {
+        let outcome = match (&request.op, request.op.effect()) {
+            (Op::Read(op), _) => self.read_events(request, op),
+            (Op::Verify(op), _) => self.verify(op),
+            (_, Effect::Read) => self.read(request),
+            (_, Effect::Write | Effect::Soft) => self.write_one(request),
+        };
+        failpoint("reply.before")?;
+        outcome
+    }
+}
+
+/// One result for every request of a transaction that failed as a whole.
+fn spread(result: Result<Vec<Step>>, count: usize) -> Vec<Step> {
+    match result {
+        Ok(steps) => steps,
+        Err(error) => {
+            let mut steps: Vec<Step> = (1..count).map(|_| Step::Done(again(&error))).collect();
+            steps.push(Step::Done(Err(error)));
+            steps
+        }
+    }
+}
+
+/// Whether a failure is the database's and ends the whole transaction.
+fn is_of_store(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Busy
+            | Code::StoreFull
+            | Code::StoreReadonly
+            | Code::StoreIo
+            | Code::StoreCorrupt
+            | Code::StoreForeign
+            | Code::Internal
+    )
+}
+
+/// Step 1: everything that can be said without looking at the store.
+fn check(mut request: Request) -> Result<Request> {
+    request.op.check()?;
+    if request.actor.is_none() && request.op.actor_rule() == ActorRule::Required {
+        return Err(Error::invalid(format!("`{}` needs a session", request.op.name()))
+            .hint("sign on with `cotenant sign-on NAME`, or name one with `--session`"));
+    }
+    if let Some(actor) = &request.actor {
+        actor.session.check()?;
+        cotenant_core::session::check_digest(&actor.token_digest)?;
+    }
+    if request.guards.len() > GUARDS_MAX {
+        return Err(Error::invalid(format!("more than {GUARDS_MAX} guards")));
+    }
+    if !request.guards.is_empty() && request.actor.is_none() {
+        return Err(Error::invalid("a guard needs a session, whose grant it names"));
+    }
+    for guard in &request.guards {
+        cotenant_core::lease::Resource::parse(&guard.resource)?;
+    }
+    if let Some(id) = &request.request_id {
+        check_name("request id", id)?;
+    }
+    Ok(request)
+}
+
+fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
+    let now = tx.now.0;
+    for mut row in tx.sql.rows(SELECT_TIMERS, params![now, SETTLED_MAX])? {
+        let (tick, kind, id) = (row.int()?, row.text()?, row.text()?);
+        tx.sql.run(DELETE_TIMER, params![tick, &kind, &id])?;
+        match kind.as_str() {
+            "session" => session::on_timer(tx, &id)?,
+            "lease" => holding::on_timer(tx, &id)?,
+            "data" => data::on_timer(tx, &id)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// How a request went inside its transaction.
+enum Executed {
+    Replayed(Reply),
+    Done(Box<RawValue>),
+    Wait { retry_after_ms: u64 },
+    Refused(Error),
+}
+
+/// Steps 5 to 10.
+fn execute(tx: &mut Tx<'_>, request: &Request) -> Result<Executed> {
+    authenticate(tx, request)?;
+    let actor = tx.actor.as_ref().map_or_else(String::new, |actor| actor.id.clone());
+    let remembers = request.op.effect() == Effect::Write && !mutant("no_idempotency");
+    let id = request.request_id.as_ref().filter(|_| remembers);
+    let digest = id.map(|_| sha256_hex(&format!("{}\n{}", request.op.name(), request.op.arguments())));
+    if let (Some(id), Some(digest)) = (id, &digest)
+        && let Some(reply) = remembered(tx, &actor, id, digest)?
+    {
+        return Ok(Executed::Replayed(reply));
+    }
+    check_state(tx, &request.op)?;
+    if !mutant("guard_outside_transaction") {
+        request.guards.iter().try_for_each(|guard| lease::check_guard(tx, guard))?;
+    }
+    let executed = match dispatch(tx, request.op.clone())? {
+        Verdict::Done(data) => {
+            if let (Some(id), Some(digest)) = (id, &digest) {
+                remember(tx, &actor, id, digest, &data)?;
+            }
+            Executed::Done(data)
+        }
+        // A rehearsal that still waits has nothing to write: its ticket is there already.
+        Verdict::Wait { retry_after_ms } if tx.sql.is_snapshot() => {
+            return Ok(Executed::Wait { retry_after_ms });
+        }
+        Verdict::Wait { retry_after_ms } => Executed::Wait { retry_after_ms },
+        Verdict::Refused(error) => Executed::Refused(error),
+    };
+    session::touch(tx)?;
+    Ok(executed)
+}
+
+/// Step 5: who asks.
+fn authenticate(tx: &mut Tx<'_>, request: &Request) -> Result<()> {
+    let Some(actor) = &request.actor else { return Ok(()) };
+    let unknown = |message: String| {
+        Error::new(Code::Unauthenticated, message)
+            .hint("sign on with `cotenant sign-on`; `cotenant session list` shows who is here")
+    };
+    let name = cotenant_core::name::shown(&actor.session.0);
+    let row = session::find(tx, &actor.session.0)?
+        .ok_or_else(|| unknown(format!("there is no session `{name}`")))?;
+    if row.token_digest != actor.token_digest {
+        return Err(unknown(format!("the token is not that of session `{name}`")));
+    }
+    tx.actor = Some(session::settle(tx, row)?);
+    Ok(())
+}
+
+/// Step 6: whether the actor's session still takes part.
+fn check_state(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
+    let Some(actor) = &tx.actor else { return Ok(()) };
+    let (name, reason) = (&actor.name, actor.reason.as_deref().unwrap_or("expired"));
+    match (actor.state, op) {
+        (State::Active | State::Silent, _) | (State::Ended, Op::SignOff(_)) => Ok(()),
+        (State::Lost | State::Ended, Op::SignOn(_)) => {
+            tx.actor = None;
+            Ok(())
+        }
+        (State::Lost, _) => Err(Error::new(
+            Code::SessionLost,
+            format!("session `{name}` was lost ({reason}); what it held is no longer its own"),
+        )
+        .detail("session", &actor.id)
+        .detail("reason", reason)
+        .hint("sign on again with `cotenant sign-on NAME`; stop work that relied on a lease")),
+        (State::Ended, _) => {
+            Err(Error::new(Code::SessionEnded, format!("session `{name}` has signed off"))
+                .detail("session", &actor.id)
+                .hint("sign on again with `cotenant sign-on NAME`"))
+        }
+    }
+}
+
+fn remembered(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str) -> Result<Option<Reply>> {
+    let Some(mut row) = tx.sql.rows(SELECT_REQUEST, params![actor, id])?.pop() else { return Ok(None) };
+    let (known, result) = (row.text()?, row.text()?);
+    let (seq, tick) = (row.int()?, row.int()?);
+    if known != digest {
+        return Err(Error::new(
+            Code::IdempotencyMismatch,
+            "the request id was used for another operation or other arguments",
+        )
+        .hint("draw a new request id for every new action"));
+    }
+    let data = RawValue::from_string(result)
+        .map_err(|error| Error::new(Code::StoreCorrupt, "a remembered result is damaged").caused_by(error))?;
+    Ok(Some(Reply { data, seq: Seq(seq), tick: cotenant_core::id::Tick(tick), replayed: true }))
+}
+
+fn remember(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str, data: &RawValue) -> Result<()> {
+    let (seq, tick) = (tx.meta.seq, tx.now.0);
+    tx.sql.run(INSERT_REQUEST, params![actor, id, digest, data.get(), seq, tick])?;
+    if seq % 64 == 0 {
+        tx.sql.run(FORGET_REQUESTS, params![tick - REMEMBERED_MS, REMEMBERED])?;
+    }
+    Ok(())
+}
+
+fn raw(answer: &impl serde::Serialize) -> Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(answer)
+        .map_err(|error| Error::internal("an answer cannot be written as JSON").caused_by(error))
+}
+
+/// Steps 8 and 9: the one place that knows which function carries out which operation.
+fn dispatch(tx: &mut Tx<'_>, op: Op) -> Result<Verdict<Box<RawValue>>> {
+    let data = match op {
+        Op::SignOn(op) => raw(&session::sign_on(tx, op)?),
+        Op::Heartbeat(op) => raw(&session::heartbeat(tx, op)?),
+        Op::ChangeNative(op) => raw(&session::change_native(tx, op)?),
+        Op::SignOff(op) => raw(&session::sign_off(tx, op)?),
+        Op::Reap(op) => raw(&session::reap(tx, op)?),
+        Op::ShowSession(op) => raw(&session::show(tx, op)?),
+        Op::ListSessions(op) => raw(&session::list(tx, op)?),
+        Op::Lineage(op) => raw(&lineage::show(tx, op)?),
+        Op::Get(op) => raw(&data::get(tx, op)?),
+        Op::List(op) => raw(&data::list(tx, op)?),
+        Op::Put(op) => raw(&data::put(tx, op)?),
+        Op::Delete(op) => raw(&data::delete(tx, op)?),
+        Op::DeleteScope(op) => raw(&data::delete_scope(tx, op)?),
+        Op::Txn(op) => raw(&data::txn(tx, op)?),
+        Op::Update(op) => raw(&data::update(tx, op)?),
+        Op::ListScopes(op) => raw(&data::list_scopes(tx, op)?),
+        Op::Acquire(op) => {
+            return Ok(match lease::acquire(tx, op)? {
+                Verdict::Done(granted) => Verdict::Done(raw(&granted)?),
+                Verdict::Wait { retry_after_ms } => Verdict::Wait { retry_after_ms },
+                Verdict::Refused(error) => Verdict::Refused(error),
+            });
+        }
+        Op::Renew(op) => raw(&lease::renew(tx, op)?),
+        Op::Release(op) => raw(&lease::release(tx, op)?),
+        Op::Check(op) => raw(&lease::check(tx, op)?),
+        Op::Admit(op) => raw(&lease::admit(tx, op)?),
+        Op::Break(op) => raw(&lease::break_grants(tx, op)?),
+        Op::ListLeases(op) => raw(&lease::list(tx, op)?),
+        Op::Claim(op) => raw(&claim::claim(tx, op)?),
+        Op::Unclaim(op) => raw(&claim::unclaim(tx, op)?),
+        Op::Who(op) => raw(&claim::who(tx, op)?),
+        Op::Append(op) => raw(&event::append(tx, op)?),
+        Op::Read(op) => raw(&event::read(tx, &op)?),
+        Op::Commit(op) => raw(&event::commit(tx, op)?),
+        Op::Redact(op) => raw(&event::redact(tx, op)?),
+        Op::Prune(op) => raw(&event::prune(tx, op)?),
+        Op::Verify(_) => Err(Error::internal("verifying runs page by page")),
+        Op::Head(op) => raw(&event::head(tx, op)?),
+        Op::ShowStatus(op) => raw(&status::show(tx, op)?),
+    }?;
+    Ok(Verdict::Done(data))
+}
+
+/// A snapshot that notices the first attempt to write.
+struct Snapshot<'a> {
+    sql: &'a mut dyn Sql,
+    wrote: bool,
+}
+
+impl Sql for Snapshot<'_> {
+    fn run(&mut self, _: &'static str, _: &[Param<'_>]) -> Result<u64> {
+        self.wrote = true;
+        Err(Error::internal("a snapshot cannot be written"))
+    }
+
+    fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        self.sql.rows(sql, params)
+    }
+
+    fn is_snapshot(&self) -> bool {
+        true
+    }
+}

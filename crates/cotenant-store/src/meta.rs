@@ -1,0 +1,173 @@
+//! The one row that orders everything: the schema gate, the head of the log, the clock, the fence.
+
+use cotenant_core::{
+    Code, Error, Result,
+    clock::{Reading, Stand, advance},
+    event::{Cursor, Hash, hex},
+    id::{Fence, Seq, Tick},
+};
+
+use crate::{
+    params,
+    sql::Sql,
+};
+
+/// The schema that this version writes.
+pub(crate) const SCHEMA: i64 = 1;
+/// Marks the database as ours, in `SQLite` as its application id: "ctnt".
+pub(crate) const APPLICATION_ID: i32 = 0x6374_6e74;
+const APP: &str = "cotenant";
+/// How many replaced sources are remembered, to notice two kernels on one file.
+const SOURCES_MAX: usize = 64;
+
+/// The row.
+#[derive(Clone, Debug)]
+pub(crate) struct Meta {
+    pub(crate) history: String,
+    pub(crate) seq: i64,
+    pub(crate) hash: Hash,
+    pub(crate) pruned_seq: i64,
+    pub(crate) pruned_hash: Hash,
+    pub(crate) tick: Tick,
+    pub(crate) source: String,
+    pub(crate) source_value: i64,
+    pub(crate) sources_replaced: String,
+    pub(crate) fence: i64,
+    pub(crate) sessions: i64,
+    pub(crate) erasing: i64,
+}
+
+const SELECT_META: &str = "SELECT app, schema, min_reader, min_writer, history, seq, hash, \
+     pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, sessions, erasing \
+     FROM meta WHERE id = 1";
+
+const UPDATE_META: &str = "UPDATE meta SET seq = $1, hash = $2, pruned_seq = $3, pruned_hash = $4, \
+     tick = $5, source = $6, source_value = $7, sources_replaced = $8, fence = $9, sessions = $10, \
+     erasing = $11 WHERE id = 1";
+
+/// What a transaction wants to do, for the schema gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    Read,
+    Write,
+}
+
+impl Meta {
+    /// Reads the row and checks the schema gate.
+    pub(crate) fn load(sql: &mut dyn Sql, intent: Intent) -> Result<Self> {
+        let mut row = sql.rows(SELECT_META, &[])?.pop().ok_or_else(|| {
+            Error::new(Code::StoreForeign, "the database has no store of cotenant in it")
+        })?;
+        if row.text()? != APP {
+            return Err(Error::new(Code::StoreForeign, "the database belongs to another program"));
+        }
+        let (schema, min_reader, min_writer) = (row.int()?, row.int()?, row.int()?);
+        let needed = if intent == Intent::Write { min_writer } else { min_reader };
+        if needed > SCHEMA {
+            return Err(Error::new(
+                Code::SchemaNewer,
+                format!("the store has schema {schema}, which needs a newer cotenant; this one knows {SCHEMA}"),
+            )
+            .detail("schema", schema)
+            .detail("known", SCHEMA)
+            .hint("upgrade cotenant on this machine"));
+        }
+        if schema < SCHEMA {
+            return Err(Error::new(
+                Code::SchemaOlder,
+                format!("the store has schema {schema}; this cotenant needs {SCHEMA}"),
+            )
+            .detail("schema", schema)
+            .detail("known", SCHEMA)
+            .hint("run `cotenant doctor --migrate`, which makes a verified backup first"));
+        }
+        Ok(Self {
+            history: row.text()?,
+            seq: row.int()?,
+            hash: row.hash()?,
+            pruned_seq: row.int()?,
+            pruned_hash: row.hash()?,
+            tick: Tick(row.int()?),
+            source: row.text()?,
+            source_value: row.int()?,
+            sources_replaced: row.text()?,
+            fence: row.int()?,
+            sessions: row.int()?,
+            erasing: row.int()?,
+        })
+    }
+
+    /// Writes the row back.
+    pub(crate) fn save(&self, sql: &mut dyn Sql) -> Result<()> {
+        sql.run(
+            UPDATE_META,
+            params![
+                self.seq,
+                self.hash.as_slice(),
+                self.pruned_seq,
+                self.pruned_hash.as_slice(),
+                self.tick.0,
+                &self.source,
+                self.source_value,
+                &self.sources_replaced,
+                self.fence,
+                self.sessions,
+                self.erasing,
+            ],
+        )
+        .map(drop)
+    }
+
+    /// The tick at a reading, without storing it.
+    pub(crate) fn tick_at(&self, reading: &Reading, step_max: Option<u64>) -> Tick {
+        let stand =
+            Stand { tick: self.tick, source: self.source.clone(), value_ms: self.source_value };
+        advance(&stand, reading, step_max)
+    }
+
+    /// Moves the clock to a reading. Answers whether the source is new: a reboot, or a failover.
+    pub(crate) fn advance(&mut self, reading: &Reading, step_max: Option<u64>) -> Result<bool> {
+        self.tick = self.tick_at(reading, step_max);
+        let replaced = self.source != reading.source;
+        if replaced {
+            if self.sources_replaced.split(' ').any(|source| source == reading.source) {
+                return Err(Error::new(
+                    Code::ClockDomain,
+                    "two kernels use this store file, so that its clock would jump between them",
+                )
+                .hint("keep the store on one machine, or use PostgreSQL when it is supported"));
+            }
+            let mut sources: Vec<&str> = self.sources_replaced.split_whitespace().collect();
+            sources.push(&self.source);
+            let first = sources.len().saturating_sub(SOURCES_MAX);
+            self.sources_replaced = sources[first..].join(" ");
+            self.source.clone_from(&reading.source);
+        }
+        self.source_value = if replaced { reading.value_ms } else { self.source_value.max(reading.value_ms) };
+        Ok(replaced)
+    }
+
+    /// Draws the next fence: greater than all before, and than those of an older copy of this
+    /// store as long as the wall clock is right.
+    pub(crate) fn next_fence(&mut self, wall_ms: i64) -> Fence {
+        if crate::testing::mutant("fence_not_monotonic") {
+            return Fence(self.fence.max(1));
+        }
+        self.fence = (self.fence + 1).max(wall_ms);
+        Fence(self.fence)
+    }
+
+    /// The head of the log.
+    pub(crate) fn head(&self) -> Seq {
+        Seq(self.seq)
+    }
+
+    /// The cursor behind an event.
+    pub(crate) fn cursor(&self, seq: i64, hash: &Hash) -> Cursor {
+        Cursor::At {
+            history: self.history.clone(),
+            seq: Seq(seq),
+            hash8: hex(&hash[..4]),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The `SQLite` engine: one file in WAL mode, one connection, the writer gate, the commit signal.
+//!
+//! # Invariants
+//! - Every write runs under the gate in a `BEGIN IMMEDIATE` transaction.
+//! - The log stays small: a passive checkpoint every [`CHECKPOINT_PAGES`] pages under the gate, a
+//!   truncation above [`LOG_BYTES_MAX`].
+//! - No connection is closed in an orderly way at exit: the last close would checkpoint and sync,
+//!   4 to 10 ms for a process that lives for 1 ms (measured).
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use cotenant_core::{
+    Code, Error, Result,
+    clock::Reading,
+};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, TransactionBehavior,
+    config::DbConfig,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use crate::{
+    gate::{self, Gate},
+    host,
+    signal::Signal,
+    sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Value, Wake},
+    testing::{failpoint, mutant},
+};
+
+/// Pages in the log after which the next commit checkpoints.
+const CHECKPOINT_PAGES: u32 = 250;
+/// The log's size above which it is truncated.
+const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// `SQLite` 3.51.3 fixes a corruption of the log that many processes can trigger.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// An open database file.
+pub(crate) struct Sqlite {
+    connection: Connection,
+    gate: Gate,
+    gate_path: PathBuf,
+    log_path: PathBuf,
+    signal: Arc<Signal>,
+    writes_prepared: bool,
+}
+
+impl Sqlite {
+    /// Opens an existing database. The directory's ownership and modes were checked before.
+    pub(crate) fn open(file: &Path) -> Result<Self> {
+        check_version(rusqlite::version_number())?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(file, flags).map_err(error)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(error)?;
+        for (option, on) in [
+            (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+            (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        ] {
+            connection.set_db_config(option, on).map_err(error)?;
+        }
+        connection.set_prepared_statement_cache_capacity(128);
+        let directory = crate::directory(file);
+        let gate_path = directory.join("gate");
+        let mut log_path = file.as_os_str().to_owned();
+        log_path.push("-wal");
+        Ok(Self {
+            connection,
+            gate: Gate::new(gate_path.clone()),
+            gate_path,
+            log_path: log_path.into(),
+            signal: Arc::new(Signal::open(&directory.join("signal"))),
+            writes_prepared: false,
+        })
+    }
+
+    /// The connection, for administration.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Sets what only a writer needs, once.
+    fn prepare_writes(&mut self) -> Result<()> {
+        if !self.writes_prepared {
+            self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(error)?;
+            self.writes_prepared = true;
+        }
+        Ok(())
+    }
+
+    fn transact(
+        connection: &mut Connection,
+        body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
+    ) -> Result<bool> {
+        if mutant("no_gate_transaction") {
+            body(&mut Statements(connection))?;
+            return Ok(true);
+        }
+        let tx = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(error)?;
+        failpoint("txn.begun")?;
+        let finish = body(&mut Statements(&tx))?;
+        if finish == Finish::Rollback {
+            tx.rollback().map_err(error)?;
+            return Ok(false);
+        }
+        failpoint("txn.before_commit")?;
+        tx.commit().map_err(error)?;
+        failpoint("txn.after_commit")?;
+        Ok(true)
+    }
+}
+
+impl Engine for Sqlite {
+    fn write(
+        &mut self,
+        patience: Patience,
+        durability: Durability,
+        body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
+    ) -> Result<()> {
+        failpoint("gate.before")?;
+        self.prepare_writes()?;
+        if durability == Durability::Process {
+            self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(error)?;
+        }
+        let committed = {
+            let _turn = if mutant("no_gate_transaction") { None } else { Some(self.gate.take(patience)?) };
+            failpoint("gate.after")?;
+            let committed = Self::transact(&mut self.connection, body);
+            if matches!(committed, Ok(true)) {
+                let large = std::fs::metadata(&self.log_path).is_ok_and(|m| m.len() > LOG_BYTES_MAX);
+                if large {
+                    let _ = self
+                        .connection
+                        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+                }
+            }
+            committed
+        };
+        if durability == Durability::Process {
+            self.connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;
+        }
+        let committed = committed.map_err(|failure| {
+            if failure.code == Code::Busy { gate::busy(&self.gate_path) } else { failure }
+        })?;
+        if committed {
+            self.signal.bump();
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, body: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()> {
+        let tx = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Deferred)
+            .map_err(error)?;
+        body(&mut Statements(&tx))?;
+        tx.commit().map_err(error)
+    }
+
+    fn erase(&mut self, patience: Patience) -> Result<()> {
+        let _turn = self.gate.take(patience)?;
+        self.connection.execute_batch("VACUUM").map_err(error)?;
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+            .map_err(error)
+            .and_then(|blocked| {
+                if blocked == 0 {
+                    return Ok(());
+                }
+                Err(Error::new(Code::Busy, "a reader still sees the erased payload")
+                    .hint("it is erased for good by the next write after that reader is done"))
+            })
+    }
+
+    fn wake(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.signal) as Arc<dyn Wake>
+    }
+}
+
+/// Statements of a connection, prepared once.
+struct Statements<'a>(&'a Connection);
+
+struct Bound<'a>(&'a Param<'a>);
+
+impl rusqlite::ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match *self.0 {
+            Param::Null => ValueRef::Null,
+            Param::Int(number) => ValueRef::Integer(number),
+            Param::Text(text) => ValueRef::Text(text.as_bytes()),
+            Param::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+impl Sql for Statements<'_> {
+    fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+        let mut statement = self.0.prepare_cached(sql).map_err(error)?;
+        let touched =
+            statement.execute(rusqlite::params_from_iter(params.iter().map(Bound))).map_err(error)?;
+        Ok(touched as u64)
+    }
+
+    fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        let mut statement = self.0.prepare_cached(sql).map_err(error)?;
+        let width = statement.column_count();
+        let mut rows =
+            statement.query(rusqlite::params_from_iter(params.iter().map(Bound))).map_err(error)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(error)? {
+            let mut values = Vec::with_capacity(width);
+            for index in 0..width {
+                values.push(match row.get_ref(index).map_err(error)? {
+                    ValueRef::Null => Value::Null,
+                    ValueRef::Integer(number) => Value::Int(number),
+                    ValueRef::Text(text) => Value::Text(
+                        String::from_utf8(text.to_vec())
+                            .map_err(|cause| damage("text is not UTF-8").caused_by(cause))?,
+                    ),
+                    ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+                    ValueRef::Real(_) => return Err(damage("a fraction where none belongs")),
+                });
+            }
+            found.push(Row(values.into_iter()));
+        }
+        Ok(found)
+    }
+}
+
+fn damage(what: &str) -> Error {
+    Error::new(Code::StoreCorrupt, format!("the store is damaged: {what}"))
+        .hint("`cotenant doctor --deep` looks closer; `cotenant restore BACKUP` goes back")
+}
+
+/// Refuses an `SQLite` that can corrupt its log.
+fn check_version(version: i32) -> Result<()> {
+    if version >= SQLITE_VERSION_MIN {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::FsUnsupported,
+        format!("the linked SQLite has version number {version}; at least {SQLITE_VERSION_MIN} is needed"),
+    )
+    .hint("build with the bundled SQLite"))
+}
+
+/// The one place where the database's errors become ours.
+pub(crate) fn error(cause: rusqlite::Error) -> Error {
+    let made = match &cause {
+        rusqlite::Error::SqliteFailure(failure, text) => {
+            let text = text.as_deref().unwrap_or_default();
+            match failure.code {
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                    Error::new(Code::Busy, "another process is writing to the store").hint("try again")
+                }
+                ErrorCode::DiskFull => Error::new(Code::StoreFull, "the disk is full; nothing was changed")
+                    .hint("free some space and repeat"),
+                ErrorCode::ReadOnly => Error::new(Code::StoreReadonly, "the store cannot be written")
+                    .hint("check the file's mode, its owner and whether its file system is mounted read-only"),
+                ErrorCode::CannotOpen => Error::new(Code::StoreIo, "the store's database cannot be opened")
+                    .hint("check that its directory exists and can be written"),
+                ErrorCode::PermissionDenied => {
+                    Error::new(Code::StoreReadonly, "the store may not be opened by this user")
+                }
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => damage(
+                    if text.is_empty() { "its database cannot be read" } else { text },
+                ),
+                ErrorCode::SystemIoFailure => {
+                    Error::new(Code::StoreIo, "reading or writing the store failed; nothing was changed")
+                        .hint("check the disk, then repeat")
+                }
+                ErrorCode::Unknown if text.starts_with("no such table") || text.starts_with("no such column") => {
+                    Error::new(Code::StoreForeign, format!("the database is not a store of cotenant: {text}"))
+                        .hint("name another file with `--store`")
+                }
+                _ => Error::internal(format!("the database refused a statement: {text}")),
+            }
+        }
+        _ => Error::internal("the database refused a statement"),
+    };
+    made.caused_by(cause)
+}
+
+/// The kernel's clock of this boot: excludes suspend, ignores wall-clock jumps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BootClock;
+
+impl Clock for BootClock {
+    fn reading(&self, _: &mut dyn Sql) -> Result<Reading> {
+        if mutant("wall_clock") {
+            return Ok(Reading { source: host::boot_id().to_owned(), value_ms: self.wall_ms() });
+        }
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let ms = now.tv_sec * 1_000 + now.tv_nsec / 1_000_000;
+        Ok(Reading {
+            source: host::boot_id().to_owned(),
+            value_ms: ms - namespace_offset_ms() + crate::testing::clock_ahead(),
+        })
+    }
+
+    fn wall_ms(&self) -> i64 {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// What a time name space adds to the monotonic clock, so that containers of one kernel agree.
+fn namespace_offset_ms() -> i64 {
+    static OFFSET: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        let Ok(text) = std::fs::read_to_string("/proc/self/timens_offsets") else { return 0 };
+        parse_offset(&text)
+    })
+}
+
+fn parse_offset(text: &str) -> i64 {
+    text.lines()
+        .find_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            // Older kernels name the clock by its number.
+            matches!(fields.next()?, "monotonic" | "1").then_some(())?;
+            let seconds: i64 = fields.next()?.parse().ok()?;
+            let nanos: i64 = fields.next()?.parse().ok()?;
+            Some(seconds * 1_000 + nanos / 1_000_000)
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_sqlite_is_refused() {
+        assert_eq!(check_version(3_051_002).unwrap_err().code, Code::FsUnsupported);
+        check_version(rusqlite::version_number()).unwrap();
+    }
+
+    #[test]
+    fn time_name_space_offsets_are_read() {
+        assert_eq!(parse_offset("monotonic           5 250000000\nboottime 0 0\n"), 5_250);
+        assert_eq!(parse_offset(""), 0);
+    }
+}

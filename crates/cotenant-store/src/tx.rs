@@ -1,0 +1,199 @@
+//! One request at work: the transaction, the clock, the actor, and the log it appends to.
+
+use cotenant_core::{
+    Error, Result,
+    event::{self, Header},
+    id::{Fence, Seq, Tick},
+    json::Json,
+    process::{Liveness, ProcessIdentity, Processes},
+};
+use crate::{meta::Meta, params, session::SessionRow, sql::Sql, testing::mutant};
+
+/// The version that events name as their writer.
+pub(crate) const WRITER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What an operation works with.
+pub(crate) struct Tx<'a> {
+    pub(crate) sql: &'a mut dyn Sql,
+    pub(crate) meta: Meta,
+    pub(crate) now: Tick,
+    pub(crate) wall_ms: i64,
+    pub(crate) processes: &'a dyn Processes,
+    /// The session in whose name the request runs.
+    pub(crate) actor: Option<SessionRow>,
+    /// Whether the caller's wait is over.
+    pub(crate) wait_over: bool,
+    /// Whether anything was settled, which is committed even if the request fails.
+    pub(crate) settled: bool,
+    /// What was settled by this request, to be settled again if its effects are undone.
+    pub(crate) settlements: Vec<Settlement>,
+    /// Events held back by the planted bug `event_outside_transaction`.
+    pub(crate) late_events: Vec<EventRow>,
+}
+
+/// Something that was brought to its true state.
+#[derive(Clone, Debug)]
+pub(crate) enum Settlement {
+    /// A session, by id.
+    Session(String),
+    /// A row of `lease`, by the id of its timer.
+    Lease(String),
+}
+
+/// An event's row.
+pub(crate) struct EventRow {
+    numbers: [i64; 2],
+    texts: [String; 9],
+    bytes: [Vec<u8>; 3],
+}
+
+/// How an operation went.
+pub(crate) enum Verdict<T> {
+    /// It was done.
+    Done(T),
+    /// It must wait; what it wrote (its ticket) stays. Asks again after so long at the latest.
+    Wait { retry_after_ms: u64 },
+    /// It was refused, but what it wrote stays.
+    Refused(Error),
+}
+
+const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, user, trust, \
+     payload, salt, payload_digest, hash, writer_version) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+
+const INSERT_TIMER: &str =
+    "INSERT INTO timer (tick, kind, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+
+impl Tx<'_> {
+    /// The actor; operations that need one run only with one.
+    pub(crate) fn actor(&self) -> Result<&SessionRow> {
+        self.actor.as_ref().ok_or_else(|| Error::internal("an operation ran without its actor"))
+    }
+
+    /// How far what the actor writes is trusted.
+    pub(crate) fn trust(&self) -> &'static str {
+        match &self.actor {
+            Some(actor) if actor.kind == "human" => "human",
+            Some(_) => "agent",
+            None => "tool",
+        }
+    }
+
+    /// Appends an event in the actor's name.
+    pub(crate) fn event(&mut self, kind: &str, scope: &str, payload: &Json) -> Result<Seq> {
+        let (session, name, user) = match &self.actor {
+            Some(actor) => (actor.id.clone(), actor.name.clone(), actor.user.clone()),
+            None => Default::default(),
+        };
+        let trust = self.trust();
+        self.append(kind, scope, [&session, &name, &user, trust], payload.text())
+    }
+
+    /// Appends an event that nobody asked for, such as an expiry.
+    pub(crate) fn event_of_store(
+        &mut self,
+        kind: &str,
+        scope: &str,
+        payload: &serde_json::Value,
+    ) -> Result<Seq> {
+        self.append(kind, scope, ["", "", "", "tool"], &payload.to_string())
+    }
+
+    fn append(&mut self, kind: &str, scope: &str, by: [&str; 4], payload: &str) -> Result<Seq> {
+        crate::testing::failpoint("txn.events")?;
+        let at = cotenant_core::clock::rfc3339(self.wall_ms);
+        let [session, name, user, trust] = by;
+        let mut salt = [0u8; 16];
+        random(&mut salt)?;
+        let seq = self.meta.seq + 1;
+        let digest = event::payload_digest(&salt, payload);
+        let header = Header {
+            seq,
+            at: &at,
+            tick: self.now.0,
+            kind,
+            scope,
+            session,
+            name,
+            user,
+            trust,
+            writer_version: WRITER_VERSION,
+        };
+        let hash = event::chain_hash(&self.meta.hash, &header, &digest);
+        let row = EventRow {
+            numbers: [seq, self.now.0],
+            texts: [&at, kind, scope, session, name, user, trust, payload, WRITER_VERSION]
+                .map(str::to_owned),
+            bytes: [salt.to_vec(), digest.to_vec(), hash.to_vec()],
+        };
+        if mutant("event_outside_transaction") {
+            self.late_events.push(row);
+        } else {
+            row.insert(self.sql)?;
+        }
+        self.meta.seq = seq;
+        self.meta.hash = hash;
+        Ok(Seq(seq))
+    }
+
+    /// The number that the next event will have.
+    pub(crate) fn next_seq(&self) -> i64 {
+        self.meta.seq + 1
+    }
+
+    /// Draws the next fence.
+    pub(crate) fn fence(&mut self) -> Fence {
+        self.meta.next_fence(self.wall_ms)
+    }
+
+    /// Asks to look at a row again at a tick.
+    pub(crate) fn arm(&mut self, tick: Tick, kind: &str, id: &str) -> Result<()> {
+        self.sql.run(INSERT_TIMER, params![tick.0, kind, id]).map(drop)
+    }
+
+    /// What can be said of a process from here.
+    pub(crate) fn liveness(&self, process: Option<&ProcessIdentity>) -> Liveness {
+        process.map_or(Liveness::Unverifiable, |process| self.processes.liveness(process))
+    }
+
+    /// Wall time of a tick in the past, for display.
+    pub(crate) fn at(ms: i64) -> String {
+        cotenant_core::clock::rfc3339(ms)
+    }
+}
+
+impl EventRow {
+    /// Writes the row.
+    pub(crate) fn insert(&self, sql: &mut dyn Sql) -> Result<()> {
+        let [seq, tick] = self.numbers;
+        let [at, kind, scope, session, name, user, trust, payload, version] = &self.texts;
+        let [salt, digest, hash] = &self.bytes;
+        sql.run(
+            INSERT_EVENT,
+            params![
+                seq,
+                at,
+                tick,
+                kind,
+                scope,
+                session,
+                name,
+                user,
+                trust,
+                payload,
+                salt.as_slice(),
+                digest.as_slice(),
+                hash.as_slice(),
+                version,
+            ],
+        )
+        .map(drop)
+    }
+}
+
+/// Fills a buffer with random bytes of the operating system.
+pub(crate) fn random(buffer: &mut [u8]) -> Result<()> {
+    getrandom::fill(buffer).map_err(|cause| {
+        Error::internal("the operating system gives no random bytes").caused_by(cause)
+    })
+}
