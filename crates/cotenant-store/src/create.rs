@@ -11,17 +11,17 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     meta::{APPLICATION_ID, SCHEMA},
+    migrate::KERNEL,
     place::{directory, make_directory, make_file},
     sql::{Clock, Param, Row, Sql},
     sqlite::{self, BootClock},
     tx::random,
 };
 
-const KERNEL: &str = include_str!("../migrations/sqlite/20261120000000_kernel.sql");
 const INSERT_META: &str = "INSERT INTO meta (id, app, schema, min_reader, min_writer, history, seq, \
      hash, pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, sessions, \
-     erasing, created_at) VALUES (1, 'cotenant', ?1, ?1, ?1, ?2, 0, zeroblob(32), 0, zeroblob(32), 0, \
-     ?3, ?4, '', 0, 0, 0, ?5)";
+     erasing, migrations, created_at) VALUES (1, 'cotenant', ?1, ?1, ?1, ?2, 0, zeroblob(32), 0, \
+     zeroblob(32), 0, ?3, ?4, '', 0, 0, 0, ?5, ?6)";
 
 /// Makes a store at this path. If another process was faster, its store stays.
 pub(crate) fn create(file: &Path) -> Result<()> {
@@ -64,13 +64,15 @@ pub(crate) fn create(file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn beside(path: &Path, nonce: &str) -> PathBuf {
+/// A name beside a path that nobody else uses.
+pub(crate) fn beside(path: &Path, nonce: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".new-{nonce}"));
     path.with_file_name(name)
 }
 
-fn failed(path: &Path, cause: io::Error) -> Error {
+/// An error of the file system as one of the store.
+pub(crate) fn failed(path: &Path, cause: io::Error) -> Error {
     let code = match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StoreFull,
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Code::StoreReadonly,
@@ -87,13 +89,15 @@ fn failed(path: &Path, cause: io::Error) -> Error {
         .caused_by(cause)
 }
 
-fn sync_directory(path: &Path) {
+/// Makes a rename in a directory survive power loss.
+pub(crate) fn sync_directory(path: &Path) {
     if let Ok(directory) = fs::File::open(path) {
         let _ = directory.sync_all();
     }
 }
 
-fn remove_database(path: &Path) {
+/// Removes a database file and what lies beside it.
+pub(crate) fn remove_database(path: &Path) {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
@@ -115,7 +119,7 @@ fn draft_database(path: &Path) -> Result<()> {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "user_version", SCHEMA)?;
-        connection.execute_batch(KERNEL)?;
+        connection.execute_batch(KERNEL.sql)?;
         connection.execute(
             INSERT_META,
             rusqlite::params![
@@ -123,6 +127,7 @@ fn draft_database(path: &Path) -> Result<()> {
                 hex(&history),
                 reading.source,
                 reading.value_ms,
+                KERNEL.stamp(),
                 rfc3339(clock.wall_ms())
             ],
         )?;

@@ -412,6 +412,11 @@ pub(crate) fn release_all(tx: &mut Tx<'_>, holder: &SessionRow) -> Result<(u64, 
     Ok((leases, claims, tickets))
 }
 
+/// Forgets all rows of a session.
+pub(crate) fn forget_all(tx: &mut Tx<'_>, session: &str) -> Result<()> {
+    all_of(tx, session)?.iter().try_for_each(|row| delete(tx, row))
+}
+
 /// The next incarnation takes over what its earlier one held, with new fences.
 pub(crate) fn pass_on(tx: &mut Tx<'_>, from: &SessionRow, to: &SessionRow) -> Result<Vec<Holding>> {
     let mut passed = Vec::new();

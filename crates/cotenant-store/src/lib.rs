@@ -4,9 +4,11 @@
 //! asks a rule and saves; the transaction around it is written once, in `local.rs`. A database is
 //! behind the seam of [`sql`]; nothing outside `sqlite.rs` and `create.rs` knows which it is.
 
+pub mod admin;
 mod claim;
 mod create;
 mod data;
+pub mod doctor;
 mod event;
 mod gate;
 mod holding;
@@ -15,6 +17,7 @@ mod lease;
 mod lineage;
 mod local;
 mod meta;
+pub mod migrate;
 mod place;
 mod session;
 mod signal;

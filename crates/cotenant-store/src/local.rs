@@ -194,19 +194,9 @@ impl LocalStore {
     }
 
     fn tx<'a>(&'a self, sql: &'a mut dyn Sql, meta: Meta, wait_over: bool) -> Tx<'a> {
-        let now = meta.tick;
-        Tx {
-            sql,
-            now,
-            meta,
-            wall_ms: self.clock.wall_ms(),
-            processes: self.processes.as_ref(),
-            actor: None,
-            wait_over,
-            settled: false,
-            settlements: Vec::new(),
-            late_events: Vec::new(),
-        }
+        let mut tx = Tx::new(sql, meta, self.clock.wall_ms(), self.processes.as_ref());
+        tx.wait_over = wait_over;
+        tx
     }
 
     /// Runs a request inside its savepoint.
@@ -391,6 +381,18 @@ impl LocalStore {
                 }
             }
         }
+    }
+
+    /// Whether a payload was erased whose traces remain.
+    pub(crate) fn is_erasing(&self) -> Result<bool> {
+        let mut erasing = false;
+        self.with_engine(|engine| {
+            engine.read(&mut |sql| {
+                erasing = Meta::load(sql, Intent::Read)?.erasing != 0;
+                Ok(())
+            })
+        })?;
+        Ok(erasing)
     }
 
     /// Rewrites the database after a payload was erased, and notes that it is done.

@@ -20,6 +20,11 @@ const APP: &str = "cotenant";
 /// How many replaced sources are remembered, to notice two kernels on one file.
 const SOURCES_MAX: usize = 64;
 
+/// The schema that this program knows; tests add one to see a migration at work.
+pub(crate) fn known_schema() -> i64 {
+    SCHEMA + i64::from(crate::testing::extra_migration())
+}
+
 /// The row.
 #[derive(Clone, Debug)]
 pub(crate) struct Meta {
@@ -45,6 +50,8 @@ const UPDATE_META: &str = "UPDATE meta SET seq = $1, hash = $2, pruned_seq = $3,
      tick = $5, source = $6, source_value = $7, sources_replaced = $8, fence = $9, sessions = $10, \
      erasing = $11 WHERE id = 1";
 
+const UPDATE_HISTORY: &str = "UPDATE meta SET history = $1 WHERE id = 1";
+
 /// What a transaction wants to do, for the schema gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
@@ -63,22 +70,23 @@ impl Meta {
         }
         let (schema, min_reader, min_writer) = (row.int()?, row.int()?, row.int()?);
         let needed = if intent == Intent::Write { min_writer } else { min_reader };
-        if needed > SCHEMA {
+        let known = known_schema();
+        if needed > known {
             return Err(Error::new(
                 Code::SchemaNewer,
-                format!("the store has schema {schema}, which needs a newer cotenant; this one knows {SCHEMA}"),
+                format!("the store has schema {schema}, which needs a newer cotenant; this one knows {known}"),
             )
             .detail("schema", schema)
-            .detail("known", SCHEMA)
+            .detail("known", known)
             .hint("upgrade cotenant on this machine"));
         }
-        if schema < SCHEMA {
+        if schema < known {
             return Err(Error::new(
                 Code::SchemaOlder,
-                format!("the store has schema {schema}; this cotenant needs {SCHEMA}"),
+                format!("the store has schema {schema}; this cotenant needs {known}"),
             )
             .detail("schema", schema)
-            .detail("known", SCHEMA)
+            .detail("known", known)
             .hint("run `cotenant doctor --migrate`, which makes a verified backup first"));
         }
         Ok(Self {
@@ -116,6 +124,11 @@ impl Meta {
             ],
         )
         .map(drop)
+    }
+
+    /// Begins a new history, as a restore does.
+    pub(crate) fn save_history(&self, sql: &mut dyn Sql) -> Result<()> {
+        sql.run(UPDATE_HISTORY, params![&self.history]).map(drop)
     }
 
     /// The tick at a reading, without storing it.

@@ -289,6 +289,19 @@ pub(crate) fn settle_reboot(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Loses every live session, as a restore does; what they held is free at once.
+pub(crate) fn lose_all(tx: &mut Tx<'_>, reason: &str) -> Result<u64> {
+    let mut lost = 0;
+    for mut row in tx.sql.rows(SELECT_LIVE, params![i64::MAX])? {
+        let row = session(&mut row)?;
+        let id = row.id.clone();
+        lose(tx, row, reason)?;
+        holding::forget_all(tx, &id)?;
+        lost += 1;
+    }
+    Ok(lost)
+}
+
 /// Settles a session again whose settling was undone with the request that caused it.
 pub(crate) fn settle_again(tx: &mut Tx<'_>, id: &str) -> Result<()> {
     match one(tx, SELECT_BY_ID, id)? {

@@ -93,6 +93,31 @@ impl Sqlite {
         Ok(())
     }
 
+    /// Runs a migration under the gate in one transaction.
+    pub(crate) fn migrate(&mut self, body: &mut dyn FnMut(&Connection) -> Result<()>) -> Result<()> {
+        let patience = Patience::Until(std::time::Instant::now() + Duration::from_secs(30));
+        let _turn = self.gate.take(patience)?;
+        let tx = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(error)?;
+        body(&tx)?;
+        tx.commit().map_err(error)?;
+        self.signal.bump();
+        Ok(())
+    }
+
+    /// Replaces the whole content by that of another database file, in one transaction.
+    pub(crate) fn replace_content(&mut self, source: &Path, patience: Patience) -> Result<()> {
+        let _turn = self.gate.take(patience)?;
+        let from = Connection::open(source).map_err(error)?;
+        rusqlite::backup::Backup::new(&from, &mut self.connection)
+            .and_then(|run| run.run_to_completion(-1, Duration::from_millis(10), None))
+            .map_err(error)?;
+        self.signal.bump();
+        Ok(())
+    }
+
     fn transact(
         connection: &mut Connection,
         body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
@@ -185,7 +210,7 @@ impl Engine for Sqlite {
 }
 
 /// Statements of a connection, prepared once.
-struct Statements<'a>(&'a Connection);
+pub(crate) struct Statements<'a>(pub(crate) &'a Connection);
 
 struct Bound<'a>(&'a Param<'a>);
 

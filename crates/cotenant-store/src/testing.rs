@@ -82,6 +82,11 @@ mod active {
         MUTANT.get_or_init(|| std::env::var("COTENANT_MUTANT").ok()).as_deref() == Some(name)
     }
 
+    /// Whether a program of the next version is played, with one more migration.
+    pub fn extra_migration() -> bool {
+        std::env::var_os("COTENANT_EXTRA_MIGRATION").is_some()
+    }
+
     /// Milliseconds that the tests' clock is ahead: the text of `COTENANT_CLOCK_AHEAD`'s file.
     pub fn clock_ahead() -> i64 {
         std::env::var_os("COTENANT_CLOCK_AHEAD")
@@ -109,10 +114,15 @@ mod active {
         false
     }
 
+    /// No, in a shipped binary.
+    pub const fn extra_migration() -> bool {
+        false
+    }
+
     /// None, in a shipped binary.
     pub const fn clock_ahead() -> i64 {
         0
     }
 }
 
-pub use active::{clock_ahead, failpoint, mutant};
+pub use active::{clock_ahead, extra_migration, failpoint, mutant};

@@ -64,6 +64,29 @@ const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, sessi
 const INSERT_TIMER: &str =
     "INSERT INTO timer (tick, kind, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 
+impl<'a> Tx<'a> {
+    /// A transaction at the tick of its meta row, without an actor.
+    pub(crate) fn new(
+        sql: &'a mut dyn Sql,
+        meta: Meta,
+        wall_ms: i64,
+        processes: &'a dyn Processes,
+    ) -> Self {
+        Self {
+            sql,
+            now: meta.tick,
+            meta,
+            wall_ms,
+            processes,
+            actor: None,
+            wait_over: false,
+            settled: false,
+            settlements: Vec::new(),
+            late_events: Vec::new(),
+        }
+    }
+}
+
 impl Tx<'_> {
     /// The actor; operations that need one run only with one.
     pub(crate) fn actor(&self) -> Result<&SessionRow> {

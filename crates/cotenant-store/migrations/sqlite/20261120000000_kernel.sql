@@ -20,6 +20,7 @@ CREATE TABLE meta (
     fence INTEGER NOT NULL,
     sessions INTEGER NOT NULL,
     erasing INTEGER NOT NULL,
+    migrations TEXT NOT NULL,
     created_at TEXT NOT NULL
 ) STRICT;
 

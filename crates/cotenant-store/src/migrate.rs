@@ -1,0 +1,115 @@
+//! Migrations: one transaction, after a verified backup, by exactly one process.
+
+use std::path::{Path, PathBuf};
+
+use cotenant_core::{Code, Error, Result, event::sha256_hex};
+
+use crate::{
+    admin,
+    meta::{SCHEMA, known_schema},
+    place::{Found, look},
+    sqlite::{self, Sqlite},
+    testing::failpoint,
+};
+
+/// A step from one schema to the next; never edited once it is released.
+pub(crate) struct Migration {
+    /// The schema after it.
+    pub(crate) schema: i64,
+    /// Its file name.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) sql: &'static str,
+}
+
+/// The first schema.
+pub(crate) const KERNEL: Migration = Migration {
+    schema: 1,
+    name: "20261120000000_kernel",
+    sql: include_str!("../migrations/sqlite/20261120000000_kernel.sql"),
+};
+
+/// What tests add to see a migration at work.
+const EXTRA: Migration = Migration {
+    schema: SCHEMA + 1,
+    name: "29990101000000_extra",
+    sql: "CREATE TABLE extra (id INTEGER PRIMARY KEY) STRICT;",
+};
+
+impl Migration {
+    /// Its name and checksum, as the store remembers it.
+    pub(crate) fn stamp(&self) -> String {
+        format!("{}:{}", self.name, &sha256_hex(self.sql)[..16])
+    }
+}
+
+/// What a migration did.
+#[derive(Debug, serde::Serialize)]
+pub struct Migrated {
+    /// The schema before.
+    pub before: i64,
+    /// The schema now.
+    pub after: i64,
+    /// The verified backup that was made first.
+    pub backup: Option<PathBuf>,
+}
+
+/// Brings a store to the schema of this program.
+pub fn migrate(file: &Path) -> Result<Migrated> {
+    let Found::Store(path) = look(file)? else {
+        return Err(Error::new(Code::NotFound, format!("there is no store at `{}`", file.display()))
+            .hint("make one with `cotenant init`"));
+    };
+    let mut engine = Sqlite::open(&path)?;
+    let before = schema_of(&engine)?;
+    let known = known_schema();
+    if before > known {
+        return Err(Error::new(
+            Code::SchemaNewer,
+            format!("the store has schema {before}; this cotenant knows {known}"),
+        )
+        .hint("upgrade cotenant on this machine"));
+    }
+    if before == known {
+        return Ok(Migrated { before, after: known, backup: None });
+    }
+    let backup = path.with_extension(format!("schema-{before}.db"));
+    if !backup.exists() {
+        admin::backup_of(&path, &backup)?;
+    }
+    engine.migrate(&mut |connection| {
+        // Another process may have been faster; the gate and the write lock are held now.
+        let mut at: i64 = connection
+            .query_row("SELECT schema FROM meta WHERE id = 1", [], |row| row.get(0))
+            .map_err(sqlite::error)?;
+        for step in steps().iter().filter(|step| step.schema <= known) {
+            if step.schema != at + 1 {
+                continue;
+            }
+            failpoint("migrate.step(n)")?;
+            connection.execute_batch(step.sql).map_err(sqlite::error)?;
+            connection
+                .execute(
+                    "UPDATE meta SET schema = ?1, min_reader = ?1, min_writer = ?1, \
+                     migrations = migrations || ' ' || ?2 WHERE id = 1",
+                    rusqlite::params![step.schema, step.stamp()],
+                )
+                .map_err(sqlite::error)?;
+            connection.pragma_update(None, "user_version", step.schema).map_err(sqlite::error)?;
+            at = step.schema;
+        }
+        failpoint("migrate.before_commit")
+    })?;
+    Ok(Migrated { before, after: schema_of(&engine)?, backup: Some(backup) })
+}
+
+fn steps() -> [&'static Migration; 2] {
+    [&KERNEL, &EXTRA]
+}
+
+fn schema_of(engine: &Sqlite) -> Result<i64> {
+    engine
+        .connection()
+        .query_row("SELECT schema FROM meta WHERE id = 1", [], |row| row.get(0))
+        .map_err(sqlite::error)
+}
