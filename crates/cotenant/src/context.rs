@@ -6,6 +6,7 @@ use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use cotenant_core::{
@@ -18,14 +19,14 @@ use cotenant_core::{
 use cotenant_store::{IfMissing, LocalStore};
 
 use crate::{
-    env,
+    config, env,
     project::Project,
     token::{self, Token, Tokens},
 };
 
 mod caller;
 
-pub(crate) use caller::Caller;
+pub(crate) use caller::{Caller, blank_sign_on, native_reference, process_reference};
 
 /// How often a request is sent at most; repeats carry the same id.
 const TRIES_MAX: usize = 3;
@@ -53,6 +54,16 @@ pub(crate) struct Context {
     store: OnceCell<Arc<dyn Store>>,
     caller: OnceCell<Caller>,
     actor: OnceCell<Actor>,
+    patience: Patience,
+}
+
+/// How long the store is asked.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// How long a writer waits for its turn; as configured when absent.
+    turn: Option<Duration>,
+    /// How often a request is sent at most.
+    tries: usize,
 }
 
 impl Context {
@@ -65,7 +76,20 @@ impl Context {
             store: OnceCell::new(),
             caller: OnceCell::new(),
             actor: OnceCell::new(),
+            patience: Patience {
+                turn: None,
+                tries: TRIES_MAX,
+            },
         }
+    }
+
+    /// Sets how long a writer waits for its turn; a request is then repeated at most once.
+    pub(crate) fn in_a_hurry(mut self, turn: Duration) -> Self {
+        self.patience = Patience {
+            turn: Some(turn),
+            tries: 2,
+        };
+        self
     }
 
     /// A context of a directory whose store is open, for hooks and servers. `store` is the store's
@@ -96,7 +120,12 @@ impl Context {
     /// The store, opened on the first call; what happens to a missing one is decided then.
     pub(crate) fn open_store(&self, missing: IfMissing) -> Result<&Arc<dyn Store>> {
         get_or_try_init(&self.store, || {
-            let store = LocalStore::open(&self.project()?.store_file, missing)?;
+            let project = self.project()?;
+            let turn = match self.patience.turn {
+                Some(turn) => turn,
+                None => Duration::from_millis(config::load(project)?.busy_timeout()),
+            };
+            let store = LocalStore::open(&project.store_file, missing)?.busy_timeout(turn);
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }
@@ -140,14 +169,10 @@ impl Context {
         // Wrong arguments are refused before a store is made or a session signed on for them.
         let mut operation = operation.clone();
         operation.check()?;
-        let reads = O::EFFECT == Effect::Read;
-        self.open_store(if reads {
-            IfMissing::Fail
-        } else {
-            IfMissing::Create
-        })?;
+        self.prepare::<O>()?;
         let mut request = Request::new(operation);
-        if O::ACTOR == ActorRule::Required {
+        let acts = O::EFFECT != Effect::Read && !matches!(self.caller(), Caller::Nobody);
+        if O::ACTOR == ActorRule::Required || acts {
             request = request.by(self.actor()?.clone());
         }
         if O::EFFECT == Effect::Write {
@@ -159,10 +184,31 @@ impl Context {
         self.submit(request)
     }
 
+    /// Opens the store for an operation, if there is somebody to carry it out for.
+    pub(crate) fn prepare<O: Operation>(&self) -> Result<()> {
+        self.prepare_for(O::EFFECT, O::ACTOR, false)
+    }
+
+    /// As [`Self::prepare`]; with `named` the operation brings its own actor. A mutation makes a
+    /// missing store, unless it is for a session that must have been signed on in it.
+    pub(crate) fn prepare_for(&self, effect: Effect, rule: ActorRule, named: bool) -> Result<()> {
+        let acts = rule == ActorRule::Required;
+        if acts && !named && *self.caller() == Caller::Nobody {
+            return Err(caller::nobody());
+        }
+        let known = acts && (named || matches!(self.caller(), Caller::Named(_)));
+        let missing = if effect == Effect::Read || known {
+            IfMissing::Fail
+        } else {
+            IfMissing::Create
+        };
+        self.open_store(missing).map(drop)
+    }
+
     /// Sends a request, again if the store was busy.
     pub(crate) fn submit(&self, request: Request) -> Result<Reply> {
         let store = self.store()?;
-        for _ in 1..TRIES_MAX {
+        for _ in 1..self.patience.tries {
             match store.one(request.clone()) {
                 Err(error) if matches!(error.code, Code::Busy | Code::StoreIo) => {}
                 outcome => return outcome,
@@ -198,7 +244,15 @@ impl Context {
         let tokens = self.tokens()?;
         tokens.keep(&token)?;
         let id = id.map_or_else(token::request_id, Ok)?;
-        let outcome = self.submit(Request::new(operation).id(id));
+        let mut request = Request::new(operation).id(id);
+        // Whoever has the token of a live session is that session, whatever the process.
+        if matches!(self.caller(), Caller::Named(_))
+            && let Some(own) = self.own_session()?
+            && own.answer.session.state.is_live()
+        {
+            request = request.by(self.actor_for(&own.answer.session)?);
+        }
+        let outcome = self.submit(request);
         // A session that was there before keeps the token it has. After a failure of the machine
         // the session may be there all the same, so only a refusal makes the token useless.
         let useless = match &outcome {

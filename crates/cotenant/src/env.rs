@@ -15,6 +15,14 @@ pub(crate) const GUARDS: &str = "COTENANT_GUARDS";
 pub(crate) const FENCE: &str = "COTENANT_FENCE";
 /// The user's configuration file, instead of `~/.config/cotenant/config.toml`.
 pub(crate) const CONFIG: &str = "COTENANT_CONFIG";
+/// How long a write waits for its turn, e.g. `5s`.
+pub(crate) const BUSY_TIMEOUT: &str = "COTENANT_BUSY_TIMEOUT";
+/// Whether the first edit of a file claims it: `true` or `false`.
+pub(crate) const AUTO_CLAIM: &str = "COTENANT_AUTO_CLAIM";
+/// Whether an edit of a file that another session holds is refused: `true` or `false`.
+pub(crate) const DENY: &str = "COTENANT_DENY";
+/// After how long a quiet session is shown as possibly abandoned, e.g. `1h`.
+pub(crate) const STALE_AFTER: &str = "COTENANT_STALE_AFTER";
 /// The conversation id that Claude Code gives to hooks, tools and MCP servers.
 pub(crate) const CLAUDE_SESSION: &str = "CLAUDE_CODE_SESSION_ID";
 /// The directory that Claude Code works in.

@@ -1,7 +1,12 @@
 //! `cotenant`: many coding-agent sessions in one codebase.
 
+mod cli;
+mod commands;
+mod complete;
+mod config;
 mod context;
 mod env;
+mod exit;
 mod identity;
 mod output;
 mod project;
@@ -10,4 +15,11 @@ mod testing;
 mod token;
 mod tree;
 
-fn main() {}
+fn main() {
+    let arguments = env::arguments();
+    // Hooks and the MCP server are matched here, before the command line is built: agents wait
+    // for them.
+    let exit = cli::run(&arguments);
+    // Leaves without closing the database: nothing is pending, and the next process cleans up.
+    std::process::exit(i32::from(exit.0));
+}

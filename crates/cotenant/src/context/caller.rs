@@ -9,10 +9,10 @@ use cotenant_core::{
     name::SessionRef,
     process::ProcessIdentity,
     session::{IfBusy, SessionView, ShowSession, ShownSession, SignOn},
-    store::{Actor, Request},
+    store::{Actor, Answered, Request},
 };
 
-use super::{Context, decode, get_or_try_init};
+use super::{Context, answered, get_or_try_init};
 use crate::{
     env,
     identity::{self, Runner},
@@ -177,13 +177,10 @@ impl Context {
     }
 
     /// The session that the command acts for, if there is one. Nobody is signed on.
-    pub(crate) fn own_session(&self) -> Result<Option<ShownSession>> {
+    pub(crate) fn own_session(&self) -> Result<Option<Answered<ShownSession>>> {
         for session in self.caller().references() {
             let request = Request::new(ShowSession { session });
-            match self
-                .submit(request)
-                .and_then(|reply| decode::<ShowSession>(&reply))
-            {
+            match self.submit(request).and_then(answered::<ShowSession>) {
                 Err(error) if error.code == Code::NotFound => {}
                 shown => return shown.map(Some),
             }
@@ -194,7 +191,7 @@ impl Context {
     /// The actor of the command's mutations, signed on if need be.
     pub(crate) fn actor(&self) -> Result<&Actor> {
         get_or_try_init(&self.actor, || {
-            let found = self.own_session()?.map(|shown| shown.session);
+            let found = self.own_session()?.map(|shown| shown.answer.session);
             let named = matches!(self.caller(), Caller::Named(_));
             match found {
                 Some(session) if named || session.state.is_live() => self.actor_for(&session),
@@ -207,10 +204,7 @@ impl Context {
         let Some(operation) = self.caller().sign_on() else {
             return Err(match self.caller() {
                 Caller::Named(session) => unknown_session(session),
-                _ => Error::invalid("no session to act for: neither a terminal nor a known agent")
-                    .hint(
-                        "`cotenant sign-on NAME`, then `--session NAME` or COTENANT_SESSION=NAME",
-                    ),
+                _ => nobody(),
             });
         };
         let signed = self.sign_on(operation)?.answer;
@@ -240,6 +234,12 @@ impl Context {
             ));
         }
     }
+}
+
+/// Nobody can be told to act.
+pub(super) fn nobody() -> Error {
+    Error::invalid("no session to act for: neither a terminal nor a known agent")
+        .hint("`cotenant sign-on NAME`, then `--session NAME` or COTENANT_SESSION=NAME")
 }
 
 fn unknown_session(session: &SessionRef) -> Error {

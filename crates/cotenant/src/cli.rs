@@ -1,0 +1,177 @@
+//! The command line: options, commands and what becomes of their outcome.
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory as _, Parser, error::ErrorKind};
+use cotenant_core::{Error, Result, store::Guard};
+
+use crate::{
+    commands::Command,
+    complete,
+    context::{Context, Options},
+    env,
+    exit::Exit,
+    output::{self, Screen},
+};
+
+const OVERVIEW: &str = "\
+Many coding-agent sessions in one codebase: they see each other, share data that is never lost, \
+and never take the same work twice.";
+
+const EXAMPLES: &str = "\
+Examples:
+  cotenant status                          who is here, on what, holding what
+  cotenant claim issue:15 path:src/parser  take work and files, all or none
+  cotenant data set build color '\"green\"'  share a value
+  cotenant lease run --lease deploy -- ./deploy.sh
+
+Exit status: 0 done; 64 wrong arguments; 65 changed meanwhile; 66 not there; 69 missing or newer
+program; 70 a bug; 73 held by another session; 74 the store cannot be used; 75 try again; 76 your
+session or lease is over; 77 not allowed.";
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(
+    name = "cotenant",
+    version,
+    about = OVERVIEW,
+    after_help = EXAMPLES,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct Global {
+    /// The store to use instead of the project's: a path or `sqlite:PATH`
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Options of every command"
+    )]
+    store: Option<String>,
+    /// Act for this session, by id or live name
+    #[arg(
+        long,
+        global = true,
+        value_name = "SESSION",
+        help_heading = "Options of every command",
+        add = complete::sessions()
+    )]
+    session: Option<String>,
+    /// Print the result envelope as JSON, of errors too
+    #[arg(long, global = true, help_heading = "Options of every command")]
+    json: bool,
+    /// Make a repeat harmless: the same id returns the first result
+    #[arg(
+        long,
+        global = true,
+        value_name = "ID",
+        help_heading = "Options of every command"
+    )]
+    request_id: Option<String>,
+    /// Do it only if this lease or claim is still held with this fence
+    #[arg(
+        long = "guard",
+        global = true,
+        value_name = "RESOURCE=FENCE",
+        value_parser = guard,
+        help_heading = "Options of every command"
+    )]
+    guards: Vec<Guard>,
+}
+
+fn guard(text: &str) -> std::result::Result<Guard, String> {
+    text.parse().map_err(|error: Error| error.message)
+}
+
+/// Runs a command line and answers its exit status.
+pub(crate) fn run(arguments: &[OsString]) -> Exit {
+    if env::is_set(env::COMPLETE) {
+        return complete::answer(Cli::command);
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, arguments),
+    };
+    let json = cli.global.json;
+    let mut screen = Screen::new(json);
+    let outcome = execute(cli, &mut screen).and_then(|exit| screen.flush().map(|_| exit));
+    outcome.unwrap_or_else(|error| {
+        // What was printed before the failure belongs to the answer, unless that must be one
+        // envelope.
+        if !json {
+            let _ = screen.flush();
+        }
+        output::report(&error, json);
+        Exit::of(error.code)
+    })
+}
+
+fn execute(cli: Cli, screen: &mut Screen) -> Result<Exit> {
+    let directory = env::working_directory().map_err(|error| {
+        Error::invalid(format!("the working directory is not there: {error}")).caused_by(error)
+    })?;
+    let Global {
+        store,
+        session,
+        json,
+        request_id,
+        guards,
+    } = cli.global;
+    let options = Options {
+        store,
+        session,
+        request_id,
+        guards,
+        quiet: json,
+    };
+    // The process ends after this command; closing the database in order would only take time.
+    let context = Box::leak(Box::new(Context::new(options, directory)));
+    cli.command.run(context, screen)
+}
+
+/// Reports a usage error, with the status of `INVALID`; help and version are no errors.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    let json = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|a| a == "--json");
+    let helps = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if json && !helps {
+        let text = error.render().to_string();
+        let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = first.trim_start_matches("error: ").replace('\n', " ");
+        output::report(&Error::invalid(message).hint(rest.trim().to_owned()), true);
+    } else {
+        // As with every answer: a reader that left is no failure.
+        let _ = error.print();
+    }
+    if helps {
+        Exit::SUCCESS
+    } else {
+        Exit::of(cotenant_core::Code::Invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

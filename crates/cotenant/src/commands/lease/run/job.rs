@@ -1,0 +1,197 @@
+//! The command that runs under a lease: its process group, its terminal, its signals.
+
+use std::{
+    ffi::OsString, io, os::unix::process::CommandExt as _, process::Command, sync::mpsc::Sender,
+    thread,
+};
+
+use cotenant_core::{Code, Error, Result};
+use nix::sys::signal::{SigSet, Signal as Caught};
+use rustix::{
+    process::{
+        Pid, Signal, WaitOptions, getpgrp, kill_process_group, test_kill_process_group, waitpid,
+    },
+    termios::{tcgetpgrp, tcsetpgrp},
+};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With this status.
+    Exit(u8),
+    /// By this signal.
+    Signal(u8),
+}
+
+impl Ended {
+    /// The exit status that a shell would tell.
+    pub(super) fn status(self) -> u8 {
+        match self {
+            Self::Exit(status) => status,
+            Self::Signal(number) => 128u8.saturating_add(number),
+        }
+    }
+}
+
+/// The signals that are passed on instead of ending this process.
+pub(super) struct Signals(SigSet);
+
+impl Signals {
+    /// Blocks the signals in this thread and those that it starts. A child begins with none
+    /// blocked.
+    pub(super) fn block() -> Result<Self> {
+        let mut set = SigSet::empty();
+        for signal in [
+            Caught::SIGINT,
+            Caught::SIGTERM,
+            Caught::SIGHUP,
+            Caught::SIGQUIT,
+            Caught::SIGCONT,
+            // Taking the terminal back from the background raises it.
+            Caught::SIGTTOU,
+        ] {
+            set.add(signal);
+        }
+        set.thread_block()
+            .map_err(|error| Error::internal("signals cannot be blocked").caused_by(error))?;
+        Ok(Self(set))
+    }
+
+    /// Tells of every signal from now on.
+    pub(super) fn forward<T: Send + 'static>(self, tell: Sender<T>, as_: fn(i32) -> T) {
+        thread::spawn(move || {
+            while let Ok(signal) = self.0.wait() {
+                if signal != Caught::SIGTTOU && tell.send(as_(signal as i32)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// A running command, in a process group of its own.
+pub(super) struct Job {
+    group: Pid,
+    terminal: bool,
+}
+
+impl Job {
+    /// Starts a command. It gets the terminal if this process has it.
+    pub(super) fn start(command: &[OsString], variables: &[(&str, String)]) -> Result<Self> {
+        let [program, arguments @ ..] = command else {
+            return Err(Error::invalid("no command"));
+        };
+        let child = Command::new(program)
+            .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .process_group(0)
+            .spawn()
+            .map_err(|error| {
+                let program = program.to_string_lossy();
+                Error::new(
+                    Code::SpawnFailed,
+                    format!("cannot start `{program}`: {error}"),
+                )
+                .caused_by(error)
+            })?;
+        let group = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| Error::internal("a process without an id"))?;
+        let terminal = has_terminal();
+        let job = Self { group, terminal };
+        job.give_terminal(group);
+        Ok(job)
+    }
+
+    /// Tells when the command stops or ends.
+    pub(super) fn watch<T: Send + 'static>(
+        &mut self,
+        tell: Sender<T>,
+        as_: fn(Option<Ended>) -> T,
+    ) {
+        let group = self.group;
+        thread::spawn(move || {
+            loop {
+                let ended = match waitpid(Some(group), WaitOptions::UNTRACED) {
+                    Ok(Some((_, status))) => {
+                        match (status.exit_status(), status.terminating_signal()) {
+                            (Some(status), _) => Some(Ended::Exit(low_byte(status))),
+                            (_, Some(signal)) => Some(Ended::Signal(low_byte(signal))),
+                            (None, None) => None,
+                        }
+                    }
+                    Ok(None) => continue,
+                    Err(error) if error == rustix::io::Errno::INTR => continue,
+                    Err(_) => return,
+                };
+                if tell.send(as_(ended)).is_err() || ended.is_some() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Passes a signal on to the command.
+    pub(super) fn pass_on(&mut self, number: i32) {
+        if let Some(signal) = Signal::from_named_raw(number) {
+            if signal == Signal::CONT {
+                // A shell that brings a background job to the front gave us the terminal.
+                self.terminal = has_terminal();
+                self.give_terminal(self.group);
+            }
+            self.signal(signal);
+        }
+    }
+
+    /// Lets a stopped command go on: a lease is not held by somebody who sleeps. In the background
+    /// it waits for the terminal like any other job.
+    pub(super) fn go_on(&self) {
+        if self.terminal {
+            self.give_terminal(self.group);
+            self.signal(Signal::CONT);
+        }
+    }
+
+    /// Asks the command to end. A stopped one must wake up to hear it.
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends the command.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Whether no process of the group is left.
+    pub(super) fn is_gone(&self) -> bool {
+        test_kill_process_group(self.group) == Err(rustix::io::Errno::SRCH)
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The group may be gone by now, which is what is wanted.
+        let _ = kill_process_group(self.group, signal);
+    }
+
+    fn give_terminal(&self, group: Pid) {
+        if self.terminal {
+            let _ = tcsetpgrp(io::stdin(), group);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.give_terminal(getpgrp());
+    }
+}
+
+/// Whether this process stands in the foreground of the terminal on its stdin.
+fn has_terminal() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground == getpgrp())
+}
+
+fn low_byte(number: i32) -> u8 {
+    u8::try_from(number & 0xff).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,72 @@
+//! The commands, one file each: they parse, call and print, and decide nothing.
+
+mod claim;
+mod completions;
+mod config;
+mod data;
+mod event;
+mod heartbeat;
+mod lease;
+mod parse;
+mod rpc;
+mod scope;
+mod session;
+mod sign_off;
+mod sign_on;
+mod status;
+mod unclaim;
+mod who;
+
+use clap::Subcommand;
+use cotenant_core::Result;
+
+use crate::{context::Context, exit::Exit, output::Screen};
+
+/// Every command.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Status(status::Args),
+    SignOn(sign_on::Args),
+    SignOff(sign_off::Args),
+    Heartbeat(heartbeat::Args),
+    #[command(subcommand)]
+    Session(session::Command),
+    Claim(claim::Args),
+    Unclaim(unclaim::Args),
+    Who(who::Args),
+    #[command(subcommand)]
+    Lease(lease::Command),
+    #[command(subcommand)]
+    Data(data::Command),
+    #[command(subcommand)]
+    Scope(scope::Command),
+    #[command(subcommand)]
+    Event(event::Command),
+    #[command(subcommand)]
+    Config(config::Command),
+    Completions(completions::Args),
+    Rpc(rpc::Args),
+}
+
+impl Command {
+    /// Runs the command.
+    pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit> {
+        match self {
+            Self::Status(args) => status::run(context, screen, &args),
+            Self::SignOn(args) => sign_on::run(context, screen, args),
+            Self::SignOff(args) => sign_off::run(context, screen, args),
+            Self::Heartbeat(args) => heartbeat::run(context, screen, &args),
+            Self::Session(command) => command.run(context, screen),
+            Self::Claim(args) => claim::run(context, screen, args),
+            Self::Unclaim(args) => unclaim::run(context, screen, args),
+            Self::Who(args) => who::run(context, screen, args),
+            Self::Lease(command) => command.run(context, screen),
+            Self::Data(command) => command.run(context, screen),
+            Self::Scope(command) => command.run(context, screen),
+            Self::Event(command) => command.run(context, screen),
+            Self::Config(command) => command.run(context, screen),
+            Self::Completions(args) => completions::run(context, screen, &args),
+            Self::Rpc(args) => rpc::run(context, screen, &args),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Values of the command line, read by the rules of the core.
+
+use cotenant_core::{Error, claim::Item, clock::parse_duration, id::Fence, json::Json};
+
+/// What clap shows of an error: the message, and the hint if there is one.
+fn told(error: Error) -> String {
+    match error.hint {
+        Some(hint) => format!("{}; {hint}", error.message),
+        None => error.message,
+    }
+}
+
+/// A duration such as `90s`, in milliseconds.
+pub(super) fn duration(text: &str) -> Result<u64, String> {
+    parse_duration(text).map_err(told)
+}
+
+/// An item such as `issue:15`.
+pub(super) fn item(text: &str) -> Result<Item, String> {
+    text.parse().map_err(told)
+}
+
+/// A fence.
+pub(super) fn fence(text: &str) -> Result<Fence, String> {
+    text.parse().map_err(told)
+}
+
+/// A JSON text.
+pub(super) fn json(text: &str) -> Result<Json, Error> {
+    Json::parse(text)
+}

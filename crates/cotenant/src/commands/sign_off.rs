@@ -1,0 +1,64 @@
+//! `cotenant sign-off`.
+
+use cotenant_core::{
+    Code, Error, Result,
+    session::{SignOff, SignedOff, State},
+};
+
+use crate::{context::Context, exit::Exit, output::Screen};
+
+/// End your session and give back all it holds
+///
+/// Leases and claims are free at once, keys that were bound to the session are deleted.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  cotenant sign-off --outcome done --note 'merged as 1f3c'")]
+pub(crate) struct Args {
+    /// How it went, e.g. `done`
+    #[arg(long, value_name = "WORD")]
+    outcome: Option<String>,
+    /// A last word
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    context.store()?;
+    // Signing somebody on only to sign off would be silly, and the token of a session that has
+    // ended is gone, so a repeat is answered here.
+    match context.own_session()? {
+        None => {
+            return Err(Error::new(Code::NotFound, "you are not signed on")
+                .hint("`cotenant session list` shows who is; `--session NAME` names another"));
+        }
+        Some(found) if found.answer.session.state == State::Ended => {
+            let before = SignedOff {
+                already: true,
+                ..SignedOff::default()
+            };
+            if screen.json() {
+                screen.data(&before, found.seq, found.tick)?;
+            } else {
+                screen.line("the session had ended before");
+            }
+            return Ok(Exit::SUCCESS);
+        }
+        Some(_) => {}
+    }
+    let reply = context.ask_sign_off(&SignOff {
+        outcome: args.outcome,
+        note: args.note,
+    })?;
+    screen.answer::<SignOff>(&reply, |screen, done| {
+        if done.already {
+            screen.line("the session had ended before");
+            return;
+        }
+        screen.line(format!(
+            "signed off; gave back {} claims, {} leases, {} keys",
+            done.claims, done.leases, done.keys
+        ));
+    })?;
+    Ok(Exit::SUCCESS)
+}

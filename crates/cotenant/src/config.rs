@@ -1,0 +1,324 @@
+//! Settings: built in, from the user's file, from the project's, from the environment.
+//!
+//! The project's file is written by whoever can commit, so it may only make things stricter.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use cotenant_core::{
+    Error, Result,
+    clock::{HOUR, SECOND, in_words, parse_duration},
+    name::shown,
+};
+use serde::Serialize;
+
+use crate::{env, project::Project};
+
+mod nearest;
+
+/// The built-in settings as a commented file.
+pub(crate) const DEFAULTS: &str = include_str!("config/defaults.toml");
+
+/// What a setting can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    Flag(bool),
+    Duration(u64),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag(flag) => flag.fmt(formatter),
+            Self::Duration(ms) => formatter.write_str(&in_words(*ms)),
+        }
+    }
+}
+
+/// A setting: its name, its variable, its built-in value.
+struct Setting {
+    name: &'static str,
+    variable: &'static str,
+    built_in: Value,
+}
+
+const SETTINGS: [Setting; 4] = [
+    Setting {
+        name: "busy_timeout",
+        variable: env::BUSY_TIMEOUT,
+        built_in: Value::Duration(5 * SECOND),
+    },
+    Setting {
+        name: "auto_claim",
+        variable: env::AUTO_CLAIM,
+        built_in: Value::Flag(true),
+    },
+    Setting {
+        name: "deny",
+        variable: env::DENY,
+        built_in: Value::Flag(true),
+    },
+    Setting {
+        name: "stale_after",
+        variable: env::STALE_AFTER,
+        built_in: Value::Duration(HOUR),
+    },
+];
+
+/// The settings that hold for a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    values: [(Value, String); SETTINGS.len()],
+    warnings: Vec<String>,
+}
+
+/// A setting for people.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Shown {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its value.
+    pub(crate) value: String,
+    /// Where the value comes from.
+    pub(crate) origin: String,
+}
+
+/// The configuration files.
+pub(crate) struct Paths {
+    /// The user's; none without a home.
+    pub(crate) user: Option<PathBuf>,
+    /// The project's.
+    pub(crate) project: PathBuf,
+}
+
+/// Where the configuration files of a project are, whether they exist or not.
+pub(crate) fn paths(project: &Project) -> Paths {
+    let user = env::path(env::CONFIG).or_else(|| {
+        let directory = env::path(env::XDG_CONFIG_HOME)
+            .or_else(|| env::path(env::HOME).map(|home| home.join(".config")))?;
+        Some(directory.join("cotenant/config.toml"))
+    });
+    Paths {
+        user,
+        project: project.root.join("cotenant.toml"),
+    }
+}
+
+/// Reads the settings that hold for a project.
+pub(crate) fn load(project: &Project) -> Result<Config> {
+    let paths = paths(project);
+    let mut config = Config {
+        values: SETTINGS.map(|setting| (setting.built_in, "built in".to_owned())),
+        warnings: Vec::new(),
+    };
+    if let Some(file) = &paths.user {
+        config.read_file(file, |_, _| true)?;
+    }
+    config.read_file(&paths.project, is_stricter)?;
+    for (index, setting) in SETTINGS.iter().enumerate() {
+        if let Some(text) = env::text(setting.variable) {
+            let value =
+                parse_text(setting, &text).ok_or_else(|| wrong(setting, setting.variable))?;
+            config.values[index] = (value, format!("environment, {}", setting.variable));
+        }
+    }
+    Ok(config)
+}
+
+/// Whether a project may change a setting so: refuse more, claim more, wait less, mark earlier.
+fn is_stricter(before: Value, after: Value) -> bool {
+    match (before, after) {
+        (Value::Flag(before), Value::Flag(after)) => after >= before,
+        (Value::Duration(before), Value::Duration(after)) => after <= before,
+        _ => false,
+    }
+}
+
+impl Config {
+    /// How long a write waits for its turn, in milliseconds.
+    pub(crate) fn busy_timeout(&self) -> u64 {
+        self.duration(0)
+    }
+
+    /// Whether the first edit of a file claims it.
+    pub(crate) fn auto_claim(&self) -> bool {
+        self.flag(1)
+    }
+
+    /// Whether an edit of a file that another session holds is refused.
+    pub(crate) fn deny(&self) -> bool {
+        self.flag(2)
+    }
+
+    /// After how long a quiet session is shown as possibly abandoned, in milliseconds.
+    pub(crate) fn stale_after(&self) -> u64 {
+        self.duration(3)
+    }
+
+    /// What the files say that has no effect.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Every setting, for people.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let settings = SETTINGS.iter().zip(&self.values);
+        settings
+            .map(|(setting, (value, origin))| Shown {
+                name: setting.name,
+                value: value.to_string(),
+                origin: origin.clone(),
+            })
+            .collect()
+    }
+
+    fn flag(&self, index: usize) -> bool {
+        matches!(self.values[index].0, Value::Flag(true))
+    }
+
+    fn duration(&self, index: usize) -> u64 {
+        match self.values[index].0 {
+            Value::Duration(ms) => ms,
+            Value::Flag(_) => 0,
+        }
+    }
+
+    fn read_file(&mut self, file: &Path, may: impl Fn(Value, Value) -> bool) -> Result<()> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(
+                    Error::invalid(format!("cannot read `{}`: {error}", file.display()))
+                        .caused_by(error),
+                );
+            }
+        };
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let message = error.message().to_owned();
+            Error::invalid(format!("`{}` is not valid TOML: {message}", file.display()))
+                .caused_by(error)
+        })?;
+        for (name, value) in &table {
+            let Some(index) = SETTINGS.iter().position(|setting| setting.name == name) else {
+                self.warnings.push(unknown(name, file));
+                continue;
+            };
+            let setting = &SETTINGS[index];
+            let origin = file.display().to_string();
+            let value = parse(setting, value).ok_or_else(|| wrong(setting, &origin))?;
+            if may(self.values[index].0, value) {
+                self.values[index] = (value, origin);
+            } else {
+                self.warnings.push(format!(
+                    "`{name}` in `{origin}` has no effect: a project may only make things stricter"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unknown(name: &str, file: &Path) -> String {
+    let near = nearest::nearest(name, SETTINGS.iter().map(|setting| setting.name));
+    let near = near
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default();
+    format!(
+        "`{}` in `{}` is no setting{near}",
+        shown(name),
+        file.display()
+    )
+}
+
+fn parse(setting: &Setting, value: &toml::Value) -> Option<Value> {
+    match (setting.built_in, value) {
+        (Value::Flag(_), toml::Value::Boolean(flag)) => Some(Value::Flag(*flag)),
+        (Value::Duration(_), toml::Value::String(text)) => parse_text(setting, text),
+        _ => None,
+    }
+}
+
+fn parse_text(setting: &Setting, text: &str) -> Option<Value> {
+    match setting.built_in {
+        Value::Flag(_) => text.parse().ok().map(Value::Flag),
+        Value::Duration(_) => parse_duration(text).ok().map(Value::Duration),
+    }
+}
+
+fn wrong(setting: &Setting, origin: &str) -> Error {
+    let form = match setting.built_in {
+        Value::Flag(_) => "true or false",
+        Value::Duration(_) => "a duration such as \"5s\"",
+    };
+    Error::invalid(format!("`{}` in {origin} must be {form}", setting.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, may: fn(Value, Value) -> bool) -> Result<Config> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.toml");
+        std::fs::write(&path, file).unwrap();
+        let mut config = Config {
+            values: SETTINGS.map(|setting| (setting.built_in, "built in".to_owned())),
+            warnings: Vec::new(),
+        };
+        config.read_file(&path, may).map(|()| config)
+    }
+
+    #[test]
+    fn the_commented_defaults_are_the_built_in_values() {
+        let config = read(DEFAULTS, |_, _| true).unwrap();
+        for (setting, (value, origin)) in SETTINGS.iter().zip(&config.values) {
+            assert_eq!(*value, setting.built_in);
+            assert_ne!(origin, "built in");
+        }
+        assert_eq!(config.warnings, [""; 0]);
+    }
+
+    #[test]
+    fn a_project_only_makes_things_stricter() {
+        let config = read(
+            "deny = false\nstale_after = \"2h\"\nbusy_timeout = \"1s\"",
+            is_stricter,
+        )
+        .unwrap();
+        assert!(config.deny());
+        assert_eq!(
+            (config.stale_after(), config.busy_timeout()),
+            (HOUR, SECOND)
+        );
+        assert_eq!(config.warnings.len(), 2);
+    }
+
+    #[test]
+    fn wrong_files_are_refused_and_unknown_names_told() {
+        let config = read("stale_aftr = \"2h\"", |_, _| true).unwrap();
+        assert!(
+            config.warnings[0].ends_with("did you mean `stale_after`?"),
+            "{:?}",
+            config.warnings
+        );
+        for bad in [
+            "deny = 1",
+            "stale_after = 5",
+            "stale_after = \"soon\"",
+            "deny =",
+        ] {
+            assert_eq!(
+                read(bad, |_, _| true).unwrap_err().code,
+                cotenant_core::Code::Invalid,
+                "{bad}"
+            );
+        }
+    }
+}

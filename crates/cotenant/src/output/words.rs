@@ -1,0 +1,132 @@
+//! Times and holders in words.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cotenant_core::{
+    Error,
+    claim::{Holding, HoldingState, Mode},
+    clock::in_words,
+    render::{for_terminal, inline},
+};
+
+/// How long ago, e.g. `3m ago`.
+pub(crate) fn ago(ms: u64) -> String {
+    if ms < 1_000 {
+        "just now".to_owned()
+    } else {
+        format!("{} ago", in_words(ms))
+    }
+}
+
+/// In how long, e.g. `in 3m`.
+pub(crate) fn in_time(ms: u64) -> String {
+    if ms == 0 {
+        "now".to_owned()
+    } else {
+        format!("in {}", in_words(ms))
+    }
+}
+
+/// How long ago a wall time was, e.g. `3m ago`; the time itself if it cannot be read.
+pub(crate) fn since(at: &str) -> String {
+    since_ms(at).map_or_else(|| at.to_owned(), ago)
+}
+
+/// How long ago a wall time was. The wall clock may have been set meanwhile; it decides nothing.
+pub(crate) fn since_ms(at: &str) -> Option<u64> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()?
+        .as_millis();
+    let age = i64::try_from(now).ok()? - unix_ms(at)?;
+    u64::try_from(age).ok().or(Some(0))
+}
+
+/// Reads what [`cotenant_core::clock::rfc3339`] writes.
+fn unix_ms(at: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| at.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let ms = number(20..23).unwrap_or(0);
+    // Days from civil, as in Hinnant's algorithms: years begin in March.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + ms)
+}
+
+/// What is held; of a path in a linked worktree also which one.
+pub(crate) fn item_words(holding: &Holding) -> String {
+    let resource = for_terminal(&holding.resource);
+    match holding
+        .tree
+        .as_deref()
+        .and_then(|tree| tree.split_once('+'))
+    {
+        Some((_, worktree)) => format!("{resource} (worktree {})", for_terminal(worktree)),
+        None => resource,
+    }
+}
+
+/// One holding in a line: who, since when, what for, until when.
+pub(crate) fn holding_line(holding: &Holding) -> String {
+    let name = for_terminal(&holding.name);
+    let mut text = match (holding.state, holding.mode) {
+        (HoldingState::Waiting, _) => format!("{name} waits for it"),
+        (HoldingState::Cooling, _) => format!("cooling; {name}, its holder, was lost"),
+        (HoldingState::Held, Mode::Advisory) => format!("{name} works on it (advisory)"),
+        (HoldingState::Held, Mode::Exclusive) => format!("held by {name}"),
+    };
+    let mut who = vec![for_terminal(&holding.kind), for_terminal(&holding.user)];
+    who.extend(
+        holding
+            .host
+            .as_deref()
+            .map(|host| format!("host {}", for_terminal(host))),
+    );
+    who.extend(holding.pid.map(|pid| format!("pid {pid}")));
+    text.push_str(&format!(" ({})", who.join(", ")));
+    if holding.state != HoldingState::Cooling {
+        text.push_str(&format!(" for {}", in_words(holding.held_for_ms)));
+    }
+    match (holding.expires_in_ms, holding.state) {
+        (Some(ms), HoldingState::Cooling) => text.push_str(&format!(", free {}", in_time(ms))),
+        (Some(ms), _) => text.push_str(&format!(", expires {} unless renewed", in_time(ms))),
+        (None, HoldingState::Held) => text.push_str(", as long as its session lives"),
+        (None, _) => {}
+    }
+    text.push_str(&format!(
+        "; last heard of {}",
+        ago(holding.heartbeat_age_ms)
+    ));
+    if let Some(words) = holding.note.as_ref().or(holding.purpose.as_ref()) {
+        text.push_str(&format!(": {}", inline(words)));
+    }
+    text
+}
+
+/// The holders that an error names, each in a line.
+pub(super) fn holder_lines(error: &Error) -> Vec<String> {
+    let holders = error.details.get("holders").cloned().unwrap_or_default();
+    let holders: Vec<Holding> = serde_json::from_value(holders).unwrap_or_default();
+    holders
+        .iter()
+        .map(|holding| format!("{}: {}", item_words(holding), holding_line(holding)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_times_are_read_back() {
+        for ms in [0, 951_782_400_000, 1_795_168_183_946, 4_102_444_799_999] {
+            assert_eq!(unix_ms(&cotenant_core::clock::rfc3339(ms)), Some(ms));
+        }
+        assert_eq!(unix_ms("yesterday"), None);
+    }
+}
