@@ -1,1 +1,161 @@
-//! stub
+//! The contract of cotenant as tests that run against any store.
+//!
+//! A back end offers a [`Bench`] and calls [`run_all`]. Every case is one statement of the
+//! contract, named by its id; it gets a bench of its own, and after it the invariants that can be
+//! seen through operations are checked. All outcomes are recorded by operation and code and
+//! compared with [`EXPECTED`], so that a precondition that nobody violates, or a code that nobody
+//! promised, fails the run too.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use cotenant_core::{
+    process::ProcessIdentity,
+    store::{Outcome, Request, Store},
+};
+
+/// Lists functions as cases under their own names.
+macro_rules! cases {
+    ($($name:ident,)*) => {
+        /// The statements of this module.
+        pub(crate) const CASES: &[crate::Case] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+mod ask;
+mod bench;
+mod chain;
+mod claim;
+mod data;
+mod event;
+mod expected;
+mod holder;
+mod invariant;
+mod lease;
+mod limits;
+mod loss;
+mod projection;
+mod report;
+mod request;
+mod sample;
+mod scope;
+mod session;
+mod table;
+mod time;
+mod wait;
+
+pub use bench::Bench;
+pub use expected::{ENVIRONMENT, EXPECTED};
+pub use report::{Failure, Recorder, Report};
+
+/// A statement of the contract: its id and sentence, and the test.
+pub type Case = (&'static str, fn(&dyn Bench));
+
+/// Every statement of the contract that has a test.
+pub fn cases() -> Vec<Case> {
+    [
+        request::CASES,
+        table::CASES,
+        limits::CASES,
+        time::CASES,
+        session::CASES,
+        holder::CASES,
+        loss::CASES,
+        data::CASES,
+        scope::CASES,
+        projection::CASES,
+        lease::CASES,
+        wait::CASES,
+        claim::CASES,
+        event::CASES,
+        chain::CASES,
+    ]
+    .concat()
+}
+
+/// Runs every case, each on a fresh bench.
+pub fn run_all(make: &dyn Fn() -> Box<dyn Bench>) -> Report {
+    run(make, |_| true)
+}
+
+/// Runs the cases whose name is wanted, each on a fresh bench.
+pub fn run(make: &dyn Fn() -> Box<dyn Bench>, wanted: impl Fn(&str) -> bool) -> Report {
+    let mut report = Report::default();
+    for (case, test) in cases().into_iter().filter(|(name, _)| wanted(name)) {
+        report.cases += 1;
+        let observed = Observed { bench: make(), recorder: Recorder::default() };
+        if let Err(message) = caught(|| test(&observed)) {
+            report.failures.push(Failure { case, message });
+        }
+        if let Err(message) = caught(|| invariant::check(&*observed.bench, &observed.recorder)) {
+            let message = format!("afterwards, {message}");
+            report.failures.push(Failure { case, message });
+        }
+        report.add(&observed.recorder);
+    }
+    report
+}
+
+fn caught(test: impl FnOnce()) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(test)).map_err(|panic| words(&*panic))
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// A bench whose connections are watched.
+struct Observed {
+    bench: Box<dyn Bench>,
+    recorder: Recorder,
+}
+
+impl Store for Observed {
+    fn submit(&self, requests: Vec<Request>) -> Vec<Outcome> {
+        self.recorder.submit(self.bench.store(), requests)
+    }
+}
+
+impl Bench for Observed {
+    fn store(&self) -> &dyn Store {
+        self
+    }
+
+    fn second(&self) -> Box<dyn Store> {
+        self.recorder.watch(self.bench.second())
+    }
+
+    fn advance(&self, ms: u64) {
+        self.bench.advance(ms);
+    }
+
+    fn set_wall(&self, ms: i64) {
+        self.bench.set_wall(ms);
+    }
+
+    fn reboot(&self) {
+        self.bench.reboot();
+    }
+
+    fn process(&self) -> ProcessIdentity {
+        self.bench.process()
+    }
+
+    fn kill(&self, process: &ProcessIdentity) {
+        self.bench.kill(process);
+    }
+
+    fn foreign_process(&self) -> ProcessIdentity {
+        self.bench.foreign_process()
+    }
+
+    fn raw_bytes(&self) -> Option<Vec<u8>> {
+        self.bench.raw_bytes()
+    }
+}

@@ -1,0 +1,92 @@
+//! Which operation fails with which codes, from the contract.
+
+use cotenant_core::Code::{
+    self, AgentBusy, Busy, Claimed, ClockDomain, Compacted, Cooling, CursorAhead, CursorBehind,
+    Deadlock, Fenced, Forbidden, FsUnsupported, Held, HistoryChanged, IdempotencyMismatch, Invalid,
+    NotDead, NotFound, Quota, RevMismatch, SchemaNewer, SchemaOlder, SessionEnded, SessionLost,
+    SlotsMismatch, StoreCorrupt, StoreForeign, StoreFull, StoreIo, StoreMissing, StoreReadonly,
+    Timeout, TooLarge, TypeMismatch, Unauthenticated,
+};
+
+/// The codes that any operation can fail with and that no request can provoke.
+pub const ENVIRONMENT: &[Code] = &[
+    Busy,
+    StoreFull,
+    StoreReadonly,
+    StoreIo,
+    StoreCorrupt,
+    StoreMissing,
+    StoreForeign,
+    FsUnsupported,
+    ClockDomain,
+    SchemaNewer,
+    SchemaOlder,
+];
+
+/// Every operation with the codes that a request can provoke, in the order of the table.
+///
+/// A mutation fails with `UNAUTHENTICATED`, `IDEMPOTENCY_MISMATCH`, `SESSION_LOST`,
+/// `SESSION_ENDED` and `FENCED` by the steps of section 1. Two differ: signing off again is no
+/// error, and signing on needs no live session.
+#[rustfmt::skip]
+pub const EXPECTED: &[(&str, &[Code])] = &[
+    ("session.sign_on", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, NotFound, AgentBusy]),
+    ("session.heartbeat", &[Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("session.native", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, AgentBusy]),
+    ("session.sign_off", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, Fenced]),
+    ("session.reap", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, NotDead]),
+    ("session.show", &[Invalid, NotFound]),
+    ("session.list", &[Invalid]),
+    ("session.lineage", &[Invalid, NotFound]),
+    ("data.get", &[Invalid, NotFound]),
+    ("data.list", &[Invalid]),
+    ("data.put", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, RevMismatch]),
+    ("data.delete", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, RevMismatch]),
+    ("scope.delete", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, RevMismatch]),
+    ("data.txn", &[Invalid, TooLarge, TypeMismatch, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, RevMismatch]),
+    ("data.update", &[Invalid, TooLarge, TypeMismatch, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("scope.list", &[Invalid]),
+    ("lease.acquire", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Quota, Fenced, SlotsMismatch, Cooling, Held, Deadlock, Timeout]),
+    ("lease.renew", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("lease.release", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("lease.check", &[Invalid]),
+    ("lease.admit", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("lease.break", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound]),
+    ("lease.list", &[]),
+    ("claim", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Quota, Fenced, Claimed, Cooling]),
+    ("unclaim", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("who", &[Invalid]),
+    ("event.append", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced]),
+    ("event.read", &[Invalid, Compacted, HistoryChanged, CursorAhead]),
+    ("event.commit", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, HistoryChanged, CursorAhead, CursorBehind]),
+    ("event.redact", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound]),
+    ("event.prune", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced]),
+    ("event.verify", &[Invalid]),
+    ("event.head", &[]),
+    ("status", &[Invalid]),
+];
+
+#[cfg(test)]
+mod tests {
+    use cotenant_core::operation::TABLE;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_of_the_table_is_declared() {
+        let declared: Vec<&str> = EXPECTED.iter().map(|(name, _)| *name).collect();
+        let table: Vec<&str> = TABLE.iter().map(|entry| entry.name).collect();
+        assert_eq!(declared, table);
+    }
+
+    #[test]
+    fn no_code_is_declared_twice() {
+        for (name, codes) in EXPECTED {
+            let mut sorted = codes.to_vec();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(sorted.len(), codes.len(), "{name}");
+            assert!(codes.iter().all(|code| !ENVIRONMENT.contains(code)), "{name}");
+        }
+    }
+}

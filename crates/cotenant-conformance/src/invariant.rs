@@ -1,0 +1,157 @@
+//! What holds after every case, as far as operations show it (section 15 of the contract).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use cotenant_core::{
+    claim::{Holding, HoldingState, Mode, Who},
+    data::{Entry, List},
+    event::{Event, Verify},
+    id::{Fence, Seq, SessionId},
+    json::Json,
+    lease::ListLeases,
+    name::paths_overlap,
+    session::{ListSessions, SessionView},
+};
+
+use crate::{
+    Bench, Recorder,
+    ask::{log, must},
+    sample::{every_session, list},
+};
+
+/// Panics at the first invariant that does not hold.
+pub(crate) fn check(bench: &dyn Bench, recorder: &Recorder) {
+    let sessions = sessions(bench);
+    check_sessions(&sessions);
+    let live: HashSet<&SessionId> =
+        sessions.iter().filter(|view| view.state.is_live()).map(|view| &view.session).collect();
+    let leases = must(bench, &ListLeases { pattern: None }).holdings;
+    let claims = must(bench, &Who::default()).holdings;
+    check_holders(leases.iter().chain(&claims), &live);
+    check_slots(&leases, &recorder.record().slots);
+    check_claims(&claims);
+    check_ephemeral(bench, &sessions);
+    check_log(&log(bench));
+    check_fences(&recorder.record().fences);
+    let verified = must(bench, &Verify::default());
+    assert!(verified.ok, "the chain does not verify: {verified:?}");
+}
+
+fn sessions(bench: &dyn Bench) -> Vec<SessionView> {
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let page = must(bench, &ListSessions { after, ..every_session() });
+        all.extend(page.sessions);
+        after = page.next;
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
+fn check_sessions(sessions: &[SessionView]) {
+    let ids: HashSet<_> = sessions.iter().map(|view| &view.session).collect();
+    assert_eq!(ids.len(), sessions.len(), "an id belongs to one session");
+    let spaces: HashSet<_> = sessions.iter().map(|view| &view.ns).collect();
+    assert_eq!(spaces.len(), sessions.len(), "a name space belongs to one session");
+    let mut names = HashSet::new();
+    for view in sessions.iter().filter(|view| view.state.is_live()) {
+        assert!(names.insert(&view.name), "two live sessions are called `{}`", view.name);
+    }
+}
+
+fn check_holders<'a>(holdings: impl Iterator<Item = &'a Holding>, live: &HashSet<&SessionId>) {
+    for holding in holdings.filter(|holding| holding.state != HoldingState::Cooling) {
+        assert!(live.contains(&holding.session), "a dead session has {holding:?}");
+    }
+}
+
+fn check_slots(leases: &[Holding], slots: &HashMap<String, usize>) {
+    let mut held: BTreeMap<&str, usize> = BTreeMap::new();
+    for lease in leases.iter().filter(|lease| lease.state == HoldingState::Held) {
+        *held.entry(&lease.resource).or_default() += 1;
+    }
+    for (resource, held) in held {
+        let most = slots.get(resource).copied().unwrap_or(1);
+        assert!(held <= most, "`{resource}` has {held} holders and {most} slots");
+    }
+}
+
+fn check_claims(claims: &[Holding]) {
+    let exclusive: Vec<_> = claims
+        .iter()
+        .filter(|claim| claim.state == HoldingState::Held && claim.mode == Mode::Exclusive)
+        .collect();
+    let paths: Vec<_> = exclusive.iter().filter_map(|claim| Some((path(claim)?, *claim))).collect();
+    let mut holders: HashMap<&str, &SessionId> = HashMap::new();
+    for claim in exclusive.iter().filter(|claim| claim.tree.is_none()) {
+        let holder = holders.entry(&claim.resource).or_insert(&claim.session);
+        assert_eq!(*holder, &claim.session, "two sessions claim `{}`", claim.resource);
+    }
+    let sessions: HashSet<_> = paths.iter().map(|(_, claim)| &claim.session).collect();
+    if sessions.len() < 2 {
+        return;
+    }
+    for (index, (name, claim)) in paths.iter().enumerate() {
+        for (other_name, other) in &paths[..index] {
+            let clash = claim.session != other.session
+                && claim.tree == other.tree
+                && paths_overlap(name, other_name);
+            assert!(!clash, "two sessions claim `{name}` and `{other_name}` of one tree");
+        }
+    }
+}
+
+/// The path of a claim on one.
+fn path(claim: &Holding) -> Option<&str> {
+    claim.tree.as_ref()?;
+    claim.resource.strip_prefix("path:").or(Some(&claim.resource))
+}
+
+fn check_ephemeral(bench: &dyn Bench, sessions: &[SessionView]) {
+    let live: HashSet<&str> = sessions
+        .iter()
+        .filter(|view| view.state.is_live())
+        .map(|view| view.name.as_str())
+        .collect();
+    let mut after = None;
+    loop {
+        let page = must(bench, &List { after, ..list("") });
+        for Entry { scope, key, writer, ephemeral, .. } in page.entries {
+            let orphan = ephemeral && !live.contains(writer.as_str());
+            assert!(!orphan, "`{scope}` `{key}` should have gone with `{writer}`");
+        }
+        after = page.next;
+        if after.is_none() {
+            return;
+        }
+    }
+}
+
+fn check_log(events: &[Event]) {
+    for pair in events.windows(2) {
+        assert_eq!(pair[1].seq.0, pair[0].seq.0 + 1, "the log has no gap");
+        assert!(pair[0].tick <= pair[1].tick, "the tick went back at {}", pair[1].seq);
+    }
+    let granted = events.iter().filter(|event| event.kind.ends_with(".granted"));
+    let fences: Vec<i64> = granted.filter_map(|event| fence(event.payload.as_ref()?)).collect();
+    assert!(fences.is_sorted_by(|a, b| a < b), "fences ascend in the log: {fences:?}");
+}
+
+fn fence(payload: &Json) -> Option<i64> {
+    payload.value().ok()?.get("fence")?.as_i64()
+}
+
+/// Fences ascend from request to request, in the order of the log.
+fn check_fences(fences: &BTreeMap<Seq, Vec<Fence>>) {
+    let mut highest = Fence(-1);
+    for (seq, fences) in fences {
+        let mut fences = fences.clone();
+        fences.sort_unstable();
+        for fence in fences {
+            assert!(fence > highest, "fence {fence} was granted at {seq} after {highest}");
+            highest = fence;
+        }
+    }
+}

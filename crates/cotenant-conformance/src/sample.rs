@@ -1,0 +1,199 @@
+//! Operations with their usual arguments.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cotenant_core::{
+    claim::{Claim, Item, ItemKind, Mode, Unclaim, Who},
+    clock::MINUTE,
+    data::{Change, Delete, DeleteScope, Get, List, ListScopes, Put, Txn, Update, Write},
+    event::{Append, Read, sha256_hex},
+    id::{Fence, Rev, SessionId},
+    json::Json,
+    lease::{Acquire, Admit, Check, Release, Renew},
+    name::SessionRef,
+    session::{IfBusy, Lineage, ListSessions, ShowSession, SignOff, SignOn},
+    store::Guard,
+};
+
+/// The TTL of [`acquire`].
+pub(crate) const TTL: u64 = MINUTE;
+
+/// A sign-on without a name, under a token of its own.
+pub(crate) fn anonymous() -> SignOn {
+    static TOKENS: AtomicUsize = AtomicUsize::new(0);
+    let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+    SignOn {
+        kind: "claude".into(),
+        name: None,
+        native_id: None,
+        process: None,
+        ttl_ms: None,
+        parent: None,
+        relation: None,
+        purpose: None,
+        labels: Vec::new(),
+        user: "ada".into(),
+        token_digest: sha256_hex(&format!("token {token}")),
+        if_busy: IfBusy::Refuse,
+    }
+}
+
+pub(crate) fn sign_on(name: &str) -> SignOn {
+    SignOn {
+        name: Some(name.into()),
+        token_digest: sha256_hex(&format!("the token of {name}")),
+        ..anonymous()
+    }
+}
+
+pub(crate) fn sign_off() -> SignOff {
+    SignOff::default()
+}
+
+pub(crate) fn show(session: &str) -> ShowSession {
+    ShowSession { session: SessionRef(session.into()) }
+}
+
+pub(crate) fn lineage(session: &SessionId) -> Lineage {
+    Lineage {
+        session: SessionRef(session.0.clone()),
+        direction: cotenant_core::session::Direction::Tree,
+    }
+}
+
+pub(crate) fn every_session() -> ListSessions {
+    ListSessions {
+        all: true,
+        kind: None,
+        label: None,
+        silent_for_ms: None,
+        after: None,
+        limit: 1_000,
+    }
+}
+
+pub(crate) fn json(text: &str) -> Json {
+    Json::stored(text.to_owned())
+}
+
+pub(crate) fn get(scope: &str, key: &str) -> Get {
+    Get { scope: scope.into(), key: key.into() }
+}
+
+pub(crate) fn put(scope: &str, key: &str, value: &str) -> Put {
+    Put {
+        scope: scope.into(),
+        key: key.into(),
+        value: json(value),
+        expect: None,
+        ephemeral: false,
+        ttl_ms: None,
+    }
+}
+
+pub(crate) fn put_expecting(scope: &str, key: &str, value: &str, rev: i64) -> Put {
+    Put { expect: Some(Rev(rev)), ..put(scope, key, value) }
+}
+
+pub(crate) fn delete(scope: &str, key: &str) -> Delete {
+    Delete { scope: scope.into(), key: key.into(), expect: None }
+}
+
+pub(crate) fn delete_scope(scope: &str) -> DeleteScope {
+    DeleteScope { scope: scope.into(), recursive: false, expect_count: None }
+}
+
+pub(crate) fn update(scope: &str, key: &str, change: Change) -> Update {
+    Update { scope: scope.into(), key: key.into(), change, keep: None }
+}
+
+pub(crate) fn writes(ops: Vec<Write>) -> Txn {
+    Txn { compares: Vec::new(), ops }
+}
+
+pub(crate) fn list(scope: &str) -> List {
+    List { scope: scope.into(), key: String::new(), after: None, limit: 1_000, exact: false }
+}
+
+pub(crate) fn scopes(pattern: &str) -> ListScopes {
+    ListScopes { pattern: pattern.into(), after: None, limit: 1_000 }
+}
+
+pub(crate) fn acquire(resource: &str) -> Acquire {
+    Acquire {
+        resource: resource.into(),
+        ttl_ms: TTL,
+        slots: None,
+        wait_ms: None,
+        lock_delay_ms: None,
+        note: None,
+    }
+}
+
+/// An acquisition that waits for an hour of the caller's time.
+pub(crate) fn wait_for(resource: &str) -> Acquire {
+    Acquire { wait_ms: Some(60 * MINUTE), ..acquire(resource) }
+}
+
+pub(crate) fn renew(resource: &str, fence: Fence) -> Renew {
+    Renew { resource: resource.into(), fence, ttl_ms: None }
+}
+
+pub(crate) fn release(resource: &str, fence: Fence) -> Release {
+    Release { resource: resource.into(), fence }
+}
+
+pub(crate) fn check(resource: &str, fence: Fence) -> Check {
+    Check { resource: resource.into(), fence }
+}
+
+pub(crate) fn admit(resource: &str, fence: i64) -> Admit {
+    Admit { resource: resource.into(), fence: Fence(fence) }
+}
+
+pub(crate) fn guard(resource: &str, fence: Fence) -> Guard {
+    Guard { resource: resource.into(), fence }
+}
+
+/// An item such as `issue:15`.
+pub(crate) fn item(text: &str) -> Item {
+    text.parse().unwrap_or_else(|error| panic!("`{text}` is not an item: {error}"))
+}
+
+pub(crate) fn path(tree: &str, name: &str) -> Item {
+    Item { kind: ItemKind::Path, name: name.into(), tree: Some(tree.into()) }
+}
+
+pub(crate) fn claim_items(items: Vec<Item>) -> Claim {
+    Claim { items, mode: Mode::Exclusive, intent: None, ttl_ms: None, automatic: false }
+}
+
+pub(crate) fn claim(items: &[&str]) -> Claim {
+    claim_items(items.iter().map(|text| item(text)).collect())
+}
+
+/// A claim of a path in the tree `t1`.
+pub(crate) fn claim_path(name: &str) -> Claim {
+    claim_items(vec![path("t1", name)])
+}
+
+/// A claim that the first edit of a file in the tree `t1` makes.
+pub(crate) fn edit(name: &str) -> Claim {
+    Claim { automatic: true, ..claim_path(name) }
+}
+
+pub(crate) fn unclaim(items: &[&str]) -> Unclaim {
+    Unclaim { items: items.iter().map(|text| item(text)).collect(), all: false }
+}
+
+pub(crate) fn who(text: &str) -> Who {
+    Who { item: Some(item(text)), pattern: None, session: None }
+}
+
+pub(crate) fn note(text: &str) -> Append {
+    Append { kind: "user.note".into(), scope: "notes".into(), payload: Json::of(&text) }
+}
+
+pub(crate) fn read(after: &str) -> Read {
+    Read { after: after.into(), kind: None, scope: None, session: None, limit: 100, wait_ms: None }
+}
