@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod env;
 mod exit;
+mod hook;
 mod identity;
 mod output;
 mod project;
@@ -19,6 +20,9 @@ fn main() {
     let arguments = env::arguments();
     // Hooks and the MCP server are matched here, before the command line is built: agents wait
     // for them.
+    if hook::is_called(&arguments) {
+        std::process::exit(i32::from(hook::run(&arguments[2..])));
+    }
     let exit = cli::run(&arguments);
     // Leaves without closing the database: nothing is pending, and the next process cleans up.
     std::process::exit(i32::from(exit.0));

@@ -6,6 +6,7 @@ mod config;
 mod data;
 mod event;
 mod heartbeat;
+mod hook;
 mod lease;
 mod parse;
 mod rpc;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Event(event::Command),
     #[command(subcommand)]
     Config(config::Command),
+    Hook(hook::Args),
     Completions(completions::Args),
     Rpc(rpc::Args),
 }
@@ -65,6 +67,7 @@ impl Command {
             Self::Scope(command) => command.run(context, screen),
             Self::Event(command) => command.run(context, screen),
             Self::Config(command) => command.run(context, screen),
+            Self::Hook(args) => Ok(hook::run(context, args)),
             Self::Completions(args) => completions::run(context, screen, &args),
             Self::Rpc(args) => rpc::run(context, screen, &args),
         }

@@ -1,0 +1,21 @@
+//! The hooks of coding agents: `cotenant hook EVENT`, once for each event of an agent's session.
+//!
+//! A hook reads one payload, does at most one or two operations and exits. It never fails the
+//! agent: whatever it cannot know or do, it lets happen. Claude Code and Codex call it alike.
+//!
+//! - `run`: from the call to the answer, one function per event
+//! - `payload`: what the agent says; `answer`: what it is told
+//! - `call`: what a call is about; `member`: which session it acts for
+//! - `edit`: files before an edit; `presence`: who else is here
+//! - `marks`: small files that spare the next hook work
+
+mod answer;
+mod call;
+mod edit;
+mod marks;
+mod member;
+mod payload;
+mod presence;
+mod run;
+
+pub(crate) use run::{is_called, run};

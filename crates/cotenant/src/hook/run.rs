@@ -1,0 +1,236 @@
+//! From the agent's call to the answer. Whatever goes wrong, the agent goes on.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    panic,
+    time::Duration,
+};
+
+use cotenant_core::{
+    Code, Error, Result,
+    event::sha256_hex,
+    render::cut,
+    session::{Heartbeat, SessionView, SignOff},
+    status::ShowStatus,
+};
+
+use super::{
+    answer::Answer,
+    call::{self, Call, Once, is_over},
+    edit,
+    marks::Place,
+    member::Member,
+    payload::{Event, PAYLOAD_BYTES_MAX, Payload},
+    presence,
+};
+use crate::output::talk;
+
+/// A session writes a sign of life at most this often.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether a command line is a hook's, so that it need not be parsed. Help is for people.
+pub(crate) fn is_called(arguments: &[OsString]) -> bool {
+    let asks_for_help = |word: &OsString| word == "-h" || word == "--help";
+    arguments.get(1).is_some_and(|word| word == "hook")
+        && !arguments.iter().skip(2).any(asks_for_help)
+}
+
+/// Runs `cotenant hook EVENT [--store URL]`: reads the payload on standard input and prints the answer.
+///
+/// Always succeeds: an agent takes exit status 2 for a refusal, and any failure for a fault.
+pub(crate) fn run(arguments: &[OsString]) -> u8 {
+    // A panic is a bug; it must neither fail the agent nor fill its screen.
+    panic::set_hook(Box::new(|_| {}));
+    let line = panic::catch_unwind(|| answer(arguments)).ok().flatten();
+    if let Some(line) = line {
+        let mut stdout = io::stdout().lock();
+        // Without a reader there is nobody to tell.
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+    0
+}
+
+fn answer(arguments: &[OsString]) -> Option<String> {
+    if io::stdin().is_terminal() {
+        talk("hint: agents call `cotenant hook`, with their event on standard input");
+        return None;
+    }
+    let payload = Payload::decode(&read_payload()?)?;
+    let mut words = arguments.iter().filter_map(|word| word.to_str());
+    let (mut event, mut store) = (None, None);
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--store") {
+            Some("") => store = words.next(),
+            Some(address) => store = address.strip_prefix('='),
+            None => event = event.or(Some(word)),
+        }
+    }
+    let call = Call::new(&payload, event, store)?;
+    match act(&call) {
+        Ok(answer) => answer.map(|answer| answer.line(call.event)),
+        Err(error) => {
+            report(&call, &error);
+            None
+        }
+    }
+}
+
+/// Reads all that the agent has to say, so that it never writes into a closed pipe.
+fn read_payload() -> Option<Vec<u8>> {
+    let mut stdin = io::stdin().lock();
+    let mut bytes = Vec::new();
+    (&mut stdin).take(PAYLOAD_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > PAYLOAD_BYTES_MAX {
+        io::copy(&mut stdin, &mut io::sink()).ok()?;
+        return None;
+    }
+    Some(bytes)
+}
+
+fn act(call: &Call<'_>) -> Result<Option<Answer>> {
+    match call.event {
+        Event::SessionStart => start(call).map(Some),
+        Event::UserPromptSubmit => prompt(call),
+        Event::PreToolUse => before_tool(call),
+        Event::PostToolUse
+        | Event::PostToolUseFailure
+        | Event::PreCompact
+        | Event::Stop
+        | Event::SubagentStop => beat(call).map(|()| None),
+        Event::SessionEnd => end(call).map(|()| None),
+    }
+}
+
+fn start(call: &Call<'_>) -> Result<Answer> {
+    call::open(&call.context)?;
+    call.marks.tidy();
+    let mut member = call.member()?;
+    member.mark.provisional =
+        call.kind == "claude" && call.payload.source.as_deref() == Some("resume");
+    let text = present(call, &mut member)?.unwrap_or_default();
+    live_on(call, &member)?;
+    let policy = edit::Policy::of(call.context.project()?);
+    Ok(Answer::Context(format!("{text}{}", presence::commands(policy.auto_claim))))
+}
+
+fn prompt(call: &Call<'_>) -> Result<Option<Answer>> {
+    call::open(&call.context)?;
+    let mut member = call.member()?;
+    member.mark.provisional = false;
+    let before = member.mark.told.clone();
+    let text = present(call, &mut member)?;
+    live_on(call, &member)?;
+    let news = text.filter(|_| member.mark.told != before);
+    Ok(news.map(|text| Answer::Context(text.trim_end().to_owned())))
+}
+
+/// Gives a sign of life and remembers the session. A sign of life that finds the store busy can
+/// wait for the next hook.
+fn live_on(call: &Call<'_>, member: &Member) -> Result<()> {
+    let beaten = call.ask(&Heartbeat {}, Some(&member.actor), Once::PerCall);
+    call.remember(member);
+    match beaten {
+        Err(error) if error.code != Code::Busy => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Who is here, as the agent may be told; remembers a digest of it.
+fn present(call: &Call<'_>, member: &mut Member) -> Result<Option<String>> {
+    let status = call.ask(&ShowStatus::default(), None, Once::PerCall)?;
+    let listed = status.sessions.iter().find(|view| view.session == member.mark.session).cloned();
+    let me = match listed {
+        Some(me) => me,
+        None => match call.show(&member.mark.session)? {
+            Some(me) => me,
+            None => return Ok(None),
+        },
+    };
+    let trees = presence::Trees::of(call.context.project()?);
+    let settled = |view: &SessionView| {
+        if view.session == me.session { !member.mark.provisional } else { is_settled(call, view) }
+    };
+    let text = presence::text(&status, &me, &trees, &settled);
+    member.mark.told = cut(&sha256_hex(&text), 16).into();
+    Ok(Some(text))
+}
+
+/// Whether another session's conversation id is certain: it is not while a resumed conversation
+/// has had no prompt yet, because it may be a fork.
+fn is_settled(call: &Call<'_>, view: &SessionView) -> bool {
+    let (Some(native_id), Some(process)) = (&view.native_id, &view.process) else {
+        return true;
+    };
+    let place = Place { kind: &view.kind, native_id, pid: process.pid };
+    call.marks.find(place).is_none_or(|(mark, _)| !mark.provisional)
+}
+
+fn before_tool(call: &Call<'_>) -> Result<Option<Answer>> {
+    if !call.payload.is_our_tool() {
+        return edit::check(call);
+    }
+    if let Some(id) = &call.payload.tool_use_id {
+        let session = if let Some((member, _)) = call.remembered() {
+            member.mark.session
+        } else {
+            call::open(&call.context)?;
+            call.acting()?.mark.session
+        };
+        call.marks.note_call(id, &session, call.payload.agent_id.as_deref());
+    }
+    Ok(None)
+}
+
+/// Gives a sign of life, unless one was given a moment ago.
+fn beat(call: &Call<'_>) -> Result<()> {
+    let remembered = call.remembered();
+    if remembered.as_ref().is_some_and(|(_, age)| *age < BEAT_EVERY) {
+        return Ok(());
+    }
+    call::open(&call.context)?;
+    if let Some((member, _)) = remembered {
+        match call.ask(&Heartbeat {}, Some(&member.actor), Once::PerCall) {
+            Err(error) if is_over(&error) => call.marks.forget(call.place()),
+            outcome => {
+                // A store that is busy now is not asked again at once.
+                call.marks.touch(call.place());
+                return outcome.map(drop);
+            }
+        }
+    }
+    let member = call.member()?;
+    live_on(call, &member)
+}
+
+fn end(call: &Call<'_>) -> Result<()> {
+    // The process goes on with an empty conversation; its session and claims stay.
+    if call.payload.reason.as_deref() == Some("clear") {
+        return Ok(());
+    }
+    call::open(&call.context)?;
+    let Some(member) = call.ending()? else {
+        return Ok(());
+    };
+    let operation = SignOff { outcome: Some("ended".to_owned()), note: None };
+    call.ask(&operation, Some(&member.actor), Once::PerCall)?;
+    call.context.tokens()?.forget(&member.mark.token_digest);
+    call.marks.forget(call.place());
+    Ok(())
+}
+
+/// Counts a failure, and says a word about the first one of a conversation.
+fn report(call: &Call<'_>, error: &Error) {
+    // A project without a store is no failure: nobody asked for one.
+    if error.code == Code::NotFound {
+        return;
+    }
+    let what = format!("{} {}", call.event.name(), error.code);
+    if call.marks.count_failure(call.place(), &what) {
+        talk(&format!(
+            "cotenant: {} ({}); edits are not checked until that is mended",
+            cotenant_core::render::for_terminal(&error.message),
+            error.code
+        ));
+    }
+}
