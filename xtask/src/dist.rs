@@ -1,0 +1,34 @@
+//! `cargo xtask dist`: one binary that needs nothing but a kernel.
+
+use std::env::consts::ARCH;
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::elf;
+use crate::steps::{Outcome, execute};
+use crate::tools::{self, MUSL};
+use crate::work::Work;
+
+/// Runs the command.
+pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
+    let triple = format!("{ARCH}-unknown-linux-musl");
+    tools::target(work, &triple)
+        .with_context(|| format!("the target is missing; run: rustup target add {triple}"))?;
+    if let Outcome::Skipped(why) = tools::install(&[MUSL]) {
+        anyhow::bail!("`musl-gcc` is {why}");
+    }
+    let build = ["build", "--release", "--locked", "--package", "cotenant", "--target", &triple];
+    execute(work.cargo(&build))?;
+    let path = work.target.join(&triple).join("release").join("cotenant");
+    let bytes = fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    ensure!(elf::is_static(&bytes)?, "`{}` needs a dynamic linker", path.display());
+    println!("{}", path.display());
+    println!("static, {:.2} MB ({} bytes)", size_in_mb(bytes.len()), bytes.len());
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+fn size_in_mb(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
+}

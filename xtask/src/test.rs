@@ -1,0 +1,37 @@
+//! `cargo xtask test`: everything that passes the tests, from a fresh clone on.
+
+use anyhow::Result;
+
+use crate::steps::{Steps, execute};
+use crate::tools::{self, FAKETIME, TMUX};
+use crate::work::Work;
+use crate::{e2e, storm};
+
+/// Runs the command.
+pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
+    let mut steps = Steps::default();
+    add(work, &mut steps)?;
+    steps.finish()
+}
+
+/// All tests. What can run does, also after a failure.
+pub(crate) fn add(work: &Work, steps: &mut Steps) -> Result<()> {
+    steps.run("programs that the tests use", || Ok(tools::install(&[TMUX, FAKETIME])));
+    let all = ["test", "--workspace", "--locked", "--no-fail-fast"];
+    steps.require("build", || execute(work.cargo(&[&all[..], &["--no-run"]].concat())))?;
+    steps.run("tests and conformance", || execute(work.cargo(&[&all[..], &["--quiet"]].concat())));
+    // Before the builds with failpoints, which leave their program in the same place.
+    steps.run("real Claude Code processes", || e2e::all(work));
+    steps.run("tests with failpoints and planted bugs", || {
+        let features = testing_features(work);
+        execute(work.cargo(&[&all[..], &["--quiet", "--features", &features]].concat()))
+    });
+    steps.run("short storm", || storm::short(work));
+    Ok(())
+}
+
+/// The features under which failpoints and planted bugs are compiled in.
+pub(crate) fn testing_features(work: &Work) -> String {
+    let packages = work.packages_with("testing");
+    packages.iter().map(|name| format!("{name}/testing")).collect::<Vec<_>>().join(",")
+}
