@@ -5,8 +5,7 @@ use std::thread;
 use cotenant_core::{
     Code,
     claim::{
-        AUTOMATIC_MAX, AUTOMATIC_MS, CLAIMS_MAX, Claim, Holding, HoldingState, ITEMS_MAX, Item,
-        Mode, Unclaim, Who,
+        AUTOMATIC_MAX, CLAIMS_MAX, Claim, Holding, HoldingState, ITEMS_MAX, Mode, Unclaim, Who,
     },
     clock::{HOUR, MINUTE, SECOND},
     data::Put,
@@ -21,10 +20,6 @@ use crate::{
 };
 
 cases! {
-    l11_paths_conflict_with_their_directories_in_one_tree,
-    l11_paths_beside_each_other_do_not_conflict,
-    l11_paths_of_two_trees_overlap_without_conflict,
-    l11_items_of_two_kinds_do_not_conflict,
     one_of_many_gets_a_claim_and_the_others_learn_who,
     a_claim_of_several_takes_all_or_none,
     a_refused_claim_names_every_conflict,
@@ -33,13 +28,10 @@ cases! {
     claims_of_one_session_never_conflict,
     a_claim_lives_as_long_as_its_session,
     a_claim_can_have_a_ttl,
-    an_automatic_claim_lasts_15_minutes_after_the_last_edit,
-    a_decided_claim_does_not_lapse_because_of_an_edit,
     unclaiming_tells_what_was_not_held,
     unclaiming_everything,
     a_claim_is_one_event_an_item,
     who_tells_who_holds_what,
-    who_finds_paths_that_overlap_in_every_tree,
     a_session_has_256_claims,
     a_session_has_4096_automatic_claims,
 }
@@ -53,78 +45,6 @@ fn pairs(holdings: Vec<Holding>) -> Vec<(String, String)> {
     let mut pairs: Vec<_> = holdings.into_iter().map(|h| (h.resource, h.name)).collect();
     pairs.sort_unstable();
     pairs
-}
-
-/// Whether b is refused one path while a holds the other, in one tree.
-fn clash(bench: &dyn Bench, a: &Agent<'_>, b: &Agent<'_>, one: &str, other: &str) -> bool {
-    a.must(&claim_path(one));
-    let clashes = match b.ask(&claim_path(other)) {
-        Ok(_) => false,
-        Err(error) => {
-            assert_eq!(error.code, Code::Claimed);
-            true
-        }
-    };
-    for agent in [a, b] {
-        agent.must(&Unclaim { items: Vec::new(), all: true });
-    }
-    assert!(must(bench, &Who::default()).holdings.is_empty());
-    clashes
-}
-
-fn l11_paths_conflict_with_their_directories_in_one_tree(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    for (one, other) in [
-        ("src/a.rs", "src/a.rs"),
-        ("src", "src/a.rs"),
-        ("src/a.rs", "src"),
-        ("src/a.rs", "."),
-        (".", "src/deep/a.rs"),
-        ("src/", "./src//deep/a.rs"),
-        ("a b/c", "a b"),
-    ] {
-        assert!(clash(bench, &a, &b, one, other), "{one} and {other}");
-    }
-}
-
-fn l11_paths_beside_each_other_do_not_conflict(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    for (one, other) in [
-        ("src/a.rs", "src/b.rs"),
-        ("src", "src2/a.rs"),
-        ("src/a", "src/a.rs"),
-        ("src.rs", "src"),
-        ("s%", "sx/a"),
-        ("s_c", "sxc"),
-        ("src", "lib/src"),
-    ] {
-        assert!(!clash(bench, &a, &b, one, other), "{one} and {other}");
-    }
-}
-
-fn l11_paths_of_two_trees_overlap_without_conflict(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    let theirs = a.must(&claim_items(vec![path("t1", "src/a.rs")])).items.remove(0);
-    for tree in ["t1+x", "t2"] {
-        let claimed = b.must(&claim_items(vec![path(tree, "src")]));
-        assert_eq!(claimed.overlaps.len(), 1, "{:?}", claimed.overlaps);
-        let overlap = &claimed.overlaps[0];
-        assert_eq!((&*overlap.resource, &*overlap.name), ("path:src/a.rs", "a"));
-        assert_eq!((overlap.tree.as_deref(), overlap.fence), (Some("t1"), theirs.fence));
-    }
-    b.refused(&claim_items(vec![path("t1", "src")]), Code::Claimed);
-    let own = b.must(&claim_items(vec![path("t3", "lib")]));
-    assert!(own.overlaps.is_empty());
-}
-
-fn l11_items_of_two_kinds_do_not_conflict(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    a.must(&claim(&["issue:1", "branch:x", "other:y"]));
-    a.must(&acquire("1"));
-    b.must(&claim(&["branch:1", "other:1", "issue:x", "issue:15", "issue:1/2"]));
-    b.must(&claim_path("1"));
-    b.refused(&claim(&["branch:x"]), Code::Claimed);
-    b.refused(&claim(&["other:y"]), Code::Claimed);
 }
 
 fn one_of_many_gets_a_claim_and_the_others_learn_who(bench: &dyn Bench) {
@@ -261,36 +181,6 @@ fn a_claim_can_have_a_ttl(bench: &dyn Bench) {
     assert!(b.must(&claim(&["issue:1"])).items[0].fence > fence);
 }
 
-fn an_automatic_claim_lasts_15_minutes_after_the_last_edit(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    let first = a.must(&edit("src/a.rs")).items.remove(0);
-    bench.advance(AUTOMATIC_MS - MINUTE);
-    b.refused(&edit("src/a.rs"), Code::Claimed);
-    let again = a.must(&edit("src/a.rs")).items.remove(0);
-    assert_eq!((again.fence, again.already_held), (first.fence, true));
-    bench.advance(AUTOMATIC_MS - MINUTE);
-    b.refused(&edit("src/a.rs"), Code::Claimed);
-    let shown = held(must(bench, &Who::default()).holdings).remove(0);
-    assert!(shown.automatic && shown.expires_in_ms.is_some_and(|left| left <= MINUTE));
-    bench.advance(MINUTE + LOCK_DELAY_MS);
-    assert!(held(must(bench, &Who::default()).holdings).is_empty());
-    let taken = b.must(&edit("src/a.rs")).items.remove(0);
-    assert!(taken.fence > first.fence && !taken.already_held);
-}
-
-fn a_decided_claim_does_not_lapse_because_of_an_edit(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    let fence = a.must(&claim_path("src/a.rs")).items[0].fence;
-    let edited = a.must(&edit("src/a.rs")).items.remove(0);
-    assert_eq!((edited.fence, edited.already_held), (fence, true));
-    bench.advance(HOUR);
-    b.refused(&edit("src/a.rs"), Code::Claimed);
-    b.must(&edit("src/b.rs"));
-    b.must(&claim_path("src/b.rs"));
-    bench.advance(HOUR);
-    a.refused(&edit("src/b.rs"), Code::Claimed);
-}
-
 fn unclaiming_tells_what_was_not_held(bench: &dyn Bench) {
     let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
     a.must(&claim(&["issue:1"]));
@@ -345,18 +235,6 @@ fn who_tells_who_holds_what(bench: &dyn Bench) {
     let by_session = pairs(must(bench, &session).holdings);
     assert_eq!(by_session, [expected[0].clone(), expected[2].clone()]);
     assert!(must(bench, &who("issue:2")).holdings.is_empty());
-}
-
-fn who_finds_paths_that_overlap_in_every_tree(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    a.must(&claim_items(vec![path("t1", "src/a.rs")]));
-    b.must(&claim_items(vec![path("t2", "src")]));
-    let found =
-        |item: Item| pairs(must(bench, &Who { item: Some(item), ..Who::default() }).holdings);
-    let (one, other) = (("path:src/a.rs".into(), "a".into()), ("path:src".into(), "b".into()));
-    assert_eq!(found(item("path:src/a.rs")), [other, one.clone()]);
-    assert_eq!(found(path("t1", "src")), [one]);
-    assert!(found(item("path:lib")).is_empty());
 }
 
 fn many(automatic: bool, from: i64, count: usize) -> Claim {

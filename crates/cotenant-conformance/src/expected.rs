@@ -31,7 +31,7 @@ pub const ENVIRONMENT: &[Code] = &[
 #[rustfmt::skip]
 pub const EXPECTED: &[(&str, &[Code])] = &[
     ("session.sign_on", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, NotFound, AgentBusy]),
-    ("session.heartbeat", &[Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("session.heartbeat", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
     ("session.native", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, AgentBusy]),
     ("session.sign_off", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, Fenced]),
     ("session.reap", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, NotDead]),
@@ -60,7 +60,7 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("event.read", &[Invalid, Compacted, HistoryChanged, CursorAhead]),
     ("event.commit", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, HistoryChanged, CursorAhead, CursorBehind]),
     ("event.redact", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound]),
-    ("event.prune", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced]),
+    ("event.prune", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, CursorBehind]),
     ("event.verify", &[Invalid]),
     ("event.head", &[]),
     ("status", &[Invalid]),

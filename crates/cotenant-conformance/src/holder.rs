@@ -100,7 +100,9 @@ fn every_conflicting_holder_is_looked_at(bench: &dyn Bench) {
         agent.must(&claim(&[&format!("issue:{index}")]));
     }
     let b = Agent::new(bench, "b");
-    processes.iter().for_each(|process| bench.kill(process));
+    for process in &processes {
+        bench.kill(process);
+    }
     b.refused(&claim(&["issue:0", "issue:1", "issue:2"]), Code::Cooling);
     assert_eq!(count(bench, "session.lost"), 3);
     bench.advance(LOCK_DELAY_MS);

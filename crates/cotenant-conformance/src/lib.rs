@@ -25,25 +25,32 @@ macro_rules! cases {
 }
 
 mod ask;
+mod batch;
 mod bench;
 mod chain;
 mod claim;
 mod data;
 mod event;
 mod expected;
+mod fence;
+mod guard;
 mod holder;
 mod invariant;
 mod lease;
+mod life;
 mod limits;
+mod lineage;
 mod loss;
-mod projection;
+mod path;
 mod report;
 mod request;
 mod sample;
 mod scope;
 mod session;
+mod shown;
 mod table;
 mod time;
+mod update;
 mod wait;
 
 pub use bench::Bench;
@@ -57,18 +64,25 @@ pub type Case = (&'static str, fn(&dyn Bench));
 pub fn cases() -> Vec<Case> {
     [
         request::CASES,
+        guard::CASES,
+        batch::CASES,
         table::CASES,
         limits::CASES,
         time::CASES,
         session::CASES,
-        holder::CASES,
+        lineage::CASES,
+        shown::CASES,
+        life::CASES,
         loss::CASES,
+        holder::CASES,
         data::CASES,
+        update::CASES,
         scope::CASES,
-        projection::CASES,
         lease::CASES,
+        fence::CASES,
         wait::CASES,
         claim::CASES,
+        path::CASES,
         event::CASES,
         chain::CASES,
     ]

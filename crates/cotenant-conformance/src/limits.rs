@@ -19,7 +19,7 @@ use cotenant_core::{
 
 use crate::{
     Bench,
-    ask::{Agent, fails, head_seq, must},
+    ask::{Agent, head_seq, must},
     sample::{
         acquire, admit, check, claim, claim_items, delete_scope, every_session, get, item, json,
         lineage, list, note, path, put, put_expecting, read, release, scopes, show, sign_off,
@@ -218,12 +218,17 @@ fn too_large_ops() -> Vec<Op> {
 fn all_fail(bench: &dyn Bench, ops: Vec<Op>, code: Code) {
     let a = Agent::new(bench, "a");
     let before = head_seq(bench);
+    let mut wrong = Vec::new();
     for op in ops {
         let what: String = format!("{op:?}").chars().take(200).collect();
         let request = Request::new(op.clone());
         let request = if op.effect() == Effect::Read { request } else { request.by(a.impostor()) };
-        fails(bench.store().one(request), code, &what);
+        match bench.store().one(request).map_err(|error| error.code) {
+            Err(seen) if seen == code => {}
+            other => wrong.push(format!("{what}: {:?}", other.map(|reply| reply.data))),
+        }
     }
+    assert!(wrong.is_empty(), "these must fail with {code}:\n{}", wrong.join("\n"));
     assert_eq!(head_seq(bench), before);
 }
 

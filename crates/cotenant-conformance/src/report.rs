@@ -222,9 +222,9 @@ impl Report {
         let width = EXPECTED.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         let letters: Vec<char> = ('a'..='z').chain('A'..='Z').take(codes.len()).collect();
         let mut text = format!("{:width$} ok", "");
-        letters.iter().for_each(|letter| {
+        for letter in &letters {
             let _ = write!(text, " {letter}");
-        });
+        }
         for (name, _) in EXPECTED {
             let _ = write!(text, "\n{name:width$}  {}", self.mark((*name, None)));
             for code in &codes {

@@ -4,31 +4,24 @@ use std::collections::HashSet;
 
 use cotenant_core::{
     Code,
-    claim::HoldingState,
-    clock::{HOUR, MINUTE, SECOND},
-    id::{SessionId, is_id},
-    name::SessionRef,
+    clock::{HOUR, MINUTE},
+    id::is_id,
     process::ProcessIdentity,
-    session::{ChangeNative, Direction, IfBusy, Lineage, ListSessions, Relation, SignOn, State},
-    status::ShowStatus,
+    session::{ChangeNative, IfBusy, Relation, SignOn, State},
     store::Request,
 };
 
 use crate::{
     Bench,
-    ask::{Agent, answer, ask, count, event, fails, head, log, must, refuses, succeeds},
-    sample::{
-        acquire, anonymous, claim, every_session, lineage, note, put, show, sign_off, sign_on,
-    },
+    ask::{Agent, count, fails, must, refuses, succeeds},
+    sample::{anonymous, claim, note, show, sign_off, sign_on},
 };
 
 cases! {
     n1_an_id_is_a_uuid_and_belongs_to_one_session,
     n1_a_name_space_is_short_and_unique,
     n5_only_the_digest_of_the_token_opens_a_session,
-    a_session_is_shown_as_it_signed_on,
     a_session_has_a_default_ttl,
-    a_session_is_meant_by_id_or_by_live_name,
     the_same_process_gets_its_session_back,
     a_drawn_name_gives_way_to_an_explicit_one,
     a_process_may_have_a_second_session_under_another_name,
@@ -39,11 +32,6 @@ cases! {
     a_hook_signs_a_second_process_on_as_a_fork,
     a_clear_changes_the_conversation_and_keeps_the_session,
     a_name_used_again_is_the_next_incarnation,
-    a_parent_must_exist,
-    n7_lineage_shows_where_a_session_comes_from,
-    n7_lineage_has_no_cycle_and_a_bounded_depth,
-    sessions_are_listed_page_by_page,
-    the_status_counts_who_is_here,
 }
 
 /// Signs on with a process and otherwise as given.
@@ -79,39 +67,12 @@ fn n5_only_the_digest_of_the_token_opens_a_session(bench: &dyn Bench) {
     let mut crossed = a.actor();
     crossed.token_digest.clone_from(&b.digest);
     fails(a.send(with(crossed)), Code::Unauthenticated, "b's token for a");
-    let mut short = a.actor();
-    short.token_digest.truncate(8);
-    fails(a.send(with(short)), Code::Unauthenticated, "the beginning of the token");
+    let mut close = a.actor();
+    let last = if close.token_digest.ends_with('0') { "1" } else { "0" };
+    close.token_digest.replace_range(63.., last);
+    fails(a.send(with(close)), Code::Unauthenticated, "almost the token");
     succeeds(a.send(with(a.actor())), "a's token");
     assert_eq!(count(bench, "user.note"), 1);
-}
-
-fn a_session_is_shown_as_it_signed_on(bench: &dyn Bench) {
-    let process = bench.process();
-    let parent = Agent::new(bench, "parent");
-    let given = SignOn {
-        native_id: Some("n1".into()),
-        process: Some(process.clone()),
-        ttl_ms: Some(HOUR),
-        parent: Some(SessionRef("parent".into())),
-        purpose: Some("refactor".into()),
-        labels: vec!["backend".into(), "night".into()],
-        ..sign_on("a")
-    };
-    let answer = must(bench, &given);
-    assert!(!answer.existing);
-    assert_eq!((&*answer.name, answer.expires_in_ms), ("a", HOUR));
-    assert_eq!((answer.parent, answer.relation), (Some(parent.id.clone()), Some(Relation::Spawn)));
-    assert_eq!(answer.token_digest, given.token_digest);
-    let view = must(bench, &show(&answer.session.0)).session;
-    assert_eq!((view.session, view.name, view.kind), (answer.session, "a".into(), "claude".into()));
-    assert_eq!((view.state, view.user), (State::Active, given.user));
-    assert_eq!((view.native_id, view.purpose), (given.native_id, given.purpose));
-    assert_eq!((view.labels, view.ns), (given.labels, answer.ns));
-    assert_eq!((view.process, view.process_alive), (Some(process), Some(true)));
-    assert_eq!((view.parent, view.relation), (Some(parent.id), Some(Relation::Spawn)));
-    assert_eq!((view.outcome, view.reason), (None, None));
-    assert_eq!(count(bench, "session.on"), 2);
 }
 
 fn a_session_has_a_default_ttl(bench: &dyn Bench) {
@@ -119,21 +80,6 @@ fn a_session_has_a_default_ttl(bench: &dyn Bench) {
     let known = must(bench, &SignOn { process, ..sign_on("known") });
     assert_eq!(known.expires_in_ms, 2 * MINUTE);
     assert_eq!(must(bench, &sign_on("unknown")).expires_in_ms, HOUR);
-}
-
-fn a_session_is_meant_by_id_or_by_live_name(bench: &dyn Bench) {
-    let native_id = Some("n1".into());
-    let a = Agent::on(bench, &SignOn { native_id, ..sign_on("a") });
-    for reference in [&*a.name, &a.id.0, "native:claude:n1"] {
-        assert_eq!(must(bench, &show(reference)).session.session, a.id, "{reference}");
-    }
-    let mut by_name = a.actor();
-    by_name.session = SessionRef("a".into());
-    succeeds(a.send(Request::new(note("x")).by(by_name)), "an actor by name");
-    let last = log(bench).pop().expect("an event");
-    assert_eq!((last.session, last.name), (a.id.0, a.name));
-    refuses(bench, &show("nobody"), Code::NotFound);
-    refuses(bench, &show("native:codex:n1"), Code::NotFound);
 }
 
 fn the_same_process_gets_its_session_back(bench: &dyn Bench) {
@@ -188,7 +134,8 @@ fn a_process_may_have_a_second_session_under_another_name(bench: &dyn Bench) {
 
 /// Another process must learn who is there.
 fn busy(bench: &dyn Bench, holder: &Agent<'_>, process: &ProcessIdentity, sign_on: SignOn) {
-    let sign_on = SignOn { process: Some(bench.process()), ..sign_on };
+    let token_digest = anonymous().token_digest;
+    let sign_on = SignOn { process: Some(bench.process()), token_digest, ..sign_on };
     let details = refuses(bench, &sign_on, Code::AgentBusy).details;
     assert_eq!(details["session"], holder.id.0);
     assert_eq!(details["name"], holder.name);
@@ -288,125 +235,4 @@ fn a_name_used_again_is_the_next_incarnation(bench: &dyn Bench) {
     third.must(&sign_off());
     let fourth = must(bench, &native("c"));
     assert_eq!((fourth.parent, fourth.relation), (Some(third.id), Some(Relation::Resume)));
-}
-
-fn a_parent_must_exist(bench: &dyn Bench) {
-    let parent = Some(SessionRef("nobody".into()));
-    refuses(bench, &SignOn { parent, ..sign_on("a") }, Code::NotFound);
-    assert!(log(bench).iter().all(|event| event.kind != "session.on"));
-    refuses(bench, &lineage(&SessionId("nobody".into())), Code::NotFound);
-}
-
-fn child<'a>(bench: &'a dyn Bench, name: &str, parent: &str, relation: Relation) -> Agent<'a> {
-    let parent = Some(SessionRef(parent.into()));
-    Agent::on(bench, &SignOn { parent, relation: Some(relation), ..sign_on(name) })
-}
-
-fn n7_lineage_shows_where_a_session_comes_from(bench: &dyn Bench) {
-    let root = Agent::new(bench, "root");
-    let left = child(bench, "left", "root", Relation::Spawn);
-    let right = child(bench, "right", "root", Relation::Fork);
-    let leaf = child(bench, "leaf", "left", Relation::Spawn);
-    let stranger = Agent::new(bench, "stranger");
-    let part =
-        |agent: &Agent<'_>, direction| must(bench, &Lineage { direction, ..lineage(&agent.id) });
-    let ids = |agent: &Agent<'_>, direction| {
-        let sessions = part(agent, direction).sessions;
-        sessions.into_iter().map(|view| view.session).collect::<Vec<_>>()
-    };
-    let all = [&root, &left, &right, &leaf].map(|agent| agent.id.clone());
-    assert_eq!(ids(&leaf, Direction::Tree), all);
-    assert_eq!(ids(&root, Direction::Tree), all);
-    let above = |ids: Vec<SessionId>, own: &SessionId| -> Vec<SessionId> {
-        ids.into_iter().filter(|id| id != own).collect()
-    };
-    let ancestors = above(ids(&leaf, Direction::Ancestors), &leaf.id);
-    assert_eq!(ancestors, [root.id.clone(), left.id.clone()]);
-    let descendants = above(ids(&left, Direction::Descendants), &left.id);
-    assert_eq!(descendants, [leaf.id.clone()]);
-    assert!(!ids(&root, Direction::Tree).contains(&stranger.id));
-    let edges = part(&root, Direction::Tree).edges;
-    let ends: Vec<_> = edges.iter().map(|edge| (&edge.from, &edge.to, edge.relation)).collect();
-    assert_eq!(
-        ends,
-        [
-            (&root.id, &left.id, Relation::Spawn),
-            (&root.id, &right.id, Relation::Fork),
-            (&left.id, &leaf.id, Relation::Spawn),
-        ]
-    );
-    assert!(edges.iter().all(|edge| event(bench, edge.seq).kind.starts_with("session.")));
-}
-
-fn n7_lineage_has_no_cycle_and_a_bounded_depth(bench: &dyn Bench) {
-    let mut last = must(bench, &sign_on("s0")).session;
-    for round in 0..11 {
-        let requests = (0..100).map(|n| {
-            let n = round * 100 + n;
-            let parent = Some(SessionRef(format!("s{n}")));
-            Request::new(SignOn { parent, ..sign_on(&format!("s{}", n + 1)) })
-        });
-        for outcome in bench.store().submit(requests.collect()) {
-            let Ok(reply) = outcome else { break };
-            last = answer::<SignOn>(&reply).session;
-        }
-    }
-    let view = must(bench, &Lineage { direction: Direction::Ancestors, ..lineage(&last) });
-    assert!(view.edges.len() <= 1_000, "a chain of {} edges", view.edges.len());
-    let mut parents: HashSet<&SessionId> = HashSet::new();
-    for edge in &view.edges {
-        assert_ne!(edge.from, edge.to);
-        assert!(parents.insert(&edge.to), "{} has two parents", edge.to);
-        let place = |id: &SessionId| view.sessions.iter().position(|view| view.session == *id);
-        assert!(place(&edge.from) < place(&edge.to), "{edge:?} does not lead downwards");
-    }
-}
-
-fn sessions_are_listed_page_by_page(bench: &dyn Bench) {
-    let label = |name: &str, label: &str, kind: &str| SignOn {
-        kind: kind.into(),
-        labels: vec![label.into()],
-        ..sign_on(name)
-    };
-    let agents: Vec<Agent<'_>> =
-        (0..5).map(|n| Agent::on(bench, &label(&format!("s{n}"), "even", "claude"))).collect();
-    let codex = Agent::on(bench, &label("x", "odd", "codex"));
-    agents[1].must(&sign_off());
-    let names = |list: ListSessions| -> Vec<String> {
-        must(bench, &list).sessions.into_iter().map(|view| view.name).collect()
-    };
-    assert_eq!(names(every_session()), ["x", "s4", "s3", "s2", "s1", "s0"]);
-    let live = || ListSessions { all: false, ..every_session() };
-    assert_eq!(names(live()), ["x", "s4", "s3", "s2", "s0"]);
-    assert_eq!(names(ListSessions { kind: Some("codex".into()), ..live() }), ["x"]);
-    let even = || ListSessions { label: Some("even".into()), ..live() };
-    assert_eq!(names(even()), ["s4", "s3", "s2", "s0"]);
-    let first = must(bench, &ListSessions { limit: 2, ..live() });
-    assert_eq!(first.next.as_ref(), Some(&agents[4].id));
-    assert_eq!(names(ListSessions { after: first.next, ..live() }), ["s3", "s2", "s0"]);
-    bench.advance(10 * MINUTE);
-    codex.must(&note("still here"));
-    let silent_for_ms = Some(5 * MINUTE);
-    assert_eq!(names(ListSessions { silent_for_ms, ..live() }), ["s4", "s3", "s2", "s0"]);
-    assert!(codex.view().heartbeat_age_ms < SECOND * 60);
-}
-
-fn the_status_counts_who_is_here(bench: &dyn Bench) {
-    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
-    Agent::new(bench, "gone").must(&sign_off());
-    a.must(&claim(&["issue:1"]));
-    b.must(&acquire("r"));
-    b.must(&put("s", "k", "1"));
-    let status = must(bench, &ShowStatus::default());
-    let names: Vec<_> = status.sessions.iter().map(|view| &*view.name).collect();
-    assert_eq!(names, ["b", "a"]);
-    assert_eq!((status.sessions_live, status.sessions_ever, status.keys), (2, 3, 1));
-    let mut held: Vec<_> = status.holdings.iter().map(|h| (&*h.resource, &*h.name)).collect();
-    held.sort_unstable();
-    assert_eq!(held, [("issue:1", "a"), ("r", "b")]);
-    assert!(status.holdings.iter().all(|holding| holding.state == HoldingState::Held));
-    let head = head(bench);
-    assert_eq!((status.seq, status.history), (head.seq, head.history));
-    assert_eq!(must(bench, &ShowStatus { limit: Some(1) }).sessions.len(), 1);
-    assert!(ask(bench, &show("gone")).is_err(), "`gone` is no live name");
 }

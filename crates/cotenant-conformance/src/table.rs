@@ -24,7 +24,7 @@ use crate::{
 
 cases! {
     s1_every_mutation_wants_the_actors_own_token,
-    s1_every_mutation_with_an_actor_wants_one,
+    s0_a_mutation_without_a_session_is_an_argument_missing,
     s1_every_mutation_stops_at_a_fallen_guard,
     s4_every_mutation_can_be_repeated_under_its_id,
     s4_every_mutation_refuses_the_id_of_another_request,
@@ -84,22 +84,29 @@ fn ready(person: &Agent<'_>, operation: &str) -> Op {
     }
 }
 
-/// Tries each of these mutations with a person of its own.
-fn each<'a>(
+/// Tries each of these operations and tells of all that fail.
+fn each(entries: impl Iterator<Item = &'static Entry>, test: impl Fn(&Entry)) {
+    let failures: Vec<String> =
+        entries.filter_map(|entry| crate::caught(|| test(entry)).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Tries each of these mutations in the name of a person of its own.
+fn each_ready<'a>(
     bench: &'a dyn Bench,
     entries: impl Iterator<Item = &'static Entry>,
     test: impl Fn(&Entry, &Agent<'a>, Op),
 ) {
-    for entry in entries {
+    each(entries, |entry| {
         let person = Agent::human(bench, &format!("for-{}", entry.name));
         let op = ready(&person, entry.name);
         test(entry, &person, op);
-    }
+    });
 }
 
 fn s1_every_mutation_wants_the_actors_own_token(bench: &dyn Bench) {
     let other = Agent::new(bench, "other");
-    each(bench, mutations(), |entry, person, op| {
+    each_ready(bench, mutations(), |entry, person, op| {
         let before = head_seq(bench);
         let wrong = guard("nobody", Fence(1));
         let request = Request::new(op.clone()).by(person.impostor()).guarded_by([wrong]);
@@ -116,18 +123,18 @@ fn s1_every_mutation_wants_the_actors_own_token(bench: &dyn Bench) {
     });
 }
 
-fn s1_every_mutation_with_an_actor_wants_one(bench: &dyn Bench) {
+fn s0_a_mutation_without_a_session_is_an_argument_missing(bench: &dyn Bench) {
     let entries = mutations().filter(|entry| entry.actor == ActorRule::Required);
-    each(bench, entries, |entry, _, op| {
+    each_ready(bench, entries, |entry, _, op| {
         let before = head_seq(bench);
-        fails(bench.store().one(Request::new(op)), Code::Unauthenticated, entry.name);
+        fails(bench.store().one(Request::new(op)), Code::Invalid, entry.name);
         assert_eq!(head_seq(bench), before, "{} had an effect", entry.name);
     });
 }
 
 fn s1_every_mutation_stops_at_a_fallen_guard(bench: &dyn Bench) {
     let entries = mutations().filter(|entry| !FOR_ANY_STATE.contains(&entry.name));
-    each(bench, entries, |entry, person, op| {
+    each_ready(bench, entries, |entry, person, op| {
         let fence = person.must(&acquire("held")).fence;
         let before = head_seq(bench);
         let wrong = guard("held", Fence(fence.0 - 1));
@@ -143,7 +150,7 @@ fn s1_every_mutation_stops_at_a_fallen_guard(bench: &dyn Bench) {
 }
 
 fn s4_every_mutation_can_be_repeated_under_its_id(bench: &dyn Bench) {
-    each(bench, mutations(), |entry, person, op| {
+    each_ready(bench, mutations(), |entry, person, op| {
         let request = || person.request(op.clone()).id("once");
         let first = succeeds(person.send(request()), entry.name);
         let before = head_seq(bench);
@@ -160,7 +167,7 @@ fn s4_every_mutation_can_be_repeated_under_its_id(bench: &dyn Bench) {
 }
 
 fn s4_every_mutation_refuses_the_id_of_another_request(bench: &dyn Bench) {
-    each(bench, mutations(), |entry, person, op| {
+    each_ready(bench, mutations(), |entry, person, op| {
         succeeds(person.send(person.request(note("before")).id("used")), "a note");
         let before = head_seq(bench);
         fails(person.send(person.request(op).id("used")), Code::IdempotencyMismatch, entry.name);
@@ -170,7 +177,7 @@ fn s4_every_mutation_refuses_the_id_of_another_request(bench: &dyn Bench) {
 
 fn n2_every_mutation_is_refused_to_a_session_that_has_ended(bench: &dyn Bench) {
     let entries = mutations().filter(|entry| !FOR_ANY_STATE.contains(&entry.name));
-    each(bench, entries, |entry, person, op| {
+    each_ready(bench, entries, |entry, person, op| {
         person.must(&sign_off());
         if entry.name == "session.sign_off" {
             assert!(person.must(&sign_off()).already, "signing off again is no error");
@@ -184,7 +191,7 @@ fn n2_every_mutation_is_refused_to_a_session_that_has_ended(bench: &dyn Bench) {
 
 fn n2_every_mutation_is_refused_to_a_session_that_was_lost(bench: &dyn Bench) {
     let entries = mutations().filter(|entry| !FOR_ANY_STATE.contains(&entry.name));
-    for entry in entries {
+    each(entries, |entry| {
         let name = format!("for-{}", entry.name);
         let sign_on = SignOn { kind: "human".into(), ttl_ms: Some(10 * MINUTE), ..sign_on(&name) };
         let person = Agent::on(bench, &sign_on);
@@ -194,5 +201,5 @@ fn n2_every_mutation_is_refused_to_a_session_that_was_lost(bench: &dyn Bench) {
         let before = head_seq(bench);
         fails(person.send(person.request(op)), Code::SessionLost, entry.name);
         assert_eq!(head_seq(bench), before, "{} had an effect", entry.name);
-    }
+    });
 }

@@ -80,7 +80,7 @@ fn valid_exactly_until(bench: &dyn Bench, expires: Tick, check: &Check) {
         assert_eq!(checked.answer.expires_in_ms, Some(left));
         bench.advance(if left > 1 { left.div_ceil(2) } else { 1 });
     }
-    panic!("20 halvings did not reach the end of {} ms", TTL);
+    panic!("20 halvings did not reach the end of {TTL} ms");
 }
 
 fn t2_a_lease_lasts_for_its_whole_ttl(bench: &dyn Bench) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Code, Error, Operation, Result,
     clock::{DAY, SECOND, check_duration},
-    id::Rev,
+    id::{Rev, check_count},
     json::Json,
     name::check_name,
     operation::{ActorRule, Effect},
@@ -39,6 +39,10 @@ pub fn check_limit(limit: u32) -> Result<()> {
 fn check_place(scope: &str, key: &str) -> Result<()> {
     check_name("scope", scope)?;
     check_name("key", key)
+}
+
+fn check_expected(rev: Option<Rev>) -> Result<()> {
+    rev.map_or(Ok(()), |rev| check_count("rev", rev.0))
 }
 
 /// Reads one key.
@@ -175,6 +179,7 @@ impl Operation for Put {
 
     fn check(&mut self) -> Result<()> {
         check_place(&self.scope, &self.key)?;
+        check_expected(self.expect)?;
         self.value.check()?;
         self.ttl_ms.map_or(Ok(()), |ttl| check_duration("ttl", ttl, SECOND, 365 * DAY))
     }
@@ -208,6 +213,7 @@ impl Operation for Delete {
     type Answer = Deleted;
 
     fn check(&mut self) -> Result<()> {
+        check_expected(self.expect)?;
         check_place(&self.scope, &self.key)
     }
 }
@@ -325,6 +331,8 @@ impl Operation for Txn {
         }
         for compare in &self.compares {
             check_place(&compare.scope, &compare.key)?;
+            check_expected(compare.rev)?;
+            compare.ver.map_or(Ok(()), |ver| check_count("ver", ver))?;
             if compare.rev.is_none() && compare.ver.is_none() && compare.exists.is_none() {
                 return Err(Error::invalid("a condition names none of `rev`, `ver`, `exists`"));
             }

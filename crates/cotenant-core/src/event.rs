@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Code, Error, Operation, Result,
     clock::{MINUTE, check_duration},
-    id::{Seq, SessionId, Tick},
+    id::{Seq, SessionId, Tick, check_count},
     json::Json,
     name::{check_name, check_text, shown},
     operation::{ActorRule, Effect},
@@ -327,6 +327,7 @@ impl Operation for Redact {
     type Answer = Redacted;
 
     fn check(&mut self) -> Result<()> {
+        check_count("seq", self.seq.0)?;
         check_text("reason", &self.reason)
     }
 }
@@ -359,7 +360,7 @@ impl Operation for Prune {
     type Answer = Pruned;
 
     fn check(&mut self) -> Result<()> {
-        Ok(())
+        check_count("before", self.before.0)
     }
 }
 

@@ -49,6 +49,14 @@ counts! {
     Tick;
 }
 
+/// Checks that a number can be a count: 0 to 2^53−1.
+pub fn check_count(what: &str, number: i64) -> Result<()> {
+    if (0..=MAX_INTEGER).contains(&number) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{what} is {number}; it must be a whole number from 0 to 2^53-1")))
+}
+
 /// The id of a session: a `UUIDv7` in lower case, drawn by the store.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

@@ -15,7 +15,7 @@ use crate::{
     Error, Operation, Result,
     claim::{Holding, Item, ItemKind},
     clock::{DAY, MINUTE, SECOND, check_duration},
-    id::Fence,
+    id::{Fence, check_count},
     name::{check_name, check_optional_text, check_text},
     operation::{ActorRule, Effect},
 };
@@ -86,6 +86,12 @@ fn check_resource(name: &str) -> Result<()> {
     if name.starts_with("claim/") || name == "claim" {
         return Err(Error::invalid(format!("resource `{name}` begins with `claim/`, which is reserved"))
             .hint("claim items with `cotenant claim`"));
+    }
+    if let Some((kind, _)) = name.split_once(':')
+        && ItemKind::of(kind).is_some()
+    {
+        return Err(Error::invalid(format!("resource `{name}` reads like an item to claim"))
+            .hint(format!("claim it with `cotenant claim {name}`, or write `{}`", name.replacen(':', "/", 1))));
     }
     Ok(())
 }
@@ -182,6 +188,7 @@ impl Operation for Renew {
     type Answer = Renewed;
 
     fn check(&mut self) -> Result<()> {
+        check_count("fence", self.fence.0)?;
         check_name("resource", &self.resource)?;
         self.ttl_ms.map_or(Ok(()), |ttl| check_duration("ttl", ttl, 5 * SECOND, DAY))
     }
@@ -212,6 +219,7 @@ impl Operation for Release {
     type Answer = Released;
 
     fn check(&mut self) -> Result<()> {
+        check_count("fence", self.fence.0)?;
         check_name("resource", &self.resource)
     }
 }
@@ -244,6 +252,7 @@ impl Operation for Check {
     type Answer = Checked;
 
     fn check(&mut self) -> Result<()> {
+        check_count("fence", self.fence.0)?;
         check_name("resource", &self.resource)
     }
 }
@@ -273,6 +282,7 @@ impl Operation for Admit {
     type Answer = Admitted;
 
     fn check(&mut self) -> Result<()> {
+        check_count("fence", self.fence.0)?;
         check_name("resource", &self.resource)
     }
 }

@@ -27,6 +27,8 @@ pub const TTL_UNVERIFIABLE_MS: u64 = HOUR;
 pub const SILENT_MAX_MS: u64 = 8 * HOUR;
 /// The heartbeat age after which a session is marked as possibly abandoned.
 pub const STALE_AFTER_MS: u64 = HOUR;
+/// What a reference begins with that is neither an id nor a name: a conversation, a process.
+pub const ALIASES: [&str; 2] = ["native:", "process:"];
 /// The most labels of a session.
 pub const LABELS_MAX: usize = 16;
 
@@ -202,6 +204,9 @@ impl Operation for SignOn {
             check_name("session name", name)?;
             if crate::id::is_id(name) {
                 return Err(Error::invalid(format!("session name `{name}` has the form of an id")));
+            }
+            if let Some(kind) = ALIASES.iter().find(|kind| name.starts_with(**kind)) {
+                return Err(Error::invalid(format!("a session name cannot begin with `{kind}`")));
             }
         }
         if let Some(native) = &self.native_id {

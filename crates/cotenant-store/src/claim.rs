@@ -54,7 +54,6 @@ pub(crate) fn claim(tx: &mut Tx<'_>, op: Claim) -> Result<Claimed> {
         let asked = op.items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
         return Err(holding::refusal(tx, &asked, &conflicts));
     }
-    check_quota(tx, &op, &actor, own.iter().filter(|row| row.is_none()).count())?;
     let mut items = Vec::with_capacity(op.items.len());
     for (item, own) in op.items.iter().zip(own) {
         items.push(take(tx, &op, &actor, item, own)?);
@@ -70,10 +69,21 @@ fn in_one_tree(held: &Resource, item: &Item) -> bool {
     item.kind != ItemKind::Path || held.tree == item.tree || mutant("deny_in_another_tree")
 }
 
-fn check_quota(tx: &mut Tx<'_>, op: &Claim, actor: &SessionRow, added: usize) -> Result<()> {
-    let added = i64::try_from(added).unwrap_or(i64::MAX);
+/// Fails if the claims would be more than a session may have.
+pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Claim) -> Result<()> {
+    let actor = tx.actor()?.id.clone();
     let limit = if op.automatic { AUTOMATIC_MAX } else { CLAIMS_MAX };
-    if added == 0 || holding::count_claims(tx, &actor.id, op.automatic)? + added <= limit {
+    let held = holding::count_claims(tx, &actor, op.automatic)?;
+    let asked = i64::try_from(op.items.len()).unwrap_or(i64::MAX);
+    if held + asked <= limit {
+        return Ok(());
+    }
+    let mut added = 0;
+    for item in &op.items {
+        let own = holding::own(tx, &Resource::Claim(item.clone()), &actor)?;
+        added += i64::from(own.is_none_or(|row| !row.is_current(tx.now) || row.automatic != op.automatic));
+    }
+    if added == 0 || held + added <= limit {
         return Ok(());
     }
     Err(Error::new(Code::Quota, format!("a session holds at most {limit} claims"))

@@ -14,7 +14,7 @@ use cotenant_core::{
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    params,
+    params, session,
     sql::Row,
     tx::Tx,
 };
@@ -99,7 +99,22 @@ impl DataRow {
 
 fn load(tx: &mut Tx<'_>, scope: &str, key: &str) -> Result<Option<DataRow>> {
     let found = tx.sql.rows(SELECT_ONE, params![scope, key])?.pop().map(data).transpose()?;
-    Ok(found.filter(|row| row.is_there(tx.now)))
+    let Some(row) = found else { return Ok(None) };
+    Ok(if is_there(tx, &row)? { Some(row) } else { None })
+}
+
+/// Whether a key is there now, whether anybody has settled it or not.
+fn is_there(tx: &mut Tx<'_>, row: &DataRow) -> Result<bool> {
+    if !row.is_there(tx.now) {
+        return Ok(false);
+    }
+    match &row.owner {
+        Some(owner) => {
+            let owner = session::find(tx, owner)?;
+            Ok(owner.is_some_and(|owner| owner.effective(tx).is_live()))
+        }
+        None => Ok(true),
+    }
 }
 
 /// The value of a key, for rules that look at what people keep by hand.
@@ -136,7 +151,7 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: List) -> Result<Entries> {
         for row in rows {
             let row = data(row)?;
             after = (row.scope.clone(), row.key.clone());
-            if row.is_there(tx.now) && row.key.starts_with(&op.key) {
+            if row.key.starts_with(&op.key) && is_there(tx, &row)? {
                 if entries.len() == limit {
                     let next = entries.last().map(|last| (last.scope.clone(), last.key.clone()));
                     return Ok(Entries { entries, next });

@@ -30,11 +30,11 @@ const CONSUMER_MS: u64 = 7 * DAY;
 const SELECT_EVENTS: &str = "SELECT seq, at, tick, kind, scope, session, name, user, trust, payload, \
      salt, payload_digest, hash, writer_version FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 const SELECT_HASH: &str = "SELECT hash FROM event WHERE seq = $1";
-const SELECT_AUTHOR: &str = "SELECT session, payload IS NULL FROM event WHERE seq = $1";
+const SELECT_AUTHOR: &str = "SELECT session, CASE WHEN payload IS NULL THEN 1 ELSE 0 END FROM event WHERE seq = $1";
 const UPDATE_ERASE: &str = "UPDATE event SET payload = NULL, salt = NULL WHERE seq = $1";
 const DELETE_BEFORE: &str = "DELETE FROM event WHERE seq < $1";
 const SELECT_CONSUMERS: &str =
-    "SELECT name, value FROM mark WHERE kind = 'consumer' AND seen_ms >= $1 AND value < $2 ORDER BY value";
+    "SELECT name, value FROM mark WHERE kind = 'consumer' AND seen_tick >= $1 AND value < $2 ORDER BY value";
 
 /// An event with what its hash is made of.
 struct EventRow {
@@ -186,16 +186,26 @@ pub(crate) fn commit(tx: &mut Tx<'_>, op: Commit) -> Result<Committed> {
     Ok(Committed { cursor })
 }
 
-pub(crate) fn redact(tx: &mut Tx<'_>, op: Redact) -> Result<Redacted> {
+/// Fails unless the actor may erase the event: its author, or a person.
+pub(crate) fn check_author(tx: &mut Tx<'_>, op: &Redact) -> Result<()> {
     let actor = tx.actor()?.clone();
-    let Some(mut row) = tx.sql.rows(SELECT_AUTHOR, params![op.seq.0])?.pop() else {
+    let author = author(tx, op.seq)?;
+    if actor.kind == "human" || author.is_none_or(|(author, _)| author == actor.id) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Forbidden, "only its author or a person may erase an event"))
+}
+
+/// Who wrote an event, and whether its payload was erased.
+fn author(tx: &mut Tx<'_>, seq: Seq) -> Result<Option<(String, bool)>> {
+    let row = tx.sql.rows(SELECT_AUTHOR, params![seq.0])?.pop();
+    row.map(|mut row| Ok((row.text()?, row.int()? != 0))).transpose()
+}
+
+pub(crate) fn redact(tx: &mut Tx<'_>, op: Redact) -> Result<Redacted> {
+    let Some((_, erased)) = author(tx, op.seq)? else {
         return Err(Error::new(Code::NotFound, format!("there is no event {}", op.seq)));
     };
-    let author = row.text()?;
-    let erased = row.int()? != 0;
-    if actor.kind != "human" && author != actor.id {
-        return Err(Error::new(Code::Forbidden, "only its author or a person may erase an event"));
-    }
     if erased {
         return Ok(Redacted { already: true });
     }
@@ -207,10 +217,6 @@ pub(crate) fn redact(tx: &mut Tx<'_>, op: Redact) -> Result<Redacted> {
 }
 
 pub(crate) fn prune(tx: &mut Tx<'_>, op: Prune) -> Result<Pruned> {
-    if tx.actor()?.kind != "human" {
-        return Err(Error::new(Code::Forbidden, "only a person may prune the log")
-            .hint("run this at a terminal, without an agent's session"));
-    }
     let last = op.before.0 - 1;
     if last > tx.meta.seq {
         return Err(Error::invalid(format!("the log ends at event {}", tx.meta.seq)));
@@ -218,7 +224,7 @@ pub(crate) fn prune(tx: &mut Tx<'_>, op: Prune) -> Result<Pruned> {
     if last <= tx.meta.pruned_seq {
         return Ok(Pruned { removed: 0, oldest: Seq(tx.meta.pruned_seq + 1) });
     }
-    let since = tx.wall_ms - CONSUMER_MS as i64;
+    let since = tx.now.0 - CONSUMER_MS as i64;
     if !op.force
         && let Some(mut row) = tx.sql.rows(SELECT_CONSUMERS, params![since, last])?.into_iter().next()
     {

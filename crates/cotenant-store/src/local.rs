@@ -19,7 +19,7 @@ use std::{
 use cotenant_core::{
     Code, Error, Op, Result,
     event::{Cursor, sha256_hex},
-    id::Seq,
+    id::{Seq, check_count},
     name::check_name,
     operation::{ActorRule, Effect},
     process::Processes,
@@ -515,6 +515,10 @@ fn check(mut request: Request) -> Result<Request> {
     }
     for guard in &request.guards {
         cotenant_core::lease::Resource::parse(&guard.resource)?;
+        check_count("a guard's fence", guard.fence.0)?;
+    }
+    if let Some(seq) = request.at_least_seq {
+        check_count("at_least_seq", seq.0)?;
     }
     if let Some(id) = &request.request_id {
         check_name("request id", id)?;
@@ -549,7 +553,7 @@ enum Executed {
 fn execute(tx: &mut Tx<'_>, request: &Request) -> Result<Executed> {
     authenticate(tx, request)?;
     let actor = tx.actor.as_ref().map_or_else(String::new, |actor| actor.id.clone());
-    let remembers = request.op.effect() == Effect::Write && !mutant("no_idempotency");
+    let remembers = request.op.effect() != Effect::Read && !mutant("no_idempotency");
     let id = request.request_id.as_ref().filter(|_| remembers);
     let digest = id.map(|_| sha256_hex(&format!("{}\n{}", request.op.name(), request.op.arguments())));
     if let (Some(id), Some(digest)) = (id, &digest)
@@ -558,6 +562,8 @@ fn execute(tx: &mut Tx<'_>, request: &Request) -> Result<Executed> {
         return Ok(Executed::Replayed(reply));
     }
     check_state(tx, &request.op)?;
+    check_rights(tx, &request.op)?;
+    check_quota(tx, &request.op)?;
     if !mutant("guard_outside_transaction") {
         request.guards.iter().try_for_each(|guard| lease::check_guard(tx, guard))?;
     }
@@ -618,6 +624,31 @@ fn check_state(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
                 .detail("session", &actor.id)
                 .hint("sign on again with `cotenant sign-on NAME`"))
         }
+    }
+}
+
+/// Step 6: what only people may do.
+fn check_rights(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
+    let what = match op {
+        Op::Break(_) => "break a grant",
+        Op::Prune(_) => "prune the log",
+        Op::Reap(op) if op.force => "end a session that may be alive",
+        Op::Redact(op) => return event::check_author(tx, op),
+        _ => return Ok(()),
+    };
+    if tx.actor.as_ref().is_some_and(|actor| actor.kind == "human") {
+        return Ok(());
+    }
+    Err(Error::new(Code::Forbidden, format!("only a person may {what}"))
+        .hint("run this at a terminal, without an agent's session"))
+}
+
+/// Step 6: how much a session may hold.
+fn check_quota(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
+    match op {
+        Op::Acquire(op) => lease::check_quota(tx, op),
+        Op::Claim(op) => claim::check_quota(tx, op),
+        _ => Ok(()),
     }
 }
 

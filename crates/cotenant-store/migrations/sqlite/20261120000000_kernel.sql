@@ -114,7 +114,7 @@ CREATE TABLE mark (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     value INTEGER NOT NULL,
-    seen_ms INTEGER NOT NULL,
+    seen_tick INTEGER NOT NULL,
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 

@@ -71,7 +71,7 @@ impl Processes for World {
 }
 
 /// A bench over `SQLite`.
-pub struct SqliteBench {
+pub(crate) struct SqliteBench {
     directory: TempDir,
     world: World,
     store: LocalStore,
@@ -79,7 +79,7 @@ pub struct SqliteBench {
 
 impl SqliteBench {
     /// A fresh store.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let world = World(Arc::new(State {
             begun: Instant::now(),

@@ -1,14 +1,18 @@
 //! The commands, one file each: they parse, call and print, and decide nothing.
 
+mod backup;
 mod claim;
 mod completions;
 mod config;
 mod data;
+mod demo;
+mod doctor;
 mod event;
 mod heartbeat;
 mod hook;
 mod lease;
 mod parse;
+mod restore;
 mod rpc;
 mod scope;
 mod session;
@@ -45,6 +49,12 @@ pub(crate) enum Command {
     Event(event::Command),
     #[command(subcommand)]
     Config(config::Command),
+    Doctor(doctor::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Demo(demo::Args),
+    #[command(hide = true)]
+    DemoPlayer(demo::PlayerArgs),
     Hook(hook::Args),
     Completions(completions::Args),
     Rpc(rpc::Args),
@@ -67,6 +77,11 @@ impl Command {
             Self::Scope(command) => command.run(context, screen),
             Self::Event(command) => command.run(context, screen),
             Self::Config(command) => command.run(context, screen),
+            Self::Doctor(args) => doctor::run(context, screen, &args),
+            Self::Backup(args) => backup::run(context, screen, &args),
+            Self::Restore(args) => restore::run(context, screen, &args),
+            Self::Demo(args) => demo::run(context, screen, &args),
+            Self::DemoPlayer(args) => demo::play(&args).map(|()| Exit::SUCCESS),
             Self::Hook(args) => Ok(hook::run(context, args)),
             Self::Completions(args) => completions::run(context, screen, &args),
             Self::Rpc(args) => rpc::run(context, screen, &args),

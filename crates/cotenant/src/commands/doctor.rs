@@ -1,0 +1,104 @@
+//! `cotenant doctor`.
+
+use cotenant_core::{
+    Code, Error, Result,
+    id::{Seq, Tick},
+    render::for_terminal,
+};
+use cotenant_store::{
+    doctor::{Finding, Severity, doctor},
+    migrate::migrate,
+};
+
+use crate::{
+    context::Context,
+    exit::Exit,
+    output::{Look, Screen},
+};
+
+/// Look whether the store is as it should be, and say what to do
+///
+/// Safe at any time. Settles what has expired, checks the structure, the log's hash chain and the
+/// file modes, and names a process that holds the write lock.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cotenant doctor
+  cotenant doctor --deep          also replays the log and compares it with what is stored
+  cotenant doctor --unblock       who holds the write lock?
+  cotenant doctor --migrate       bring the store to this version, after a verified backup
+
+Exit status: 0 all is well; 74 something is wrong.")]
+pub(crate) struct Args {
+    /// Replay the log and compare it with what is stored
+    #[arg(long)]
+    deep: bool,
+    /// Only say who holds the write lock, and how to go on
+    #[arg(long, conflicts_with = "deep")]
+    unblock: bool,
+    /// Bring the store to this version's schema first
+    #[arg(long)]
+    migrate: bool,
+}
+
+pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
+    let file = &context.project()?.store_file;
+    if args.migrate {
+        let migrated = migrate(file)?;
+        if !screen.json() {
+            match &migrated.backup {
+                Some(backup) => screen.line(format!(
+                    "migrated from schema {} to {}; the backup is {}",
+                    migrated.before,
+                    migrated.after,
+                    backup.display()
+                )),
+                None => screen.line(format!("the store has schema {} already", migrated.after)),
+            }
+        }
+    }
+    let mut findings = doctor(file, args.deep);
+    if args.unblock {
+        findings.retain(|finding| finding.check == "writer");
+    }
+    let bad = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Bad)
+        .count();
+    if screen.json() {
+        if bad > 0 {
+            return Err(Error::new(Code::StoreIo, format!("{bad} things are wrong"))
+                .detail("findings", &findings)
+                .hint("each finding says what to do"));
+        }
+        screen.data(&findings, Seq(0), Tick(0))?;
+        return Ok(Exit::SUCCESS);
+    }
+    for finding in &findings {
+        print(screen, finding);
+    }
+    if bad == 0 {
+        screen.line("all is well");
+        return Ok(Exit::SUCCESS);
+    }
+    screen.line(format!("{bad} of {} checks are bad", findings.len()));
+    Ok(Exit::of(Code::StoreIo))
+}
+
+fn print(screen: &mut Screen, finding: &Finding) {
+    let (look, word) = match finding.severity {
+        Severity::Good => (Look::Good, "good"),
+        Severity::Note => (Look::Plain, "note"),
+        Severity::Bad => (Look::Warning, "BAD "),
+    };
+    let line = format!(
+        "{}  {:<9} {}",
+        screen.paint(look, word),
+        finding.check,
+        for_terminal(&finding.found)
+    );
+    screen.line(line);
+    if let Some(hint) = &finding.hint {
+        screen.line(format!("                {}", for_terminal(hint)));
+    }
+}
