@@ -508,11 +508,11 @@ pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, Session
         ),
         Some(holder) => {
             let until = holder.expires_in_ms.map_or_else(
-                || "as long as that session lives".to_owned(),
-                |ms| format!("for another {} without a renewal", cotenant_core::clock::in_words(ms)),
+                || "as long as its session lives".to_owned(),
+                |ms| format!("and for another {} without a renewal", cotenant_core::clock::in_words(ms)),
             );
             format!(
-                "{asked} is held by `{}` since {} ago, {until}",
+                "{asked} is held by `{}`, for {} now, {until}",
                 holder.name,
                 cotenant_core::clock::in_words(holder.held_for_ms)
             )

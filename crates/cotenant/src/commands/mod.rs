@@ -11,6 +11,7 @@ mod event;
 mod heartbeat;
 mod hook;
 mod lease;
+mod mcp;
 mod parse;
 mod restore;
 mod rpc;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     DemoPlayer(demo::PlayerArgs),
     Hook(hook::Args),
+    Mcp(mcp::Args),
     Completions(completions::Args),
     Rpc(rpc::Args),
 }
@@ -83,6 +85,7 @@ impl Command {
             Self::Demo(args) => demo::run(context, screen, &args),
             Self::DemoPlayer(args) => demo::play(&args).map(|()| Exit::SUCCESS),
             Self::Hook(args) => Ok(hook::run(context, args)),
+            Self::Mcp(mcp::Args {}) => mcp::run(context.options()).map(|()| Exit::SUCCESS),
             Self::Completions(args) => completions::run(context, screen, &args),
             Self::Rpc(args) => rpc::run(context, screen, &args),
         }

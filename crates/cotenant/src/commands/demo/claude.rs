@@ -53,7 +53,7 @@ pub(super) fn play(stage: &mut Stage<'_>, scratch: &Scratch) -> Result<Summary> 
     let sessions = scratch.data(&["session", "list", "--all", "--kind", "claude"])?;
     let signed_on = sessions["sessions"].as_array().map_or(0, Vec::len);
     summary.row("each is a session of its own", format!("{signed_on} sessions"), signed_on == 3);
-    let granted = scratch.data(&["event", "list", "--kind", "claim.granted", "--limit", "1000"])?;
+    let granted = scratch.data(&["event", "list", "--kind", "claim.granted", "--last", "1000"])?;
     let first_on_15 = granted["events"]
         .as_array()
         .into_iter()

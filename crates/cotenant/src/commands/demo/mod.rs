@@ -19,7 +19,7 @@ use cotenant_core::{
     id::{Seq, Tick},
 };
 
-use self::{agent::Agent, scratch::Scratch, summary::Summary};
+use self::scratch::Scratch;
 use crate::{
     context::Context,
     exit::Exit,

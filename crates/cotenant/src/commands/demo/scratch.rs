@@ -145,10 +145,12 @@ impl Scratch {
         if output.status.success() {
             return Ok(output);
         }
+        // With --json the error stands in the envelope.
+        let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
         Err(broken(format!(
             "`cotenant {}` failed: {}",
             arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
+            String::from_utf8_lossy(said).trim()
         )))
     }
 
