@@ -12,6 +12,7 @@
 //! | compact, any later hook | the conversation's session, of this process | take it |
 //! | `/clear` | this process's session, of another conversation | change its conversation id |
 //! | fork | at the start the parent's id; at the prompt this process's session, of another conversation | change its conversation id |
+//! | fork, reported as such (2.1.328) | nothing under its own id; the parent by this process's arguments | sign on as a fork |
 //! | concurrent resume | the conversation's session, of another live process | sign on beside it, as a fork |
 
 use cotenant_core::{
@@ -54,7 +55,8 @@ enum Decision {
     Change(SessionView),
     /// Sign on, as the next incarnation of what went before, or beside a live one.
     SignOn,
-    /// Sign on as a fork of this session; the conversation id comes with the first prompt.
+    /// Sign on as a fork of this session. Unless the client says that it is a fork, the
+    /// conversation id comes with the first prompt.
     SignOnFork(Option<SessionId>),
 }
 
@@ -71,6 +73,8 @@ struct Facts<'a> {
     by_process: Option<SessionView>,
     /// Whether the agent was told to fork the conversation that it resumes.
     forks: bool,
+    /// The newest session of the conversation that was forked, if the id is the fork's own.
+    forked: Option<SessionView>,
 }
 
 impl Facts<'_> {
@@ -80,15 +84,19 @@ impl Facts<'_> {
             (Some(one), Some(other)) => one == other,
             _ => true,
         };
-        let parent = self.by_native.as_ref().map(|view| view.session.clone());
+        let parent = self.forked.as_ref().or(self.by_native.as_ref());
+        let parent = parent.map(|view| view.session.clone());
         if let Some(view) = self.by_native.filter(|view| live(view) && ours(view)) {
             return Decision::Take(view);
         }
         let starts = self.event == Event::SessionStart;
         let here = self.by_process.filter(|view| live(view) && view.kind == self.kind);
         let Some(view) = here else {
-            let forks = starts && self.source == Some("resume") && self.forks;
-            return if forks { Decision::SignOnFork(parent) } else { Decision::SignOn };
+            return if starts && self.forks {
+                Decision::SignOnFork(parent)
+            } else {
+                Decision::SignOn
+            };
         };
         if view.native_id.as_deref() == Some(self.native_id) {
             return Decision::Take(view);
@@ -163,6 +171,7 @@ impl Call<'_> {
                 ..blank_sign_on(self.kind)
             }),
             Decision::SignOnFork(parent) => self.sign_on(SignOn {
+                native_id: self.is_told_fork().then(|| self.native_id.to_owned()),
                 relation: parent.as_ref().map(|_| Relation::Fork),
                 parent: parent.map(|parent| SessionRef(parent.0)),
                 ..blank_sign_on(self.kind)
@@ -212,6 +221,14 @@ impl Call<'_> {
             _ => None,
         };
         let resumes = self.payload.source.as_deref() == Some("resume");
+        let arguments = match &self.process {
+            Some(process) if resumes || self.is_told_fork() => arguments(process.pid),
+            _ => Vec::new(),
+        };
+        let forked = match resumed(&arguments).filter(|_| self.is_told_fork()) {
+            Some(native_id) => self.find(Some(native_reference(self.kind, native_id)))?,
+            None => None,
+        };
         Ok(Facts {
             event: self.event,
             source: self.payload.source.as_deref(),
@@ -220,8 +237,14 @@ impl Call<'_> {
             process: self.process.as_ref(),
             by_native,
             by_process,
-            forks: resumes && self.process.as_ref().is_some_and(|process| forks(process.pid)),
+            forks: self.is_told_fork() || arguments.iter().any(|it| it == "--fork-session"),
+            forked,
         })
+    }
+
+    /// Whether the client reports a fork as such, and under its own id.
+    fn is_told_fork(&self) -> bool {
+        self.event == Event::SessionStart && self.payload.source.as_deref() == Some("fork")
     }
 
     fn find(&self, reference: Option<SessionRef>) -> Result<Option<SessionView>> {
@@ -286,8 +309,19 @@ impl Call<'_> {
     }
 }
 
-/// Whether an agent was started to fork a conversation, as far as its arguments show.
-fn forks(pid: u32) -> bool {
-    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    arguments.split(|byte| *byte == 0).any(|argument| argument == b"--fork-session")
+/// What an agent was started with; nothing if that cannot be read.
+fn arguments(pid: u32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0);
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// The conversation that an agent was started to resume.
+fn resumed(arguments: &[String]) -> Option<&str> {
+    let mut words = arguments.iter().map(String::as_str);
+    let found = words.find_map(|word| match word {
+        "--resume" | "-r" => Some(None),
+        word => word.strip_prefix("--resume=").map(Some),
+    })?;
+    found.or_else(|| words.next())
 }

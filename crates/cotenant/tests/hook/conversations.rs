@@ -148,6 +148,34 @@ fn a_fork_of_an_ended_conversation_is_no_resume_if_its_arguments_tell() {
 }
 
 #[test]
+fn a_fork_that_is_reported_as_such_has_the_parent_that_its_arguments_name() {
+    let stage = Stage::new();
+    let mut one = stage.agent();
+    one.start("one", "startup");
+    one.prompt("one");
+    let started: [(&str, &[&str]); 3] = [
+        ("two", &["--resume", "one", "--fork-session"]),
+        ("three", &["--fork-session", "--resume=one"]),
+        // Without the name of its parent it is a session like any other.
+        ("four", &["--continue", "--fork-session"]),
+    ];
+    for (native_id, arguments) in started {
+        let mut fork = stage.agent_at(&stage.top, arguments, "claude");
+        fork.start(native_id, "fork");
+        fork.prompt(native_id);
+        assert_eq!(fork.edit(native_id, "src/a.rs"), Told::Nothing);
+        let sessions = stage.sessions();
+        let last = &sessions[sessions.len() - 1];
+        assert_eq!(last.native_id.as_deref(), Some(native_id));
+        let parent = (native_id != "four").then_some(&sessions[0].session);
+        assert_eq!(last.parent.as_ref(), parent);
+        assert_eq!(last.relation, parent.map(|_| Relation::Fork));
+        assert_eq!(stage.holders("src/a.rs")[0].session, last.session);
+        fork.end(native_id, "other");
+    }
+}
+
+#[test]
 fn a_fork_that_shows_only_at_its_prompt_keeps_its_session() {
     let stage = Stage::new();
     let mut one = stage.agent();
