@@ -47,7 +47,7 @@ fn strip(answer: Value) -> Value {
 
 pub(super) fn claimed_in_a_shell(stage: &Stage) -> Result<()> {
     let repo = Repo::new(stage)?;
-    let (mut a, mut b) = (repo.agent()?, repo.agent()?);
+    let mut a = repo.agent()?;
     // Each call of the tool is a shell of its own, gone when the next one starts.
     let who = json!({"item": "issue:15"});
     let prompt = Prompt::new()
@@ -65,6 +65,7 @@ pub(super) fn claimed_in_a_shell(stage: &Stage) -> Result<()> {
     for result in &turn.results()[1..] {
         ensure!(result.text.contains(&session.name), "{} is not `{}`", result.text, session.name);
     }
+    let mut b = repo.agent()?;
     let line = "cotenant claim issue:15; echo \"exit $?\"";
     let refused = b.ask(&Prompt::new().bash(line).say("not mine"))?.answer()?;
     ensure!(refused.contains("exit 73") && refused.contains(&session.name), "{refused}");

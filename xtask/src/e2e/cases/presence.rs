@@ -9,13 +9,13 @@ use crate::e2e::stage::Stage;
 
 pub(super) fn two_sessions(stage: &Stage) -> Result<()> {
     let repo = Repo::new(stage)?;
-    let (mut a, mut b) = (repo.agent()?, repo.agent()?);
-
+    let mut a = repo.agent()?;
     let alone = a.ask("@@say I am first")?;
     ensure!(alone.presence()?.contains("No other session"), "{}", alone.presence()?);
     let a_session = repo.live_of(&alone.native)?;
     ensure!(a_session.kind == "claude" && a_session.pid == Some(a.pid().into()), "{a_session:?}");
 
+    let mut b = repo.agent()?;
     let second = b.ask("@@say I am second")?;
     let b_session = repo.live_of(&second.native)?;
     ensure!(b_session.pid == Some(b.pid().into()) && b_session.id != a_session.id);

@@ -43,8 +43,12 @@ impl Prompt {
 
     /// Has another agent work in the same session.
     pub(super) fn subagent(self, prompt: &str) -> Self {
-        let input =
-            json!({"description": "a part", "subagent_type": "general-purpose", "prompt": prompt});
+        let input = json!({
+            "description": "a part",
+            "subagent_type": "general-purpose",
+            "prompt": prompt,
+            "run_in_background": false,
+        });
         self.tool("Agent", &input)
     }
 
