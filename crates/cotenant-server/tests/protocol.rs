@@ -1,9 +1,6 @@
 //! What goes over the wire, for each revision of the protocol, without a store.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "arguments are written as literals"
-)]
+#![expect(clippy::needless_pass_by_value, reason = "arguments are written as literals")]
 
 use std::{
     io::{BufRead, BufReader, PipeReader, PipeWriter, Write},
@@ -67,24 +64,15 @@ impl Host for Program {
         if let Some(recorder) = &self.recorder {
             recorder.callers.lock().unwrap().push(caller.clone());
         }
-        Ok(Actor {
-            session: SessionRef("a".into()),
-            token_digest: "0".repeat(64),
-        })
+        Ok(Actor { session: SessionRef("a".into()), token_digest: "0".repeat(64) })
     }
 
     fn sign_on(&self, _: &Caller, _: Option<String>, _: Option<String>) -> Result<SignedOn> {
-        Err(self
-            .store()
-            .err()
-            .unwrap_or_else(|| Error::internal("not asked for here")))
+        Err(self.store().err().unwrap_or_else(|| Error::internal("not asked for here")))
     }
 
     fn locate(&self, item: Item) -> Result<Item> {
-        Ok(Item {
-            tree: Some("t".into()),
-            ..item
-        })
+        Ok(Item { tree: Some("t".into()), ..item })
     }
 
     fn guards(&self) -> Result<Vec<Guard>> {
@@ -113,12 +101,7 @@ impl Client {
         let (input, to) = std::io::pipe().unwrap();
         let (from, output) = std::io::pipe().unwrap();
         let server = std::thread::spawn(move || serve(Arc::new(program), input, output));
-        Self {
-            to: Some(to),
-            from: BufReader::new(from),
-            server: Some(server),
-            last_id: 0,
-        }
+        Self { to: Some(to), from: BufReader::new(from), server: Some(server), last_id: 0 }
     }
 
     fn write(&mut self, line: &str) {
@@ -176,9 +159,7 @@ fn inline_meta() -> Value {
 }
 
 fn text(answer: &Value) -> &str {
-    answer["result"]["content"][0]["text"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{answer}"))
+    answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
 
 #[test]
@@ -241,10 +222,7 @@ fn the_tool_list_is_short() {
     assert!(bytes <= 12 * 1024, "{bytes}");
     let tools = answer["result"]["tools"].as_array().unwrap().clone();
     assert!(tools.len() <= 20);
-    let names: Vec<&str> = tools
-        .iter()
-        .map(|tool| tool["name"].as_str().unwrap())
-        .collect();
+    let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!(
         names,
         [
@@ -282,11 +260,7 @@ fn every_schema_is_an_object_that_refuses_what_it_does_not_know() {
             no_booleans(inner, &format!("{path}.{name}"));
         }
         if !schema["items"].is_null() {
-            assert!(
-                schema["items"].is_object(),
-                "{path}: items are {}",
-                schema["items"]
-            );
+            assert!(schema["items"].is_object(), "{path}: items are {}", schema["items"]);
             no_booleans(&schema["items"], &format!("{path}[]"));
         }
     }
@@ -317,10 +291,7 @@ fn without_a_store_every_tool_says_what_to_do() {
     for (tool, arguments) in [
         ("status", json!({})),
         ("sign_on", json!({"session_id": "a"})),
-        (
-            "store_data",
-            json!({"scope": "a", "key": "b", "value": null}),
-        ),
+        ("store_data", json!({"scope": "a", "key": "b", "value": null})),
         ("retrieve_data", json!({"scope": "a", "key": "b"})),
         ("list_scopes", json!({"pattern": "*"})),
         ("claim", json!({"items": ["issue:1"]})),
@@ -329,11 +300,7 @@ fn without_a_store_every_tool_says_what_to_do() {
     ] {
         let answer = client.call(tool, arguments);
         assert_eq!(answer["result"]["isError"], true, "{tool}: {answer}");
-        assert_eq!(
-            text(&answer),
-            "NOT_FOUND: no store here\nnext: run `cotenant init`",
-            "{tool}"
-        );
+        assert_eq!(text(&answer), "NOT_FOUND: no store here\nnext: run `cotenant init`", "{tool}");
         assert!(answer["result"]["structuredContent"].is_null());
     }
     client.close();
@@ -345,10 +312,7 @@ fn unknown_tools_and_arguments_are_refused() {
     let answer = client.call("store_date", json!({}));
     assert_eq!(answer["error"]["code"], -32602);
     assert_eq!(answer["error"]["message"], "there is no tool `store_date`");
-    let answer = client.call(
-        "store_data",
-        json!({"scope": "a", "key": "b", "value": 1, "tll": 5}),
-    );
+    let answer = client.call("store_data", json!({"scope": "a", "key": "b", "value": 1, "tll": 5}));
     assert!(
         text(&answer).starts_with("INVALID: arguments of `store_data`: unknown field `tll`"),
         "{answer}"
@@ -358,15 +322,10 @@ fn unknown_tools_and_arguments_are_refused() {
         text(&answer).starts_with("INVALID: `isue:15` has an unknown kind\nnext: write issue:15"),
         "{answer}"
     );
-    let answer = client.call(
-        "update_data",
-        json!({"scope": "a", "key": "b", "op": "add", "value": 1.5}),
-    );
+    let answer =
+        client.call("update_data", json!({"scope": "a", "key": "b", "op": "add", "value": 1.5}));
     assert_eq!(text(&answer), "INVALID: `add` takes a whole number");
-    assert_eq!(
-        client.ask("resources/nothing", json!({}))["error"]["code"],
-        -32601
-    );
+    assert_eq!(client.ask("resources/nothing", json!({}))["error"]["code"], -32601);
     client.close();
 }
 
@@ -390,9 +349,7 @@ fn lines_that_are_no_messages_are_answered_and_do_not_end_the_server() {
 #[test]
 fn values_reach_the_store_byte_for_byte() {
     let recorder = Arc::new(Recorder::default());
-    let program = Program {
-        recorder: Some(Arc::clone(&recorder)),
-    };
+    let program = Program { recorder: Some(Arc::clone(&recorder)) };
     let (mut client, _) = Client::start(program).handshake("2025-11-25");
     let value = r#"{"z" : 1.0, "a": 1e3, "n":123456789012345678901234567890,"s":"\u00e9"}"#;
     client.write(&format!(
@@ -402,15 +359,8 @@ fn values_reach_the_store_byte_for_byte() {
     assert_eq!(answer["result"]["structuredContent"], json!({"seq": 1}));
     client.close();
     let requests = recorder.requests.lock().unwrap();
-    let request = requests
-        .iter()
-        .find(|request| request.op.name() == "event.append")
-        .unwrap();
-    assert!(
-        request.op.arguments().contains(value),
-        "{}",
-        request.op.arguments()
-    );
+    let request = requests.iter().find(|request| request.op.name() == "event.append").unwrap();
+    assert!(request.op.arguments().contains(value), "{}", request.op.arguments());
     assert_eq!(request.request_id.as_deref(), Some("r"));
     let caller = Caller {
         client: Some("claude-code".into()),
@@ -423,9 +373,7 @@ fn values_reach_the_store_byte_for_byte() {
 #[test]
 fn codex_names_its_conversation_in_each_call() {
     let recorder = Arc::new(Recorder::default());
-    let program = Program {
-        recorder: Some(Arc::clone(&recorder)),
-    };
+    let program = Program { recorder: Some(Arc::clone(&recorder)) };
     let (mut client, _) = Client::start(program).handshake("2025-06-18");
     client.ask(
         "tools/call",
@@ -443,9 +391,7 @@ fn codex_names_its_conversation_in_each_call() {
 #[test]
 fn calls_take_effect_in_the_order_of_their_arrival() {
     let recorder = Arc::new(Recorder::default());
-    let program = Program {
-        recorder: Some(Arc::clone(&recorder)),
-    };
+    let program = Program { recorder: Some(Arc::clone(&recorder)) };
     let (mut client, _) = Client::start(program).handshake("2025-11-25");
     for id in 1000..1100 {
         client.write(
@@ -459,17 +405,12 @@ fn calls_take_effect_in_the_order_of_their_arrival() {
     }
     client.close();
     let requests = recorder.requests.lock().unwrap();
-    let appended = requests
-        .iter()
-        .filter(|request| request.op.name() == "event.append");
+    let appended = requests.iter().filter(|request| request.op.name() == "event.append");
     let arrived: Vec<String> = appended
         .map(|request| {
             let arguments: Value = serde_json::from_str(&request.op.arguments()).unwrap();
             arguments["payload"]["message"].as_str().unwrap().to_owned()
         })
         .collect();
-    assert_eq!(
-        arrived,
-        (1000..1100).map(|id| id.to_string()).collect::<Vec<_>>()
-    );
+    assert_eq!(arrived, (1000..1100).map(|id| id.to_string()).collect::<Vec<_>>());
 }

@@ -45,21 +45,13 @@ pub(crate) fn error_text(error: &Error) -> String {
     if !others.is_empty() {
         let details = render::plain(&Value::Object(others).to_string());
         let short = render::cut(&details, DETAILS_BYTES_MAX);
-        let more = if short.len() < details.len() {
-            "…"
-        } else {
-            ""
-        };
+        let more = if short.len() < details.len() { "…" } else { "" };
         let _ = write!(text, "\ndetails: {short}{more}");
     }
     if let Some(ms) = error.retry_after_ms {
         let _ = write!(text, "\ncan succeed in {}", in_words(ms));
     }
-    if let Some(next) = error
-        .hint
-        .clone()
-        .or_else(|| next_step(error).map(str::to_owned))
-    {
+    if let Some(next) = error.hint.clone().or_else(|| next_step(error).map(str::to_owned)) {
         let _ = write!(text, "\nnext: {next}");
     }
     text
@@ -68,13 +60,10 @@ pub(crate) fn error_text(error: &Error) -> String {
 /// Reads holdings from a detail, one or many.
 fn holdings(value: &Value) -> Option<Vec<Holding>> {
     match value {
-        Value::Array(items) if !items.is_empty() => items
-            .iter()
-            .map(|item| serde_json::from_value(item.clone()).ok())
-            .collect(),
-        Value::Object(_) => serde_json::from_value(value.clone())
-            .ok()
-            .map(|one| vec![one]),
+        Value::Array(items) if !items.is_empty() => {
+            items.iter().map(|item| serde_json::from_value(item.clone()).ok()).collect()
+        }
+        Value::Object(_) => serde_json::from_value(value.clone()).ok().map(|one| vec![one]),
         _ => None,
     }
 }
@@ -119,11 +108,7 @@ pub(crate) fn sentence(holding: &Holding) -> String {
         (_, Some(ms)) => write!(text, ", for another {} unless renewed", in_words(ms)),
         (_, None) => write!(text, ", until it gives it back or ends"),
     };
-    let _ = write!(
-        text,
-        "; last heard of {} ago",
-        in_words(holding.heartbeat_age_ms)
-    );
+    let _ = write!(text, "; last heard of {} ago", in_words(holding.heartbeat_age_ms));
     if holding.automatic {
         text.push_str("; by an edit");
     }
@@ -156,10 +141,7 @@ pub(crate) fn facts(holding: &Holding) -> Value {
     if let Some(ms) = holding.expires_in_ms {
         add("expires_in", json!(in_words(ms)));
     }
-    add(
-        "heard_of",
-        json!(format!("{} ago", in_words(holding.heartbeat_age_ms))),
-    );
+    add("heard_of", json!(format!("{} ago", in_words(holding.heartbeat_age_ms))));
     if holding.automatic {
         add("automatic", json!(true));
     }

@@ -22,11 +22,7 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn new(host: &'a dyn Host, caller: &'a Caller) -> Self {
-        Self {
-            host,
-            caller,
-            actor: RefCell::default(),
-        }
+        Self { host, caller, actor: RefCell::default() }
     }
 
     /// The session that the call turned out to run as.
@@ -74,10 +70,7 @@ impl<'a> Call<'a> {
     ) -> Result<O::Answer> {
         let id = self.host.request_id()?;
         self.send(operation, |request| {
-            request
-                .by(actor.clone())
-                .id(id.clone())
-                .guarded_by(guards.iter().cloned())
+            request.by(actor.clone()).id(id.clone()).guarded_by(guards.iter().cloned())
         })
     }
 
@@ -88,11 +81,7 @@ impl<'a> Call<'a> {
 
     pub(crate) fn item(&self, item: &str) -> Result<Item> {
         let item: Item = item.parse()?;
-        if item.kind == ItemKind::Path {
-            self.host.locate(item)
-        } else {
-            Ok(item)
-        }
+        if item.kind == ItemKind::Path { self.host.locate(item) } else { Ok(item) }
     }
 
     /// Sends a request, again when it certainly had no effect or its repetition is harmless.

@@ -49,10 +49,7 @@ impl Pulse {
     }
 
     fn sessions(&self) -> Vec<Actor> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Beats until the agent is gone.
@@ -83,10 +80,7 @@ impl Pulse {
         {
             sessions.push(own);
         }
-        let next = sessions
-            .iter()
-            .map(|actor| self.beat_for(host, actor))
-            .min();
+        let next = sessions.iter().map(|actor| self.beat_for(host, actor)).min();
         Some(next.unwrap_or(SEARCH))
     }
 

@@ -9,18 +9,13 @@ pub(crate) fn input_schema<T: JsonSchema>() -> Map<String, Value> {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
     });
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     shorten(&mut schema);
     let Value::Object(mut schema) = schema else {
         return Map::new();
     };
     schema.shift_remove("description");
-    schema
-        .entry("properties")
-        .or_insert_with(|| Value::Object(Map::new()));
+    schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
     schema
 }
 

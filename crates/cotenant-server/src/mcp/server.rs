@@ -36,17 +36,13 @@ pub fn serve(
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
-        .max_blocking_threads(2)
+        .max_blocking_threads(1)
         .build()
         .map_err(|error| Error::internal("the runtime cannot start").caused_by(error))?;
     let served = runtime.block_on(async {
         let transport = Lines::new(input, output)
             .map_err(|error| Error::internal("no thread can be started").caused_by(error))?;
-        let server = Server {
-            host,
-            lane: Arc::default(),
-            pulse: Arc::default(),
-        };
+        let server = Server { host, lane: Arc::default(), pulse: Arc::default() };
         run(server, transport).await
     });
     // A call that still runs has nobody left to answer to; its effect, if any, is whole.
@@ -55,11 +51,8 @@ pub fn serve(
 }
 
 async fn run(server: Server, transport: Lines) -> Result<()> {
-    let (host, lane, pulse) = (
-        Arc::clone(&server.host),
-        Arc::clone(&server.lane),
-        Arc::clone(&server.pulse),
-    );
+    let (host, lane, pulse) =
+        (Arc::clone(&server.host), Arc::clone(&server.lane), Arc::clone(&server.pulse));
     let serving = match serve_server(server, transport).await {
         Ok(serving) => serving,
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -70,9 +63,7 @@ async fn run(server: Server, transport: Lines) -> Result<()> {
     let heartbeat = tokio::spawn(pulse.run(host, lane));
     let ended = serving.waiting().await;
     heartbeat.abort();
-    ended
-        .map(drop)
-        .map_err(|error| Error::internal("the server stopped").caused_by(error))
+    ended.map(drop).map_err(|error| Error::internal("the server stopped").caused_by(error))
 }
 
 struct Server {
@@ -134,13 +125,8 @@ impl ServerHandler for Server {
 /// What a call says of its origin. Codex names the conversation in every call; Claude Code gives
 /// the id under which its hooks see the call.
 fn caller(context: &RequestContext<RoleServer>) -> Caller {
-    let word = |name: &str| {
-        context
-            .meta
-            .get(name)
-            .and_then(|value| value.as_str())
-            .map(str::to_owned)
-    };
+    let word =
+        |name: &str| context.meta.get(name).and_then(|value| value.as_str()).map(str::to_owned);
     Caller {
         client: context.client_info().map(|client| client.name),
         tool_use_id: word("claudecode/toolUseId"),

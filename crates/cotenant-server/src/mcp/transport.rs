@@ -54,21 +54,14 @@ impl Lines {
         let (lines, incoming) = mpsc::channel(AHEAD);
         let (outgoing, messages) = blocking::channel();
         let (done, written) = oneshot::channel();
-        let thread = |name: &str| {
-            thread::Builder::new()
-                .name(name.to_owned())
-                .stack_size(128 * 1024)
-        };
+        let thread =
+            |name: &str| thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024);
         thread("mcp-in").spawn(move || read(input, &lines))?;
         thread("mcp-out").spawn(move || {
             write(output, &messages);
             let _ = done.send(());
         })?;
-        Ok(Self {
-            incoming,
-            outgoing: Some(outgoing),
-            written: Some(written),
-        })
+        Ok(Self { incoming, outgoing: Some(outgoing), written: Some(written) })
     }
 
     /// Hands a message to the writer. Once the client has stopped reading there is nobody to tell.
@@ -123,10 +116,7 @@ fn read(input: impl Read, lines: &mpsc::Sender<Line>) {
     let mut input = BufReader::new(input);
     loop {
         let mut line = Vec::new();
-        match (&mut input)
-            .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line)
-        {
+        match (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -134,11 +124,7 @@ fn read(input: impl Read, lines: &mpsc::Sender<Line>) {
         if cut && input.skip_until(b'\n').is_err() {
             return;
         }
-        let line = if cut {
-            Line::TooLong
-        } else {
-            Line::Whole(line)
-        };
+        let line = if cut { Line::TooLong } else { Line::Whole(line) };
         let blank = matches!(&line, Line::Whole(line) if line.trim_ascii().is_empty());
         if !blank && lines.blocking_send(line).is_err() {
             return;
@@ -149,11 +135,7 @@ fn read(input: impl Read, lines: &mpsc::Sender<Line>) {
 /// Writes messages until there are no more or nobody reads them.
 fn write(mut output: impl Write, messages: &blocking::Receiver<Vec<u8>>) {
     for message in messages {
-        if output
-            .write_all(&message)
-            .and_then(|()| output.flush())
-            .is_err()
-        {
+        if output.write_all(&message).and_then(|()| output.flush()).is_err() {
             return;
         }
     }
@@ -171,50 +153,64 @@ impl Fault {
     }
 }
 
-/// The parts of a message that are read a second time.
+/// The parts of a message that are looked at before the library reads it.
 #[derive(Deserialize)]
 struct Frame<'a> {
+    #[serde(default)]
     id: Option<RequestId>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     params: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct CallParams<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
 }
 
+/// Reads a message. The arguments of a call go around the library: they are kept as they were
+/// written, and what can be large is never built as a tree.
 fn parse(line: &[u8]) -> Result<ClientJsonRpcMessage, Fault> {
-    let mut message: ClientJsonRpcMessage = match serde_json::from_slice(line) {
-        Ok(message) => message,
-        Err(error) => {
-            // A client that waits for an answer is told even if its message has the wrong form.
-            let id = serde_json::from_slice::<Frame<'_>>(line)
-                .ok()
-                .and_then(|frame| frame.id);
-            let what = error.to_string();
-            let error = if error.is_data() {
-                ErrorData::invalid_request(what, None)
-            } else {
-                ErrorData::parse_error(what, None)
-            };
-            return Err(Fault { id, error });
-        }
+    let frame = serde_json::from_slice::<Frame<'_>>(line).ok();
+    let arguments = frame.as_ref().and_then(call_arguments);
+    let parsed = match arguments {
+        Some(arguments) => serde_json::from_slice(&without(line, arguments)),
+        None => serde_json::from_slice(line),
     };
-    if let JsonRpcMessage::Request(request) = &mut message
+    let mut message: ClientJsonRpcMessage = parsed.map_err(|error| {
+        // A client that waits for an answer is told even if its message has the wrong form.
+        let id = frame.as_ref().and_then(|frame| frame.id.clone());
+        let what = error.to_string();
+        let error = if error.is_data() {
+            ErrorData::invalid_request(what, None)
+        } else {
+            ErrorData::parse_error(what, None)
+        };
+        Fault { id, error }
+    })?;
+    if let Some(arguments) = arguments
+        && let JsonRpcMessage::Request(request) = &mut message
         && let ClientRequest::CallToolRequest(call) = &mut request.request
-        && let Some(arguments) = raw_arguments(line)
     {
-        call.extensions.insert(RawArguments(arguments));
+        call.extensions.insert(RawArguments(arguments.into()));
     }
     Ok(message)
 }
 
-fn raw_arguments(line: &[u8]) -> Option<Arc<str>> {
-    let frame: Frame<'_> = serde_json::from_slice(line).ok()?;
-    let params: CallParams<'_> = serde_json::from_str(frame.params?.get()).ok()?;
-    Some(params.arguments?.get().into())
+fn call_arguments<'a>(frame: &Frame<'a>) -> Option<&'a str> {
+    if frame.method?.get() != "\"tools/call\"" {
+        return None;
+    }
+    let params: CallParams<'a> = serde_json::from_str(frame.params?.get()).ok()?;
+    params.arguments.map(RawValue::get)
+}
+
+/// The line with `{}` in place of a part of it.
+fn without(line: &[u8], part: &str) -> Vec<u8> {
+    let start = part.as_ptr().addr() - line.as_ptr().addr();
+    [&line[..start], b"{}", &line[start + part.len()..]].concat()
 }
 
 #[cfg(test)]
@@ -224,24 +220,15 @@ mod tests {
     #[test]
     fn the_arguments_of_a_call_are_kept_as_written() {
         let line = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments": {"b":1.0, "a":123456789012345678901234567890,"a":2} }}"#;
-        let Ok(JsonRpcMessage::Request(request)) = parse(line) else {
-            panic!("no request")
-        };
-        let ClientRequest::CallToolRequest(call) = request.request else {
-            panic!("no call")
-        };
+        let Ok(JsonRpcMessage::Request(request)) = parse(line) else { panic!("no request") };
+        let ClientRequest::CallToolRequest(call) = request.request else { panic!("no call") };
         let raw = call.extensions.get::<RawArguments>().unwrap();
-        assert_eq!(
-            &*raw.0,
-            r#"{"b":1.0, "a":123456789012345678901234567890,"a":2}"#
-        );
+        assert_eq!(&*raw.0, r#"{"b":1.0, "a":123456789012345678901234567890,"a":2}"#);
     }
 
     #[test]
     fn a_message_of_the_wrong_form_is_answered_under_its_id() {
-        let fault = parse(br#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#)
-            .err()
-            .unwrap();
+        let fault = parse(br#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#).err().unwrap();
         assert_eq!(fault.id, Some(RequestId::Number(7)));
         let fault = parse(b"nonsense").err().unwrap();
         assert_eq!(fault.id, None);
@@ -252,10 +239,7 @@ mod tests {
     fn lines_beyond_the_limit_are_skipped_and_said_so() {
         let mut input = vec![b' '; 10];
         input.push(b'\n');
-        input.extend(std::iter::repeat_n(
-            b'x',
-            usize::try_from(LINE_BYTES_MAX).unwrap() + 5,
-        ));
+        input.extend(std::iter::repeat_n(b'x', usize::try_from(LINE_BYTES_MAX).unwrap() + 5));
         input.extend(b"\nlast");
         let (lines, mut received) = mpsc::channel(AHEAD);
         read(&input[..], &lines);

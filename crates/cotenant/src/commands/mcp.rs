@@ -46,10 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         })?,
     };
     let program = Program {
-        options: Options {
-            quiet: true,
-            ..options.clone()
-        },
+        options: Options { quiet: true, ..options.clone() },
         directory,
         agent: Agent::above(),
         opened: Mutex::default(),
@@ -87,16 +84,11 @@ impl Opened {
 
 fn file_of(context: &Context) -> Result<Option<(u64, u64)>> {
     let file = &context.project()?.store_file;
-    Ok(std::fs::metadata(file)
-        .ok()
-        .map(|file| (file.dev(), file.ino())))
+    Ok(std::fs::metadata(file).ok().map(|file| (file.dev(), file.ino())))
 }
 
 fn vanished() -> Error {
-    Error::new(
-        Code::StoreIo,
-        "the store was replaced while it was being opened",
-    )
+    Error::new(Code::StoreIo, "the store was replaced while it was being opened")
 }
 
 /// The open project, for the time of one question.
@@ -104,10 +96,7 @@ struct Open<'a>(MutexGuard<'a, Option<Opened>>);
 
 impl Open<'_> {
     fn context(&self) -> Result<&Context> {
-        self.0
-            .as_ref()
-            .map(|opened| &opened.context)
-            .ok_or_else(vanished)
+        self.0.as_ref().map(|opened| &opened.context).ok_or_else(vanished)
     }
 }
 
@@ -122,41 +111,28 @@ impl Program {
 
     /// The session that this server was told to act for.
     fn told(&self) -> Option<String> {
-        self.options
-            .session
-            .clone()
-            .or_else(|| env::text(env::SESSION))
+        self.options.session.clone().or_else(|| env::text(env::SESSION))
     }
 
     /// The name of that session, for a sign-on; an id cannot be signed on under.
     fn told_name(&self) -> Option<String> {
-        self.told()
-            .filter(|session| !cotenant_core::id::is_id(session))
+        self.told().filter(|session| !cotenant_core::id::is_id(session))
     }
 
     /// Where a call comes from, and the session that it runs as.
     fn choice(&self, context: &Context, caller: &Caller) -> Result<(Origin, Choice)> {
         let directory = cotenant_store::directory(&context.project()?.store_file);
-        let noted = caller
-            .tool_use_id
-            .as_deref()
-            .and_then(|id| noted(&directory, id));
+        let noted = caller.tool_use_id.as_deref().and_then(|id| noted(&directory, id));
         let origin = self.agent.origin(caller, noted);
         if let Some(name) = self.told()
             && let Some(view) = show(context, Some(SessionRef(name)))?.filter(|v| v.state.is_live())
         {
             return Ok((origin, Choice::Take(view)));
         }
-        let native = origin
-            .conversation
-            .id()
-            .map(|id| native_reference(origin.kind, id));
+        let native = origin.conversation.id().map(|id| native_reference(origin.kind, id));
         let process = origin.process.as_ref().and_then(process_reference);
         let sessions = Sessions {
-            noted: show(
-                context,
-                origin.noted.clone().map(|SessionId(id)| SessionRef(id)),
-            )?,
+            noted: show(context, origin.noted.clone().map(|SessionId(id)| SessionRef(id)))?,
             by_native: show(context, native)?,
             by_process: show(context, process)?,
         };
@@ -183,12 +159,8 @@ fn follow(context: &Context, view: &SessionView, origin: &Origin) -> Result<()> 
     let Some(native_id) = origin.conversation.id() else {
         return Ok(());
     };
-    let change = ChangeNative {
-        native_id: native_id.to_owned(),
-    };
-    let request = Request::new(change)
-        .by(context.actor_for(view)?)
-        .id(token::request_id()?);
+    let change = ChangeNative { native_id: native_id.to_owned() };
+    let request = Request::new(change).by(context.actor_for(view)?).id(token::request_id()?);
     match context.submit(request) {
         // Another live process has that conversation: then this session stays what it was.
         Err(error) if error.code != Code::AgentBusy => Err(error),
@@ -247,10 +219,8 @@ impl Host for Program {
         if let (Some(told), Some(name)) = (self.told(), &name)
             && told != *name
         {
-            return Err(
-                Error::invalid(format!("this server acts for session `{told}`"))
-                    .hint("call sign_on without `session_id`, or unset COTENANT_SESSION"),
-            );
+            return Err(Error::invalid(format!("this server acts for session `{told}`"))
+                .hint("call sign_on without `session_id`, or unset COTENANT_SESSION"));
         }
         let (origin, choice) = self.choice(context, caller)?;
         let native_id = origin.conversation.id().map(str::to_owned);
@@ -266,13 +236,7 @@ impl Host for Program {
         };
         let name = name.or_else(|| self.told_name());
         let blank = blank_sign_on(&kind);
-        let operation = SignOn {
-            name,
-            purpose,
-            native_id,
-            process,
-            ..blank
-        };
+        let operation = SignOn { name, purpose, native_id, process, ..blank };
         Ok(context.sign_on(operation)?.answer)
     }
 

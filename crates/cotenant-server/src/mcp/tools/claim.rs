@@ -55,10 +55,7 @@ impl Tool for Claim {
         let mut answer = Map::new();
         answer.insert("items".to_owned(), json!(claimed.items));
         if !claimed.overlaps.is_empty() {
-            answer.insert(
-                "overlaps".to_owned(),
-                claimed.overlaps.iter().map(facts).collect(),
-            );
+            answer.insert("overlaps".to_owned(), claimed.overlaps.iter().map(facts).collect());
         }
         if !claimed.warnings.is_empty() {
             answer.insert("warnings".to_owned(), json!(claimed.warnings));
@@ -81,9 +78,7 @@ impl Tool for Unclaim {
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
         let items = call.items(&self.items)?;
-        Ok(Output::Facts(json!(
-            call.write(claim::Unclaim { items, all: false })?
-        )))
+        Ok(Output::Facts(json!(call.write(claim::Unclaim { items, all: false })?)))
     }
 }
 

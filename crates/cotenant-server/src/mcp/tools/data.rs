@@ -37,10 +37,8 @@ struct Held {
 }
 
 fn guards(held: Vec<Held>) -> Vec<Guard> {
-    let guard = |held: Held| Guard {
-        resource: held.resource,
-        fence: cotenant_core::id::Fence(held.fence),
-    };
+    let guard =
+        |held: Held| Guard { resource: held.resource, fence: cotenant_core::id::Fence(held.fence) };
     held.into_iter().map(guard).collect()
 }
 
@@ -59,9 +57,7 @@ impl Tool for StoreData {
             ephemeral: false,
             ttl_ms: None,
         };
-        Ok(Output::Facts(json!(
-            call.guarded(put, guards(self.guards))?
-        )))
+        Ok(Output::Facts(json!(call.guarded(put, guards(self.guards))?)))
     }
 }
 
@@ -95,29 +91,19 @@ impl Tool for RetrieveData {
     fn run(self, call: &Call<'_>) -> Result<Output> {
         // Asked for first, so that a missing store is not taken for a missing key.
         call.host.store()?;
-        let found = match call.read(&data::Get {
-            scope: self.scope,
-            key: self.key,
-        }) {
+        let found = match call.read(&data::Get { scope: self.scope, key: self.key }) {
             Ok(entry) => Retrieved {
                 value: entry.value,
                 rev: entry.rev,
                 writer: Some(entry.writer),
                 at: Some(entry.at),
             },
-            Err(error) if error.code == Code::NotFound => Retrieved {
-                value: Json::null(),
-                rev: Rev(0),
-                writer: None,
-                at: None,
-            },
+            Err(error) if error.code == Code::NotFound => {
+                Retrieved { value: Json::null(), rev: Rev(0), writer: None, at: None }
+            }
             Err(error) => return Err(error),
         };
-        let answer = if self.with_rev {
-            Json::of(&found)
-        } else {
-            found.value
-        };
+        let answer = if self.with_rev { Json::of(&found) } else { found.value };
         Ok(Output::Exact(answer.text().to_owned()))
     }
 }
@@ -166,33 +152,17 @@ impl Tool for UpdateData {
             Way::Cas => {
                 let expect = Some(expected(self.expect)?);
                 let value = self.value;
-                let put = data::Put {
-                    scope,
-                    key,
-                    value,
-                    expect,
-                    ephemeral: false,
-                    ttl_ms: None,
-                };
+                let put = data::Put { scope, key, value, expect, ephemeral: false, ttl_ms: None };
                 return Ok(Output::Facts(json!(call.guarded(put, guards)?)));
             }
         };
-        let update = data::Update {
-            scope,
-            key,
-            change,
-            keep: None,
-        };
+        let update = data::Update { scope, key, change, keep: None };
         Ok(Output::Facts(json!(call.guarded(update, guards)?)))
     }
 }
 
 fn whole_number(value: &Json) -> Result<i64> {
-    value
-        .text()
-        .trim()
-        .parse()
-        .map_err(|_| Error::invalid("`add` takes a whole number"))
+    value.text().trim().parse().map_err(|_| Error::invalid("`add` takes a whole number"))
 }
 
 fn expected(rev: Option<i64>) -> Result<Rev> {
@@ -215,11 +185,7 @@ impl Tool for DeleteData {
     const MANNER: Manner = Manner::Destroys;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let delete = data::Delete {
-            scope: self.scope,
-            key: self.key,
-            expect: None,
-        };
+        let delete = data::Delete { scope: self.scope, key: self.key, expect: None };
         Ok(Output::Facts(json!(call.write(delete)?)))
     }
 }
@@ -239,11 +205,7 @@ impl Tool for ListScopes {
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
         let pattern = self.pattern.unwrap_or_else(|| "*".to_owned());
-        let mut page = data::ListScopes {
-            pattern,
-            after: None,
-            limit: PAGE_MAX,
-        };
+        let mut page = data::ListScopes { pattern, after: None, limit: PAGE_MAX };
         let mut scopes = Vec::new();
         loop {
             let answer = call.read(&page)?;
@@ -271,11 +233,8 @@ impl Tool for DeleteScope {
     const MANNER: Manner = Manner::Destroys;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let delete = data::DeleteScope {
-            scope: self.scope,
-            recursive: self.recursive,
-            expect_count: None,
-        };
+        let delete =
+            data::DeleteScope { scope: self.scope, recursive: self.recursive, expect_count: None };
         Ok(Output::Facts(json!(call.write(delete)?)))
     }
 }

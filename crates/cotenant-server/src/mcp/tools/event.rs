@@ -39,16 +39,9 @@ impl Tool for LogEvent {
     fn run(self, call: &Call<'_>) -> Result<Output> {
         check_text("message", &self.message)?;
         let kind = format!("user.{}", kind(&self.event_type)?);
-        let payload = Payload {
-            r#type: self.event_type,
-            message: self.message,
-            metadata: self.metadata,
-        };
-        let append = Append {
-            kind,
-            scope: SCOPE.to_owned(),
-            payload: Json::of(&payload),
-        };
+        let payload =
+            Payload { r#type: self.event_type, message: self.message, metadata: self.metadata };
+        let append = Append { kind, scope: SCOPE.to_owned(), payload: Json::of(&payload) };
         Ok(Output::Facts(json!(call.write(append)?)))
     }
 }
@@ -59,13 +52,7 @@ fn kind(event_type: &str) -> Result<String> {
         .trim()
         .chars()
         .take(KIND_BYTES_MAX)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' })
         .collect();
     if kind.chars().any(|c| c.is_ascii_alphanumeric()) {
         return Ok(kind);

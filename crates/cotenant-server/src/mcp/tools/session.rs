@@ -39,9 +39,7 @@ impl Tool for SignOn {
     const MANNER: Manner = Manner::Sets;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let signed = call
-            .host
-            .sign_on(call.caller, self.session_id, self.purpose)?;
+        let signed = call.host.sign_on(call.caller, self.session_id, self.purpose)?;
         // Tells the heartbeat whom to keep; what it finds is the session just signed on.
         let _ = call.find();
         let mut answer = Map::new();
@@ -57,18 +55,10 @@ impl Tool for SignOn {
             add("inherited", signed.inherited.iter().map(facts).collect());
         }
         // The sign-on has happened, whatever becomes of the look around.
-        if let Ok(status) = call.read(&ShowStatus {
-            limit: Some(SESSIONS_MAX),
-        }) {
+        if let Ok(status) = call.read(&ShowStatus { limit: Some(SESSIONS_MAX) }) {
             let holds = holds(&status.holdings);
-            let others = status
-                .sessions
-                .iter()
-                .filter(|view| view.session != signed.session);
-            add(
-                "others",
-                others.map(|view| view_facts(view, &holds)).collect(),
-            );
+            let others = status.sessions.iter().filter(|view| view.session != signed.session);
+            add("others", others.map(|view| view_facts(view, &holds)).collect());
         }
         Ok(Output::Facts(Value::Object(answer)))
     }
@@ -87,10 +77,7 @@ impl Tool for SignOff {
     const MANNER: Manner = Manner::Destroys;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let mut operation = session::SignOff {
-            outcome: None,
-            note: self.note,
-        };
+        let mut operation = session::SignOff { outcome: None, note: self.note };
         cotenant_core::Operation::check(&mut operation)?;
         let answer = match call.find()? {
             Some(actor) => match call.as_actor(&operation, &actor, &[]) {
@@ -106,10 +93,7 @@ impl Tool for SignOff {
 }
 
 fn gone() -> SignedOff {
-    SignedOff {
-        already: true,
-        ..SignedOff::default()
-    }
+    SignedOff { already: true, ..SignedOff::default() }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -123,44 +107,26 @@ impl Tool for Status {
     const MANNER: Manner = Manner::Reads;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let status = call.read(&ShowStatus {
-            limit: Some(SESSIONS_MAX),
-        })?;
+        let status = call.read(&ShowStatus { limit: Some(SESSIONS_MAX) })?;
         let you = call.find()?;
         let holds = holds(&status.holdings);
         let is_you = |view: &SessionView, actor: &Actor| {
             view.session.0 == actor.session.0 || view.name == actor.session.0
         };
-        let you = status
-            .sessions
-            .iter()
-            .find(|view| you.as_ref().is_some_and(|a| is_you(view, a)));
+        let you = status.sessions.iter().find(|view| you.as_ref().is_some_and(|a| is_you(view, a)));
         let unheld = |state: HoldingState| -> Vec<Value> {
-            status
-                .holdings
-                .iter()
-                .filter(|held| held.state == state)
-                .map(facts)
-                .collect()
+            status.holdings.iter().filter(|held| held.state == state).map(facts).collect()
         };
         let mut answer = Map::new();
         let mut add = |name: &str, value: Value| answer.insert(name.to_owned(), value);
         add("you", json!(you.map(|view| &view.name)));
-        add(
-            "sessions",
-            status
-                .sessions
-                .iter()
-                .map(|view| view_facts(view, &holds))
-                .collect(),
-        );
+        add("sessions", status.sessions.iter().map(|view| view_facts(view, &holds)).collect());
         if status.sessions_live > status.sessions.len() as u64 {
             add("sessions_live", json!(status.sessions_live));
         }
-        for (name, state) in [
-            ("cooling", HoldingState::Cooling),
-            ("waiting", HoldingState::Waiting),
-        ] {
+        for (name, state) in
+            [("cooling", HoldingState::Cooling), ("waiting", HoldingState::Waiting)]
+        {
             let rows = unheld(state);
             if !rows.is_empty() {
                 add(name, Value::Array(rows));
@@ -175,14 +141,8 @@ impl Tool for Status {
 /// What each session holds, by its id.
 fn holds(holdings: &[Holding]) -> HashMap<&str, Vec<&str>> {
     let mut holds: HashMap<&str, Vec<&str>> = HashMap::new();
-    for holding in holdings
-        .iter()
-        .filter(|holding| holding.state == HoldingState::Held)
-    {
-        holds
-            .entry(&holding.session.0)
-            .or_default()
-            .push(&holding.resource);
+    for holding in holdings.iter().filter(|holding| holding.state == HoldingState::Held) {
+        holds.entry(&holding.session.0).or_default().push(&holding.resource);
     }
     holds
 }
@@ -198,18 +158,12 @@ fn view_facts(view: &SessionView, holds: &HashMap<&str, Vec<&str>>) -> Value {
         add("purpose", json!(short(purpose)));
     }
     add("since", json!(view.since));
-    add(
-        "heard_of",
-        json!(format!("{} ago", in_words(view.heartbeat_age_ms))),
-    );
+    add("heard_of", json!(format!("{} ago", in_words(view.heartbeat_age_ms))));
     if view.possibly_abandoned {
         add("possibly_abandoned", json!(true));
     }
     if let Some(held) = holds.get(view.session.0.as_str()) {
-        add(
-            "holds",
-            json!(held.iter().take(HOLDS_MAX).collect::<Vec<_>>()),
-        );
+        add("holds", json!(held.iter().take(HOLDS_MAX).collect::<Vec<_>>()));
         if held.len() > HOLDS_MAX {
             add("holds_in_all", json!(held.len()));
         }

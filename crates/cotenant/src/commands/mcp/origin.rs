@@ -101,10 +101,9 @@ impl Agent {
     pub(super) fn above() -> Self {
         let process = identity::agent_for_hook();
         let kind = match identity::runner() {
-            Runner::Agent {
-                kind,
-                process: known,
-            } if Some(&known) == process.as_ref() => Some(kind),
+            Runner::Agent { kind, process: known } if Some(&known) == process.as_ref() => {
+                Some(kind)
+            }
             _ => None,
         };
         Self { process, kind }
@@ -130,11 +129,7 @@ impl Agent {
                 told => ("claude", told),
             },
         };
-        let named = caller
-            .native_id
-            .clone()
-            .filter(|id| is_usable(id))
-            .map(Conversation::Named);
+        let named = caller.native_id.clone().filter(|id| is_usable(id)).map(Conversation::Named);
         Origin {
             kind,
             conversation: named.unwrap_or(conversation),
@@ -146,17 +141,11 @@ impl Agent {
 
 impl Conversation {
     fn present(id: String) -> Self {
-        if is_usable(&id) {
-            Self::Present(id)
-        } else {
-            Self::Untold
-        }
+        if is_usable(&id) { Self::Present(id) } else { Self::Untold }
     }
 
     fn initial(variable: &str) -> Self {
-        env::text(variable)
-            .filter(|id| is_usable(id))
-            .map_or(Self::Untold, Self::Initial)
+        env::text(variable).filter(|id| is_usable(id)).map_or(Self::Untold, Self::Initial)
     }
 
     /// Its id.
@@ -173,20 +162,14 @@ fn is_usable(id: &str) -> bool {
 }
 
 fn kind_of_client(client: &str) -> Option<&'static str> {
-    CLIENTS
-        .iter()
-        .find(|(name, _)| *name == client)
-        .map(|(_, kind)| *kind)
+    CLIENTS.iter().find(|(name, _)| *name == client).map(|(_, kind)| *kind)
 }
 
 /// The session that our hook noted for a call, in `calls/<digest of its id>` beside the store.
 pub(super) fn noted(directory: &Path, tool_use_id: &str) -> Option<SessionId> {
     let path = directory.join("calls").join(sha256_hex(tool_use_id));
     let text = std::fs::read_to_string(path).ok()?;
-    text.lines()
-        .next()
-        .filter(|id| is_id(id))
-        .map(|id| SessionId(id.to_owned()))
+    text.lines().next().filter(|id| is_id(id)).map(|id| SessionId(id.to_owned()))
 }
 
 /// Chooses among the sessions that are known; the rules are those of the hooks.
@@ -197,10 +180,7 @@ pub(super) fn choose(origin: &Origin, sessions: Sessions) -> Choice {
         _ => true,
     };
     let named = matches!(origin.conversation, Conversation::Named(_));
-    if let Some(view) = sessions
-        .noted
-        .filter(|view| !named && live(view) && ours(view))
-    {
+    if let Some(view) = sessions.noted.filter(|view| !named && live(view) && ours(view)) {
         return Choice::Take(view);
     }
     let by_native = sessions.by_native.filter(live);
@@ -225,10 +205,7 @@ pub(super) fn choose(origin: &Origin, sessions: Sessions) -> Choice {
             Choice::Follow(view)
         }
         // While another live process has the conversation too, this one goes by itself alone.
-        _ if taken => Choice::Take(SessionView {
-            native_id: None,
-            ..view
-        }),
+        _ if taken => Choice::Take(SessionView { native_id: None, ..view }),
         _ => Choice::Take(view),
     }
 }
@@ -281,12 +258,7 @@ mod tests {
     }
 
     fn origin(conversation: Conversation) -> Origin {
-        Origin {
-            kind: "claude",
-            conversation,
-            process: Some(process(1)),
-            noted: None,
-        }
+        Origin { kind: "claude", conversation, process: Some(process(1)), noted: None }
     }
 
     fn told(
@@ -294,11 +266,7 @@ mod tests {
         by_native: Option<SessionView>,
         by_process: Option<SessionView>,
     ) -> String {
-        let sessions = Sessions {
-            noted: None,
-            by_native,
-            by_process,
-        };
+        let sessions = Sessions { noted: None, by_native, by_process };
         match choose(&origin(conversation), sessions) {
             Choice::Take(view) => format!("take {}", view.name),
             Choice::Follow(view) => format!("follow {}", view.name),
@@ -329,10 +297,7 @@ mod tests {
         let a = || Some(session("a", Some("c1"), 1));
         assert_eq!(told(present("c2"), None, a()), "follow a");
         // What the environment says can be older than what a hook has recorded since.
-        assert_eq!(
-            told(Conversation::Initial("c0".into()), None, a()),
-            "take a"
-        );
+        assert_eq!(told(Conversation::Initial("c0".into()), None, a()), "take a");
     }
 
     #[test]
@@ -347,16 +312,10 @@ mod tests {
     fn a_resumed_conversation_begins_anew_when_its_process_has_died() {
         let mut dead = session("dead", Some("c1"), 2);
         dead.process_alive = Some(false);
-        assert_eq!(
-            told(present("c1"), Some(dead), None),
-            "nobody, taken: false"
-        );
+        assert_eq!(told(present("c1"), Some(dead), None), "nobody, taken: false");
         let mut ended = session("ended", Some("c1"), 1);
         ended.state = State::Ended;
-        assert_eq!(
-            told(present("c1"), Some(ended.clone()), Some(ended)),
-            "nobody, taken: false"
-        );
+        assert_eq!(told(present("c1"), Some(ended.clone()), Some(ended)), "nobody, taken: false");
     }
 
     #[test]
@@ -366,10 +325,7 @@ mod tests {
         assert_eq!(told(c2.clone(), None, a()), "nobody, taken: false");
         assert_eq!(told(c2, Some(session("b", Some("c2"), 1)), a()), "take b");
         let plain = Some(session("plain", None, 1));
-        assert_eq!(
-            told(Conversation::Named("c2".into()), None, plain),
-            "follow plain"
-        );
+        assert_eq!(told(Conversation::Named("c2".into()), None, plain), "follow plain");
     }
 
     #[test]
@@ -393,42 +349,24 @@ mod tests {
         assert_eq!(noted(directory.path(), "toolu_1"), None);
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         std::fs::write(&file, format!("{id}\nagent-7\n")).unwrap();
-        assert_eq!(
-            noted(directory.path(), "toolu_1"),
-            Some(SessionId(id.into()))
-        );
+        assert_eq!(noted(directory.path(), "toolu_1"), Some(SessionId(id.into())));
         std::fs::write(&file, "../../x\n").unwrap();
         assert_eq!(noted(directory.path(), "toolu_1"), None);
     }
 
     #[test]
     fn a_client_is_what_it_says_and_else_what_its_program_is() {
-        let agent = Agent {
-            process: None,
-            kind: Some("opencode"),
-        };
+        let agent = Agent { process: None, kind: Some("opencode") };
         let caller = |client: Option<&str>, native_id: Option<&str>| Caller {
             client: client.map(str::to_owned),
             tool_use_id: None,
             native_id: native_id.map(str::to_owned),
         };
         let codex = agent.origin(&caller(Some("codex-mcp-client"), Some("t1")), None);
-        assert_eq!(
-            (codex.kind, codex.conversation),
-            ("codex", Conversation::Named("t1".into()))
-        );
-        assert_eq!(
-            agent.origin(&caller(Some("something"), None), None).kind,
-            "opencode"
-        );
-        let unknown = Agent {
-            process: None,
-            kind: None,
-        };
-        assert_eq!(
-            unknown.origin(&caller(Some("something"), None), None).kind,
-            UNKNOWN
-        );
+        assert_eq!((codex.kind, codex.conversation), ("codex", Conversation::Named("t1".into())));
+        assert_eq!(agent.origin(&caller(Some("something"), None), None).kind, "opencode");
+        let unknown = Agent { process: None, kind: None };
+        assert_eq!(unknown.origin(&caller(Some("something"), None), None).kind, UNKNOWN);
         let bad = agent.origin(&caller(Some("codex-mcp-client"), Some("a//b")), None);
         assert!(!matches!(bad.conversation, Conversation::Named(_)));
     }

@@ -32,9 +32,7 @@ pub(super) fn conversation(process: &ProcessIdentity) -> Option<String> {
 }
 
 fn conversation_in(directory: &Path, process: &ProcessIdentity) -> Option<String> {
-    let path = directory
-        .join("sessions")
-        .join(format!("{}.json", process.pid));
+    let path = directory.join("sessions").join(format!("{}.json", process.pid));
     if fs::metadata(&path).ok()?.len() > BYTES_MAX {
         return None;
     }
@@ -44,9 +42,7 @@ fn conversation_in(directory: &Path, process: &ProcessIdentity) -> Option<String
         Value::Number(number) => number.as_u64()?,
         _ => return None,
     };
-    (started == process.started)
-        .then_some(entry.session_id)
-        .filter(|id| !id.is_empty())
+    (started == process.started).then_some(entry.session_id).filter(|id| !id.is_empty())
 }
 
 #[cfg(test)]
@@ -72,11 +68,8 @@ mod tests {
         assert_eq!(look(9), None);
         let file = sessions.join("77.json");
         for start in ["\"9\"", "9"] {
-            fs::write(
-                &file,
-                format!(r#"{{"pid":77,"sessionId":"s","procStart":{start},"x":[]}}"#),
-            )
-            .unwrap();
+            fs::write(&file, format!(r#"{{"pid":77,"sessionId":"s","procStart":{start},"x":[]}}"#))
+                .unwrap();
             assert_eq!(look(9).as_deref(), Some("s"));
             assert_eq!(look(8), None);
         }

@@ -1,0 +1,7 @@
+//! `cotenant mcp` as an agent sees it: the real program over stdio, in a real repository.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod data;
+mod identity;
+mod work;
+mod world;

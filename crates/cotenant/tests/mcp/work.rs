@@ -1,0 +1,133 @@
+//! Claims through the server.
+
+use serde_json::json;
+
+use crate::world::World;
+
+#[test]
+fn a_refused_claim_names_its_holder() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("sign_on", &json!({"session_id": "claude_1", "purpose": "the parser"}));
+    let claimed =
+        one.call("claim", &json!({"items": ["issue:15", "issue:16"], "intent": "fix it"}));
+    assert_eq!(claimed["items"][0]["item"], "issue:15");
+    assert_eq!(claimed["items"][0]["already_held"], false);
+    let text = two.refusal("claim", &json!({"items": ["issue:17", "issue:15"]}));
+    assert!(text.starts_with("CLAIMED: "), "{text}");
+    assert!(text.contains("held by claude_1 (claude, user "), "{text}");
+    assert!(text.contains("until it gives it back or ends"), "{text}");
+    assert!(
+        text.contains("intent \"fix it\"") && text.contains("purpose \"the parser\""),
+        "{text}"
+    );
+    assert!(text.contains("\nnext: "), "{text}");
+    assert!(!text.contains("issue:16"), "only what is in the way: {text}");
+    // All or none.
+    let holdings = two.call("who", &json!({"item": "issue:17"}));
+    assert_eq!(holdings, json!({"holdings": []}));
+    one.call("unclaim", &json!({"items": ["issue:15"]}));
+    two.call("claim", &json!({"items": ["issue:17", "issue:15"]}));
+    let who = one.call("who", &json!({"item": "issue:*"}));
+    assert_eq!(who["holdings"].as_array().unwrap().len(), 3);
+    one.close();
+    two.close();
+}
+
+#[test]
+fn paths_are_claimed_where_they_lie() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    let claimed = one.call("claim", &json!({"items": ["path:./src/"]}));
+    assert_eq!(claimed["items"][0]["item"], "path:src");
+    let file = world.top().join("src/a.rs");
+    let text = two.refusal("claim", &json!({"items": [format!("path:{}", file.display())]}));
+    assert!(text.contains("path:src: held by"), "{text}");
+    let who = two.call("who", &json!({"item": "path:src/a.rs"}));
+    assert_eq!(who["holdings"][0]["item"], "path:src");
+    let text = two.refusal("claim", &json!({"items": ["path:/etc/passwd"]}));
+    assert!(text.starts_with("INVALID: "), "{text}");
+    let advisory = two.call("claim", &json!({"items": ["path:src/a.rs"], "mode": "advisory"}));
+    assert_eq!(advisory["overlaps"][0]["item"], "path:src");
+    one.close();
+    two.close();
+}
+
+#[test]
+fn a_guard_that_no_longer_holds_stops_the_write() {
+    let world = World::new();
+    let mut server = world.agent("c1");
+    let claimed = server.call("claim", &json!({"items": ["issue:15"]}));
+    let fence = claimed["items"][0]["fence"].as_i64().unwrap();
+    let write = |fence: i64| {
+        json!({"scope": "s", "key": "k", "value": 1,
+            "guards": [{"resource": "issue:15", "fence": fence}]})
+    };
+    server.call("store_data", &write(fence));
+    let text = server.refusal("store_data", &write(fence - 1));
+    assert!(text.starts_with("FENCED: ") && text.contains("\nnext: "), "{text}");
+    let update = json!({"scope": "s", "key": "n", "op": "add", "value": 1,
+        "guards": [{"resource": "issue:15", "fence": fence - 1}]});
+    assert!(server.refusal("update_data", &update).starts_with("FENCED: "));
+    server.close();
+}
+
+#[test]
+fn status_shows_who_is_here() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("sign_on", &json!({"session_id": "claude_1", "purpose": "the\nparser"}));
+    one.call("claim", &json!({"items": ["issue:15"]}));
+    let nobody = two.call("status", &json!({}));
+    assert_eq!(nobody["you"], json!(null));
+    let signed = two.call("sign_on", &json!({"session_id": "claude_2"}));
+    assert_eq!(signed["others"][0]["name"], "claude_1");
+    assert_eq!(signed["others"][0]["purpose"], "the parser");
+    assert_eq!(signed["others"][0]["holds"], json!(["issue:15"]));
+    let status = two.call("status", &json!({}));
+    assert_eq!(status["you"], "claude_2");
+    let names: Vec<&str> = status["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["claude_2", "claude_1"]);
+    one.close();
+    two.close();
+}
+
+#[test]
+fn signing_off_gives_everything_back() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("claim", &json!({"items": ["issue:15"]}));
+    let off = one.call("sign_off", &json!({"note": "done"}));
+    assert_eq!((off["claims"].as_u64(), off["already"].as_bool()), (Some(1), Some(false)));
+    assert_eq!(one.call("sign_off", &json!({}))["already"], true);
+    two.call("claim", &json!({"items": ["issue:15"]}));
+    // Who goes on after signing off takes part again.
+    one.call("store_data", &json!({"scope": "s", "key": "k", "value": 1}));
+    assert_eq!(world.status().sessions_live, 2);
+    one.close();
+    two.close();
+}
+
+#[test]
+fn what_a_killed_agent_held_is_not_said_to_be_its_own() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("sign_on", &json!({"session_id": "claude_1"}));
+    one.call("claim", &json!({"items": ["issue:15"]}));
+    one.kill();
+    let text = two.refusal("claim", &json!({"items": ["issue:15"]}));
+    assert!(text.starts_with("COOLING: "), "{text}");
+    assert!(text.contains("claude_1") && text.contains("can succeed in "), "{text}");
+    // Its name is free at once, and with it what it held.
+    let mut three = world.agent("c3");
+    let signed = three.call("sign_on", &json!({"session_id": "claude_1"}));
+    assert_eq!(signed["existing"], false);
+    assert_eq!(signed["inherited"][0]["item"], "issue:15");
+    two.close();
+    three.close();
+}
