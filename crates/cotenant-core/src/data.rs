@@ -391,7 +391,8 @@ impl Operation for Update {
     const NAME: &'static str = "data.update";
     const EFFECT: Effect = Effect::Write;
     const ACTOR: ActorRule = ActorRule::Required;
-    const SUMMARY: &'static str = "Add to, append to or merge into a value without losing an update";
+    const SUMMARY: &'static str =
+        "Add to, append to or merge into a value without losing an update";
     type Answer = Updated;
 
     fn check(&mut self) -> Result<()> {

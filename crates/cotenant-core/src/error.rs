@@ -173,10 +173,7 @@ impl Error {
     }
 
     /// Adds the cause.
-    pub fn caused_by(
-        mut self,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
     }
@@ -243,7 +240,8 @@ mod tests {
         let mut seen = Vec::new();
         for line in section.lines().filter(|line| line.starts_with("| `")) {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            let names: Vec<&str> = cells[1].split(", ").map(|name| name.trim_matches('`')).collect();
+            let names: Vec<&str> =
+                cells[1].split(", ").map(|name| name.trim_matches('`')).collect();
             let statuses: Vec<u16> =
                 cells[4].split(", ").filter_map(|status| status.parse().ok()).collect();
             for (index, name) in names.iter().enumerate() {
@@ -253,7 +251,11 @@ mod tests {
                     .unwrap_or_else(|| panic!("{name} is missing"));
                 seen.push(code);
                 assert_eq!(code.exit().to_string(), cells[3], "{name}: exit");
-                assert_eq!(code.retryable(), !cells[2].starts_with("no") && !cells[2].starts_with("see"), "{name}");
+                assert_eq!(
+                    code.retryable(),
+                    !cells[2].starts_with("no") && !cells[2].starts_with("see"),
+                    "{name}"
+                );
                 if let Some(status) = statuses.get(index).or_else(|| statuses.last()) {
                     assert_eq!(code.http(), *status, "{name}: http");
                 }
@@ -267,7 +269,8 @@ mod tests {
 
     #[test]
     fn the_wire_form_loses_nothing() {
-        let error = Error::new(Code::Held, "held").hint("wait").detail("holder", "a").retry_after(5);
+        let error =
+            Error::new(Code::Held, "held").hint("wait").detail("holder", "a").retry_after(5);
         let text = serde_json::to_string(&error.to_wire()).unwrap();
         let body: ErrorBody = serde_json::from_str(&text).unwrap();
         let back = Error::from(body.clone());

@@ -100,7 +100,7 @@ pub fn chain_hash(before: &Hash, header: &Header<'_>, payload_digest: &Hash) -> 
         header.trust,
         header.writer_version,
     ];
-    let fields = numbers.iter().map(|n| n.as_slice()).chain(texts.iter().map(|t| t.as_bytes()));
+    let fields = numbers.iter().map(<[u8; 8]>::as_slice).chain(texts.iter().map(|t| t.as_bytes()));
     for field in fields {
         hasher.update((field.len() as u64).to_be_bytes());
         hasher.update(field);
@@ -166,7 +166,8 @@ impl std::str::FromStr for Cursor {
         };
         let parts: Vec<&str> = text.split('.').collect();
         let [history, seq, hash8] = parts[..] else { return Err(wrong()) };
-        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        let plain =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
         if !plain(history) || !plain(hash8) || hash8.len() != 8 || history.len() > 64 {
             return Err(wrong());
         }

@@ -57,7 +57,10 @@ impl Json {
         if self.0.len() > VALUE_BYTES_MAX {
             return Err(Error::new(
                 Code::TooLarge,
-                format!("the value has {} bytes; at most {VALUE_BYTES_MAX} are stored", self.0.len()),
+                format!(
+                    "the value has {} bytes; at most {VALUE_BYTES_MAX} are stored",
+                    self.0.len()
+                ),
             )
             .detail("bytes", self.0.len())
             .detail("bytes_max", VALUE_BYTES_MAX)
@@ -73,7 +76,9 @@ impl Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.clone()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+        RawValue::from_string(self.0.clone())
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
     }
 }
 
@@ -114,7 +119,10 @@ impl Walk {
 impl<'de> de::DeserializeSeed<'de> for Walk {
     type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }

@@ -46,9 +46,11 @@ impl Resource {
             let kind = ItemKind::of(kind)
                 .ok_or_else(|| Error::invalid(format!("`{text}` names no kind of claim")))?;
             let (tree, name) = match kind {
-                ItemKind::Path => name.split_once('/').map(|(t, n)| (Some(t), n)).ok_or_else(
-                    || Error::invalid(format!("`{text}` is not claim/path/TREE/NAME")),
-                )?,
+                ItemKind::Path => {
+                    name.split_once('/').map(|(t, n)| (Some(t), n)).ok_or_else(|| {
+                        Error::invalid(format!("`{text}` is not claim/path/TREE/NAME"))
+                    })?
+                }
                 _ => (None, name),
             };
             let mut item = Item { kind, name: name.to_owned(), tree: tree.map(str::to_owned) };
@@ -84,14 +86,20 @@ impl std::fmt::Display for Resource {
 fn check_resource(name: &str) -> Result<()> {
     check_name("resource", name)?;
     if name.starts_with("claim/") || name == "claim" {
-        return Err(Error::invalid(format!("resource `{name}` begins with `claim/`, which is reserved"))
-            .hint("claim items with `cotenant claim`"));
+        return Err(Error::invalid(format!(
+            "resource `{name}` begins with `claim/`, which is reserved"
+        ))
+        .hint("claim items with `cotenant claim`"));
     }
     if let Some((kind, _)) = name.split_once(':')
         && ItemKind::of(kind).is_some()
     {
-        return Err(Error::invalid(format!("resource `{name}` reads like an item to claim"))
-            .hint(format!("claim it with `cotenant claim {name}`, or write `{}`", name.replacen(':', "/", 1))));
+        return Err(Error::invalid(format!("resource `{name}` reads like an item to claim")).hint(
+            format!(
+                "claim it with `cotenant claim {name}`, or write `{}`",
+                name.replacen(':', "/", 1)
+            ),
+        ));
     }
     Ok(())
 }
@@ -353,7 +361,8 @@ mod tests {
 
     #[test]
     fn a_resource_reads_back_as_it_is_shown() {
-        for text in ["branch/main", "claim/issue/15", "claim/path/k3f9+x/src/a.rs", "claim/other/x"] {
+        for text in ["branch/main", "claim/issue/15", "claim/path/k3f9+x/src/a.rs", "claim/other/x"]
+        {
             assert_eq!(Resource::parse(text).unwrap().to_string(), text);
         }
         let item = Resource::parse("issue:15").unwrap();

@@ -4,6 +4,8 @@
 //! a frame that names the writer and says that it is data; the delimiter is random per rendering,
 //! so that no text can close the frame it stands in.
 
+use std::fmt::Write as _;
+
 use crate::name::is_deceptive;
 
 /// The most bytes of one item.
@@ -92,7 +94,7 @@ pub fn for_agent(parts: &[Part], delimiter: &str) -> String {
         }
     }
     if omitted > 0 {
-        text.push_str(&format!("[{omitted} more omitted; see `cotenant status`]\n"));
+        let _ = writeln!(text, "[{omitted} more omitted; see `cotenant status`]");
     }
     text
 }

@@ -195,7 +195,8 @@ impl Operation for SignOn {
     const NAME: &'static str = "session.sign_on";
     const EFFECT: Effect = Effect::Write;
     const ACTOR: ActorRule = ActorRule::Optional;
-    const SUMMARY: &'static str = "Sign a session on, or find the one this process signed on before";
+    const SUMMARY: &'static str =
+        "Sign a session on, or find the one this process signed on before";
     type Answer = SignedOn;
 
     fn check(&mut self) -> Result<()> {
@@ -233,7 +234,9 @@ impl Operation for SignOn {
 
 /// Checks the form of a SHA-256 digest in hex.
 pub fn check_digest(digest: &str) -> Result<()> {
-    if digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if digest.len() == 64
+        && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return Ok(());
     }
     Err(Error::invalid("the token digest is not 64 hexadecimal digits"))

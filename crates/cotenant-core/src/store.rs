@@ -63,7 +63,13 @@ pub struct Request {
 impl Request {
     /// A request without actor, guards or id.
     pub fn new(op: impl Into<Op>) -> Self {
-        Self { op: op.into(), actor: None, guards: Vec::new(), request_id: None, at_least_seq: None }
+        Self {
+            op: op.into(),
+            actor: None,
+            guards: Vec::new(),
+            request_id: None,
+            at_least_seq: None,
+        }
     }
 
     /// Sets the actor.

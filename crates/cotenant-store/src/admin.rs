@@ -61,8 +61,11 @@ pub struct Restored {
 /// Copies a store while it is in use.
 pub fn backup(file: &Path, target: &Path) -> Result<Copied> {
     let Found::Store(path) = look(file)? else {
-        return Err(Error::new(Code::NotFound, format!("there is no store at `{}`", file.display()))
-            .hint("make one with `cotenant init`"));
+        return Err(Error::new(
+            Code::NotFound,
+            format!("there is no store at `{}`", file.display()),
+        )
+        .hint("make one with `cotenant init`"));
     };
     backup_of(&path, target)
 }
@@ -104,7 +107,8 @@ fn copy(path: &Path, draft: &Path) -> Result<()> {
     crate::place::make_file(draft).map_err(|cause| failed(draft, cause))?;
     source.connection().execute("VACUUM INTO ?1", [name]).map_err(sqlite::error)?;
     let file = fs::File::open(draft).map_err(|cause| failed(draft, cause))?;
-    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|cause| failed(draft, cause))?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .map_err(|cause| failed(draft, cause))?;
     file.sync_all().map_err(|cause| failed(draft, cause))
 }
 
@@ -121,8 +125,10 @@ pub(crate) fn check_database(path: &Path) -> Result<(i64, u64)> {
         if let Some(verdict) = chain.step(&mut sql, &meta, VERIFY_PAGE)? {
             return match verdict.why {
                 None => Ok((meta.seq, verdict.checked)),
-                Some(why) => Err(Error::new(Code::StoreCorrupt, format!("the log is damaged: {why}"))
-                    .detail("first_bad", verdict.first_bad)),
+                Some(why) => {
+                    Err(Error::new(Code::StoreCorrupt, format!("the log is damaged: {why}"))
+                        .detail("first_bad", verdict.first_bad))
+                }
             };
         }
     }
@@ -143,7 +149,10 @@ pub(crate) fn check_structure(connection: &Connection) -> Result<()> {
 /// Replaces the content of a store by that of a backup.
 pub fn restore(file: &Path, source: &Path, confirmed: bool) -> Result<Restored> {
     if !source.exists() {
-        return Err(Error::new(Code::NotFound, format!("there is no backup `{}`", source.display())));
+        return Err(Error::new(
+            Code::NotFound,
+            format!("there is no backup `{}`", source.display()),
+        ));
     }
     check_database(source)?;
     let current = match look(file) {
@@ -166,12 +175,14 @@ pub fn restore(file: &Path, source: &Path, confirmed: bool) -> Result<Restored> 
     let home = fs::canonicalize(directory(file)).map_err(|cause| failed(file, cause))?;
     let path = home.join(file.file_name().unwrap_or_default());
     let draft = draft_name(&path)?;
-    let made = prepare(source, &draft, old_meta.as_ref().map_or(0, |meta| meta.fence))
-        .and_then(|(history, sessions_lost)| {
-            let replaced = put_in_place(&path, &draft, old_meta.is_some().then_some(old).flatten())?;
+    let made = prepare(source, &draft, old_meta.as_ref().map_or(0, |meta| meta.fence)).and_then(
+        |(history, sessions_lost)| {
+            let replaced =
+                put_in_place(&path, &draft, old_meta.is_some().then_some(old).flatten())?;
             failpoint("restore.swapped")?;
             Ok(Restored { history, replaced, sessions_lost })
-        });
+        },
+    );
     remove_database(&draft);
     made
 }
@@ -179,7 +190,8 @@ pub fn restore(file: &Path, source: &Path, confirmed: bool) -> Result<Restored> 
 fn refuse_live(file: &Path) -> Result<()> {
     let store = LocalStore::open(file, IfMissing::Fail)?;
     let store: &dyn cotenant_core::store::Store = &store;
-    let status = store.call(&cotenant_core::status::ShowStatus::default(), |request| request)?.answer;
+    let status =
+        store.call(&cotenant_core::status::ShowStatus::default(), |request| request)?.answer;
     let live: Vec<&str> = status
         .sessions
         .iter()
@@ -189,9 +201,12 @@ fn refuse_live(file: &Path) -> Result<()> {
     if live.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Code::LiveSessions, format!("{} sessions are live: {}", live.len(), live.join(", ")))
-        .detail("sessions", &live)
-        .hint("let them sign off first, or confirm with `--yes`: they will be lost"))
+    Err(Error::new(
+        Code::LiveSessions,
+        format!("{} sessions are live: {}", live.len(), live.join(", ")),
+    )
+    .detail("sessions", &live)
+    .hint("let them sign off first, or confirm with `--yes`: they will be lost"))
 }
 
 /// A copy of the backup as the store shall be: a new history, nobody live, fences beyond all that

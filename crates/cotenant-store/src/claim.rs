@@ -3,8 +3,8 @@
 use cotenant_core::{
     Code, Error, Result,
     claim::{
-        AUTOMATIC_MAX, AUTOMATIC_MS, CLAIMS_MAX, Claim, Claimed, ClaimedItem, Holding, Item, ItemKind,
-        Mode, Unclaim, Unclaimed, Who,
+        AUTOMATIC_MAX, AUTOMATIC_MS, CLAIMS_MAX, Claim, Claimed, ClaimedItem, Holding, Item,
+        ItemKind, Mode, Unclaim, Unclaimed, Who,
     },
     data::glob,
     lease::{Holdings, LOCK_DELAY_MS, Resource},
@@ -21,7 +21,7 @@ use crate::{
 /// The kinds of claims, for those who look at all of them.
 const KINDS: [&str; 4] = ["issue", "path", "branch", "other"];
 
-pub(crate) fn claim(tx: &mut Tx<'_>, op: Claim) -> Result<Claimed> {
+pub(crate) fn claim(tx: &mut Tx<'_>, op: &Claim) -> Result<Claimed> {
     let actor = tx.actor()?.clone();
     let mut own: Vec<Option<LeaseRow>> = Vec::with_capacity(op.items.len());
     let mut conflicts: Vec<(LeaseRow, SessionRow)> = Vec::new();
@@ -38,7 +38,8 @@ pub(crate) fn claim(tx: &mut Tx<'_>, op: Claim) -> Result<Claimed> {
         );
         for (row, holder) in others {
             let known = |list: &[(LeaseRow, SessionRow)]| {
-                list.iter().any(|(seen, _)| seen.resource == row.resource && seen.session == row.session)
+                list.iter()
+                    .any(|(seen, _)| seen.resource == row.resource && seen.session == row.session)
             };
             let exclusive = op.mode == Mode::Exclusive && row.mode == Mode::Exclusive;
             if exclusive && in_one_tree(&row.resource, item) {
@@ -56,10 +57,10 @@ pub(crate) fn claim(tx: &mut Tx<'_>, op: Claim) -> Result<Claimed> {
     }
     let mut items = Vec::with_capacity(op.items.len());
     for (item, own) in op.items.iter().zip(own) {
-        items.push(take(tx, &op, &actor, item, own)?);
+        items.push(take(tx, op, &actor, item, own)?);
     }
     let warnings = if op.automatic { Vec::new() } else { kept_by_hand(tx, &op.items, &actor)? };
-    let overlaps = holding::views(tx, overlaps)?;
+    let overlaps = holding::views(tx, &overlaps);
     Ok(Claimed { items, overlaps, warnings })
 }
 
@@ -81,7 +82,9 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Claim) -> Result<()> {
     let mut added = 0;
     for item in &op.items {
         let own = holding::own(tx, &Resource::Claim(item.clone()), &actor)?;
-        added += i64::from(own.is_none_or(|row| !row.is_current(tx.now) || row.automatic != op.automatic));
+        added += i64::from(
+            own.is_none_or(|row| !row.is_current(tx.now) || row.automatic != op.automatic),
+        );
     }
     if added == 0 || held + added <= limit {
         return Ok(());
@@ -142,7 +145,12 @@ fn take(
             row
         }
     };
-    Ok(ClaimedItem { item: item.to_string(), resource: resource.to_string(), fence: row.fence, already_held })
+    Ok(ClaimedItem {
+        item: item.to_string(),
+        resource: resource.to_string(),
+        fence: row.fence,
+        already_held,
+    })
 }
 
 /// Claims that live sessions keep by hand under the seed's conventional key.
@@ -166,9 +174,9 @@ fn kept_by_hand(tx: &mut Tx<'_>, items: &[Item], actor: &SessionRow) -> Result<V
     Ok(warnings)
 }
 
-pub(crate) fn unclaim(tx: &mut Tx<'_>, op: Unclaim) -> Result<Unclaimed> {
+pub(crate) fn unclaim(tx: &mut Tx<'_>, op: &Unclaim) -> Result<Unclaimed> {
     let actor = tx.actor()?.clone();
-    let items = if op.all { holding::claimed_by(tx, &actor.id)? } else { op.items };
+    let items = if op.all { holding::claimed_by(tx, &actor.id)? } else { op.items.clone() };
     let (mut released, mut not_held) = (Vec::new(), Vec::new());
     for item in items {
         let own = holding::own(tx, &Resource::Claim(item.clone()), &actor.id)?;
@@ -184,24 +192,21 @@ pub(crate) fn unclaim(tx: &mut Tx<'_>, op: Unclaim) -> Result<Unclaimed> {
     Ok(Unclaimed { released, not_held })
 }
 
-pub(crate) fn who(tx: &mut Tx<'_>, op: Who) -> Result<Holdings> {
-    let mut holdings: Vec<Holding> = match &op.item {
-        Some(item) => {
-            let rows = holding::around(tx, item.kind.word(), &item.name)?;
-            let wanted = rows.into_iter().filter(|(row, _)| match (&row.resource, &item.tree) {
-                (Resource::Claim(held), Some(tree)) => held.tree.as_ref() == Some(tree),
-                _ => true,
-            });
-            let wanted = wanted.collect();
-            holding::views(tx, wanted)?
+pub(crate) fn who(tx: &mut Tx<'_>, op: &Who) -> Result<Holdings> {
+    let mut holdings: Vec<Holding> = if let Some(item) = &op.item {
+        let rows = holding::around(tx, item.kind.word(), &item.name)?;
+        let wanted = rows.into_iter().filter(|(row, _)| match (&row.resource, &item.tree) {
+            (Resource::Claim(held), Some(tree)) => held.tree.as_ref() == Some(tree),
+            _ => true,
+        });
+        let wanted: Vec<_> = wanted.collect();
+        holding::views(tx, &wanted)
+    } else {
+        let mut all = Vec::new();
+        for kind in KINDS {
+            all.extend(holding::of_kind(tx, kind)?);
         }
-        None => {
-            let mut all = Vec::new();
-            for kind in KINDS {
-                all.extend(holding::of_kind(tx, kind)?);
-            }
-            all
-        }
+        all
     };
     if let Some(pattern) = &op.pattern {
         holdings.retain(|holding| glob(pattern, &holding.resource));

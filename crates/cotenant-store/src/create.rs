@@ -31,11 +31,9 @@ pub(crate) fn create(file: &Path) -> Result<()> {
     let nonce = hex(&nonce);
     if home.exists() {
         let draft = beside(file, &nonce);
-        let made = draft_database(&draft).and_then(|()| {
-            match fs::hard_link(&draft, file) {
-                Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(failed(file, cause)),
-                _ => Ok(()),
-            }
+        let made = draft_database(&draft).and_then(|()| match fs::hard_link(&draft, file) {
+            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(failed(file, cause)),
+            _ => Ok(()),
         });
         remove_database(&draft);
         made?;

@@ -13,11 +13,7 @@ use cotenant_core::{
 };
 use serde_json::{json, value::RawValue};
 
-use crate::{
-    params, session,
-    sql::Row,
-    tx::Tx,
-};
+use crate::{params, session, sql::Row, tx::Tx};
 
 /// Values up to this size stand in their event in full, larger ones as digest and length: the log
 /// must not grow by a megabyte for every write of a large value.
@@ -127,14 +123,14 @@ fn end_of(prefix: &str) -> String {
     if prefix.is_empty() { ABOVE_ALL.to_owned() } else { format!("{prefix}{ABOVE_ALL}") }
 }
 
-pub(crate) fn get(tx: &mut Tx<'_>, op: Get) -> Result<Entry> {
+pub(crate) fn get(tx: &mut Tx<'_>, op: &Get) -> Result<Entry> {
     let now = tx.now;
     load(tx, &op.scope, &op.key)?.map(|row| row.entry(now)).ok_or_else(|| {
         Error::new(Code::NotFound, format!("there is no key `{}` in scope `{}`", op.key, op.scope))
     })
 }
 
-pub(crate) fn list(tx: &mut Tx<'_>, op: List) -> Result<Entries> {
+pub(crate) fn list(tx: &mut Tx<'_>, op: &List) -> Result<Entries> {
     let limit = op.limit as usize;
     let (first, end) = if op.exact {
         // Names have no control characters, so that nothing lies between.
@@ -142,7 +138,7 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: List) -> Result<Entries> {
     } else {
         (op.scope.clone(), end_of(&op.scope))
     };
-    let mut after = op.after.unwrap_or_default();
+    let mut after = op.after.clone().unwrap_or_default();
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let page = i64::from(op.limit) + 1;
@@ -165,11 +161,11 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: List) -> Result<Entries> {
     }
 }
 
-pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: ListScopes) -> Result<Scopes> {
+pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<Scopes> {
     let prefix = glob_prefix(&op.pattern);
     let end = end_of(prefix);
     let limit = op.limit as usize;
-    let mut after = op.after.unwrap_or_default();
+    let mut after = op.after.clone().unwrap_or_default();
     let mut scopes: Vec<String> = Vec::new();
     loop {
         let now = tx.now.0;
@@ -194,7 +190,10 @@ pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: ListScopes) -> Result<Scopes> {
 
 /// How many keys there are, counted up to a limit.
 pub(crate) fn count(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
-    tx.sql.rows(COUNT_KEYS, params![limit])?.pop().map_or(Ok(0), |mut row| row.int().map(|n| n as u64))
+    tx.sql
+        .rows(COUNT_KEYS, params![limit])?
+        .pop()
+        .map_or(Ok(0), |mut row| row.int().map(|n| n as u64))
 }
 
 /// A value as its event shows it.
@@ -267,7 +266,7 @@ fn write(
     Ok(Written { rev: Rev(rev), ver, overwrote: before.map(|row| Rev(row.rev)) })
 }
 
-pub(crate) fn put(tx: &mut Tx<'_>, op: Put) -> Result<Written> {
+pub(crate) fn put(tx: &mut Tx<'_>, op: &Put) -> Result<Written> {
     let before = load(tx, &op.scope, &op.key)?;
     if let Some(expected) = op.expect
         && before.as_ref().map_or(0, |row| row.rev) != expected.0
@@ -280,7 +279,7 @@ pub(crate) fn put(tx: &mut Tx<'_>, op: Put) -> Result<Written> {
     write(tx, (&op.scope, &op.key), &op.value, before.as_ref(), event, (owner, expires))
 }
 
-pub(crate) fn delete(tx: &mut Tx<'_>, op: Delete) -> Result<Deleted> {
+pub(crate) fn delete(tx: &mut Tx<'_>, op: &Delete) -> Result<Deleted> {
     let before = load(tx, &op.scope, &op.key)?;
     if let Some(expected) = op.expect
         && before.as_ref().map_or(0, |row| row.rev) != expected.0
@@ -294,7 +293,7 @@ pub(crate) fn delete(tx: &mut Tx<'_>, op: Delete) -> Result<Deleted> {
     Ok(Deleted { existed: true })
 }
 
-pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: DeleteScope) -> Result<DeletedScope> {
+pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedScope> {
     let limit = DELETE_MAX as i64 + 1;
     let mut rows = tx.sql.rows(SELECT_OF_SCOPE, params![&op.scope, limit])?;
     if op.recursive {
@@ -327,7 +326,7 @@ pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: DeleteScope) -> Result<DeletedSc
     Ok(DeletedScope { deleted: doomed.len() as u64 })
 }
 
-pub(crate) fn txn(tx: &mut Tx<'_>, op: Txn) -> Result<TxnDone> {
+pub(crate) fn txn(tx: &mut Tx<'_>, op: &Txn) -> Result<TxnDone> {
     let mut failed = Vec::new();
     for (index, compare) in op.compares.iter().enumerate() {
         let row = load(tx, &compare.scope, &compare.key)?;
@@ -346,7 +345,7 @@ pub(crate) fn txn(tx: &mut Tx<'_>, op: Txn) -> Result<TxnDone> {
             .hint("read the keys again and decide anew"));
     }
     let mut results = Vec::with_capacity(op.ops.len());
-    for write in op.ops {
+    for write in &op.ops {
         results.push(match write {
             Write::Put(op) => WriteAnswer::Put(put(tx, op)?),
             Write::Delete(op) => WriteAnswer::Delete(delete(tx, op)?),
@@ -361,14 +360,14 @@ fn type_mismatch(op: &Update, needed: &str) -> Error {
         .hint("`data get` shows what it is; `data set` replaces it")
 }
 
-pub(crate) fn update(tx: &mut Tx<'_>, op: Update) -> Result<Updated> {
+pub(crate) fn update(tx: &mut Tx<'_>, op: &Update) -> Result<Updated> {
     let before = load(tx, &op.scope, &op.key)?;
     let text = before.as_ref().map(|row| row.value.as_str());
     let (new, change, value, length) = match &op.change {
         Change::Add(number) => {
             let old = match text {
                 Some(text) => {
-                    text.trim().parse::<i64>().map_err(|_| type_mismatch(&op, "a whole number"))?
+                    text.trim().parse::<i64>().map_err(|_| type_mismatch(op, "a whole number"))?
                 }
                 None => 0,
             };
@@ -381,14 +380,13 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: Update) -> Result<Updated> {
         Change::Append(item) => {
             let mut items: Vec<Box<RawValue>> = match text {
                 Some(text) => {
-                    serde_json::from_str(text).map_err(|_| type_mismatch(&op, "an array"))?
+                    serde_json::from_str(text).map_err(|_| type_mismatch(op, "an array"))?
                 }
                 None => Vec::new(),
             };
-            items.push(
-                RawValue::from_string(item.text().to_owned())
-                    .map_err(|error| Error::internal("a checked value cannot be read").caused_by(error))?,
-            );
+            items.push(RawValue::from_string(item.text().to_owned()).map_err(|error| {
+                Error::internal("a checked value cannot be read").caused_by(error)
+            })?);
             if let Some(keep) = op.keep {
                 let surplus = items.len().saturating_sub(keep as usize);
                 items.drain(..surplus);
@@ -402,10 +400,15 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: Update) -> Result<Updated> {
                 Some(text) => serde_json::from_str::<serde_json::Value>(text)
                     .ok()
                     .filter(serde_json::Value::is_object)
-                    .ok_or_else(|| type_mismatch(&op, "an object"))?,
+                    .ok_or_else(|| type_mismatch(op, "an object"))?,
                 None => json!({}),
             };
-            (Json::of(&merge_patch(old, patch.value()?)), json!({"merge": shown(patch)}), None, None)
+            (
+                Json::of(&merge_patch(old, patch.value()?)),
+                json!({"merge": shown(patch)}),
+                None,
+                None,
+            )
         }
     };
     if new.text().len() > VALUE_BYTES_MAX {

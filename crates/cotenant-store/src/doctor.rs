@@ -132,10 +132,11 @@ fn writer(path: &Path) -> Finding {
     let mut gate = gate::Gate::new(gate_path.clone());
     match gate.take(crate::sql::Patience::Try) {
         Ok(_) => Finding::good("writer", "nobody holds the write lock"),
-        Err(_) => match gate::holder(&gate_path) {
-            Some((pid, stat)) => {
-                let stopped = matches!(stat.state, 'T' | 't');
-                Finding {
+        Err(_) => {
+            match gate::holder(&gate_path) {
+                Some((pid, stat)) => {
+                    let stopped = matches!(stat.state, 'T' | 't');
+                    Finding {
                     check: "writer".into(),
                     severity: if stopped { Severity::Bad } else { Severity::Note },
                     found: format!(
@@ -147,9 +148,10 @@ fn writer(path: &Path) -> Finding {
                         format!("continue it with `kill -CONT {pid}`, or end it with `kill -9 {pid}`")
                     }),
                 }
+                }
+                None => Finding::good("writer", "the write lock changed hands just now"),
             }
-            None => Finding::good("writer", "the write lock changed hands just now"),
-        },
+        }
     }
 }
 
@@ -182,15 +184,21 @@ fn chain(path: &Path) -> Finding {
                 format!("event {seq}: {why}"),
                 "`cotenant restore BACKUP` goes back to a backup; keep this file as evidence",
             ),
-            _ => Finding::good("log", format!("{} events, the chain is whole", verified.answer.checked)),
+            _ => Finding::good(
+                "log",
+                format!("{} events, the chain is whole", verified.answer.checked),
+            ),
         },
         Err(error) => of_error("log", &error),
     }
 }
 
+/// Looks for faults; each is a sentence.
+type Check = fn(&Connection) -> Result<Vec<String>>;
+
 /// The invariants of the contract's section 15 that rows and log can show.
 fn invariants(connection: &Connection) -> Vec<Finding> {
-    let checks: [(&str, fn(&Connection) -> Result<Vec<String>>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("fences", fences),
         ("holders", holders),
         ("slots", slots),
@@ -205,7 +213,11 @@ fn invariants(connection: &Connection) -> Vec<Finding> {
             Ok(faults) if faults.is_empty() => Finding::good(name, "as the log says"),
             Ok(faults) => {
                 let shown = faults.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
-                Finding::bad(name, format!("{} faults: {shown}", faults.len()), "please report this")
+                Finding::bad(
+                    name,
+                    format!("{} faults: {shown}", faults.len()),
+                    "please report this",
+                )
             }
             Err(error) => of_error(name, &error),
         })
@@ -329,15 +341,21 @@ fn data(connection: &Connection) -> Result<Vec<String>> {
         let rev: i64 = row.get(2)?;
         match expected.remove(&place) {
             Some(seq) if seq == rev => {}
-            Some(seq) => faults.push(format!("{} {} has rev {rev}, the log says {seq}", place.0, place.1)),
-            None if complete => faults.push(format!("{} {} has rev {rev}, the log says nothing", place.0, place.1)),
+            Some(seq) => {
+                faults.push(format!("{} {} has rev {rev}, the log says {seq}", place.0, place.1));
+            }
+            None if complete => {
+                faults.push(format!("{} {} has rev {rev}, the log says nothing", place.0, place.1));
+            }
             None => {}
         }
         Ok(())
     })?;
-    faults.extend(expected.into_iter().map(|((scope, key), seq)| {
-        format!("{scope} {key} is gone, event {seq} wrote it")
-    }));
+    faults.extend(
+        expected
+            .into_iter()
+            .map(|((scope, key), seq)| format!("{scope} {key} is gone, event {seq} wrote it")),
+    );
     Ok(faults)
 }
 
@@ -368,6 +386,8 @@ fn holdings(connection: &Connection) -> Result<Vec<String>> {
         }
         Ok(())
     })?;
-    faults.extend(expected.into_iter().map(|fence| format!("fence {fence} was granted and nobody holds it")));
+    faults.extend(
+        expected.into_iter().map(|fence| format!("fence {fence} was granted and nobody holds it")),
+    );
     Ok(faults)
 }

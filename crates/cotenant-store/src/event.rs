@@ -5,8 +5,8 @@ use cotenant_core::{
     clock::DAY,
     data::glob,
     event::{
-        Append, Appended, Commit, Committed, Cursor, Event, Events, Hash, Head, HeadView, Header,
-        Prune, Pruned, Read, Redact, Redacted, Verified, chain_hash, hex, payload_digest,
+        Append, Appended, Commit, Committed, Cursor, Event, Events, Hash, HeadView, Header, Prune,
+        Pruned, Read, Redact, Redacted, Verified, chain_hash, hex, payload_digest,
     },
     id::{Seq, Tick},
     json::Json,
@@ -30,11 +30,11 @@ const CONSUMER_MS: u64 = 7 * DAY;
 const SELECT_EVENTS: &str = "SELECT seq, at, tick, kind, scope, session, name, user, trust, payload, \
      salt, payload_digest, hash, writer_version FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 const SELECT_HASH: &str = "SELECT hash FROM event WHERE seq = $1";
-const SELECT_AUTHOR: &str = "SELECT session, CASE WHEN payload IS NULL THEN 1 ELSE 0 END FROM event WHERE seq = $1";
+const SELECT_AUTHOR: &str =
+    "SELECT session, CASE WHEN payload IS NULL THEN 1 ELSE 0 END FROM event WHERE seq = $1";
 const UPDATE_ERASE: &str = "UPDATE event SET payload = NULL, salt = NULL WHERE seq = $1";
 const DELETE_BEFORE: &str = "DELETE FROM event WHERE seq < $1";
-const SELECT_CONSUMERS: &str =
-    "SELECT name, value FROM mark WHERE kind = 'consumer' AND seen_tick >= $1 AND value < $2 ORDER BY value";
+const SELECT_CONSUMERS: &str = "SELECT name, value FROM mark WHERE kind = 'consumer' AND seen_tick >= $1 AND value < $2 ORDER BY value";
 
 /// An event with what its hash is made of.
 struct EventRow {
@@ -68,7 +68,7 @@ fn event(mut row: Row) -> Result<EventRow> {
     Ok(EventRow { event, salt, digest, hash })
 }
 
-pub(crate) fn append(tx: &mut Tx<'_>, op: Append) -> Result<Appended> {
+pub(crate) fn append(tx: &mut Tx<'_>, op: &Append) -> Result<Appended> {
     Ok(Appended { seq: tx.event(&op.kind, &op.scope, &op.payload)? })
 }
 
@@ -145,18 +145,18 @@ pub(crate) fn read(tx: &mut Tx<'_>, op: &Read) -> Result<Events> {
     Ok(Events { events, cursor: cursor.to_string(), more: last.0 < tx.meta.seq })
 }
 
-pub(crate) fn head(tx: &mut Tx<'_>, _: Head) -> Result<HeadView> {
-    Ok(HeadView {
+pub(crate) fn head(tx: &Tx<'_>) -> HeadView {
+    HeadView {
         history: tx.meta.history.clone(),
         seq: tx.meta.head(),
         hash: hex(&tx.meta.hash),
         cursor: tx.meta.cursor(tx.meta.seq, &tx.meta.hash).to_string(),
-    })
+    }
 }
 
-pub(crate) fn commit(tx: &mut Tx<'_>, op: Commit) -> Result<Committed> {
+pub(crate) fn commit(tx: &mut Tx<'_>, op: &Commit) -> Result<Committed> {
     let stored = mark(tx, "consumer", &op.consumer)?;
-    let Some(cursor) = op.cursor else {
+    let Some(cursor) = &op.cursor else {
         return match stored {
             None => Ok(Committed { cursor: Cursor::Start.to_string() }),
             Some(seq) if seq < tx.meta.pruned_seq => {
@@ -183,7 +183,7 @@ pub(crate) fn commit(tx: &mut Tx<'_>, op: Commit) -> Result<Committed> {
         .hint("two readers use one consumer name; give each its own"));
     }
     set_mark(tx, "consumer", &op.consumer, seq)?;
-    Ok(Committed { cursor })
+    Ok(Committed { cursor: cursor.clone() })
 }
 
 /// Fails unless the actor may erase the event: its author, or a person.
@@ -202,7 +202,7 @@ fn author(tx: &mut Tx<'_>, seq: Seq) -> Result<Option<(String, bool)>> {
     row.map(|mut row| Ok((row.text()?, row.int()? != 0))).transpose()
 }
 
-pub(crate) fn redact(tx: &mut Tx<'_>, op: Redact) -> Result<Redacted> {
+pub(crate) fn redact(tx: &mut Tx<'_>, op: &Redact) -> Result<Redacted> {
     let Some((_, erased)) = author(tx, op.seq)? else {
         return Err(Error::new(Code::NotFound, format!("there is no event {}", op.seq)));
     };
@@ -216,7 +216,7 @@ pub(crate) fn redact(tx: &mut Tx<'_>, op: Redact) -> Result<Redacted> {
     Ok(Redacted { already: false })
 }
 
-pub(crate) fn prune(tx: &mut Tx<'_>, op: Prune) -> Result<Pruned> {
+pub(crate) fn prune(tx: &mut Tx<'_>, op: &Prune) -> Result<Pruned> {
     let last = op.before.0 - 1;
     if last > tx.meta.seq {
         return Err(Error::invalid(format!("the log ends at event {}", tx.meta.seq)));
@@ -226,7 +226,8 @@ pub(crate) fn prune(tx: &mut Tx<'_>, op: Prune) -> Result<Pruned> {
     }
     let since = tx.now.0 - CONSUMER_MS as i64;
     if !op.force
-        && let Some(mut row) = tx.sql.rows(SELECT_CONSUMERS, params![since, last])?.into_iter().next()
+        && let Some(mut row) =
+            tx.sql.rows(SELECT_CONSUMERS, params![since, last])?.into_iter().next()
     {
         let (consumer, seq) = (row.text()?, row.int()?);
         return Err(Error::new(
@@ -271,7 +272,12 @@ impl Chain {
     }
 
     /// Checks up to `most` further events. Answers the verdict once it is known.
-    pub(crate) fn step(&mut self, sql: &mut dyn Sql, meta: &Meta, most: i64) -> Result<Option<Verified>> {
+    pub(crate) fn step(
+        &mut self,
+        sql: &mut dyn Sql,
+        meta: &Meta,
+        most: i64,
+    ) -> Result<Option<Verified>> {
         if self.at < meta.pruned_seq {
             // Pruned meanwhile: what is gone need not be checked.
             (self.at, self.hash) = (meta.pruned_seq, meta.pruned_hash);
@@ -302,7 +308,8 @@ impl Chain {
         if let Some((cursor @ Cursor::At { seq, .. }, false)) = &self.kept
             && seq.0 > meta.pruned_seq
         {
-            let why = format!("the log does not contain the head `{cursor}` that was kept elsewhere");
+            let why =
+                format!("the log does not contain the head `{cursor}` that was kept elsewhere");
             return Ok(Some(self.verdict(Some((seq.0, why)))));
         }
         Ok(Some(self.verdict(None)))

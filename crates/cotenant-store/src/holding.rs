@@ -6,6 +6,8 @@
 //!   incarnation of its session.
 //! - A `released` row only remembers the fence that was given back, so that a repeat succeeds.
 
+use std::fmt::Write as _;
+
 use cotenant_core::{
     Code, Error, Result,
     claim::{AUTOMATIC_MS, Holding, HoldingState, Item, ItemKind, Mode},
@@ -65,7 +67,9 @@ impl LeaseState {
         [Self::Held, Self::Cooling, Self::Waiting, Self::Released]
             .into_iter()
             .find(|state| state.word() == word)
-            .ok_or_else(|| Error::new(Code::StoreCorrupt, format!("a lease has the unknown state `{word}`")))
+            .ok_or_else(|| {
+                Error::new(Code::StoreCorrupt, format!("a lease has the unknown state `{word}`"))
+            })
     }
 }
 
@@ -97,9 +101,8 @@ const SELECT_OWN: &str = select!("l.kind = $1 AND l.name = $2 AND l.tree = $3 AN
 const SELECT_BY_SESSION: &str = select!("l.session = $1");
 const SELECT_NAMED: &str =
     select_with_session!("l.kind = $1 AND l.name = $2 AND l.state <> 'released'");
-const SELECT_BELOW: &str = select_with_session!(
-    "l.kind = $1 AND l.name >= $2 AND l.name < $3 AND l.state <> 'released'"
-);
+const SELECT_BELOW: &str =
+    select_with_session!("l.kind = $1 AND l.name >= $2 AND l.name < $3 AND l.state <> 'released'");
 const SELECT_KIND: &str = select_with_session!("l.kind = $1 AND l.state <> 'released'");
 const SELECT_HELD_BY: &str = select_with_session!("l.session = $1 AND l.state <> 'released'");
 const UPSERT_LEASE: &str = "INSERT INTO lease (kind, name, tree, session, state, fence, slots, mode, \
@@ -121,14 +124,18 @@ const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND ki
 pub(crate) fn key(resource: &Resource) -> (&'static str, &str, &str) {
     match resource {
         Resource::Lease(name) => ("lease", name, ""),
-        Resource::Claim(item) => (item.kind.word(), &item.name, item.tree.as_deref().unwrap_or_default()),
+        Resource::Claim(item) => {
+            (item.kind.word(), &item.name, item.tree.as_deref().unwrap_or_default())
+        }
     }
 }
 
 fn lease(row: &mut Row) -> Result<LeaseRow> {
     let (kind, name, tree) = (row.text()?, row.text()?, row.text()?);
     let resource = match ItemKind::of(&kind) {
-        Some(kind) => Resource::Claim(Item { kind, name, tree: (!tree.is_empty()).then_some(tree) }),
+        Some(kind) => {
+            Resource::Claim(Item { kind, name, tree: (!tree.is_empty()).then_some(tree) })
+        }
         None => Resource::Lease(name),
     };
     Ok(LeaseRow {
@@ -180,11 +187,10 @@ impl LeaseRow {
             LeaseState::Held if !expired => HoldingState::Held,
             _ => HoldingState::Cooling,
         };
-        let until = match (state, self.expires) {
-            (HoldingState::Cooling, expires) if expired => {
-                Some(expires.unwrap_or(tx.now).after(self.lock_delay_ms))
-            }
-            (_, expires) => expires,
+        let until = if state == HoldingState::Cooling && expired {
+            Some(self.expires.unwrap_or(tx.now).after(self.lock_delay_ms))
+        } else {
+            self.expires
         };
         let process = holder.process.as_ref();
         Holding {
@@ -208,14 +214,14 @@ impl LeaseRow {
             pid: process.map(|process| process.pid),
         }
     }
+}
 
-    /// Whether readers should see it at all: what has cooled down is free, whoever settles it.
-    fn is_visible(&self, view: &Holding) -> bool {
-        match view.state {
-            HoldingState::Cooling => view.expires_in_ms.is_some_and(|ms| ms > 0),
-            HoldingState::Waiting => view.expires_in_ms != Some(0),
-            HoldingState::Held => true,
-        }
+/// Whether readers should see a row at all: what has cooled down is free, whoever settles it.
+fn is_visible(view: &Holding) -> bool {
+    match view.state {
+        HoldingState::Cooling => view.expires_in_ms.is_some_and(|ms| ms > 0),
+        HoldingState::Waiting => view.expires_in_ms != Some(0),
+        HoldingState::Held => true,
     }
 }
 
@@ -243,7 +249,9 @@ pub(crate) fn save(tx: &mut Tx<'_>, row: &LeaseRow) -> Result<()> {
         ],
     )?;
     match row.expires {
-        Some(expires) if row.state != LeaseState::Released => tx.arm(expires, "lease", &row.timer_id()),
+        Some(expires) if row.state != LeaseState::Released => {
+            tx.arm(expires, "lease", &row.timer_id())
+        }
         _ => Ok(()),
     }
 }
@@ -263,7 +271,11 @@ pub(crate) fn own(tx: &mut Tx<'_>, resource: &Resource, session: &str) -> Result
 }
 
 /// Everything that concerns a name of a kind: for a path, also what is above and below it.
-pub(crate) fn around(tx: &mut Tx<'_>, kind: &'static str, name: &str) -> Result<Vec<(LeaseRow, SessionRow)>> {
+pub(crate) fn around(
+    tx: &mut Tx<'_>,
+    kind: &'static str,
+    name: &str,
+) -> Result<Vec<(LeaseRow, SessionRow)>> {
     let mut rows = tx.sql.rows(SELECT_NAMED, params![kind, name])?;
     if kind == ItemKind::Path.word() {
         for above in cotenant_core::name::directories_above(name) {
@@ -305,7 +317,9 @@ pub(crate) fn around_settled(
 
 /// Brings a row to its true state; `None` once the resource is free of it.
 pub(crate) fn settle_row(tx: &mut Tx<'_>, row: LeaseRow) -> Result<Option<LeaseRow>> {
-    let Some(expires) = row.expires.filter(|expires| tx.now >= *expires) else { return Ok(Some(row)) };
+    let Some(expires) = row.expires.filter(|expires| tx.now >= *expires) else {
+        return Ok(Some(row));
+    };
     if crate::testing::mutant("no_settle") {
         return Ok(Some(row));
     }
@@ -421,7 +435,8 @@ pub(crate) fn forget_all(tx: &mut Tx<'_>, session: &str) -> Result<()> {
 pub(crate) fn pass_on(tx: &mut Tx<'_>, from: &SessionRow, to: &SessionRow) -> Result<Vec<Holding>> {
     let mut passed = Vec::new();
     for row in all_of(tx, &from.id)? {
-        let cooling = row.state == LeaseState::Cooling && row.expires.is_some_and(|tick| tx.now < tick);
+        let cooling =
+            row.state == LeaseState::Cooling && row.expires.is_some_and(|tick| tx.now < tick);
         delete(tx, &row)?;
         if !cooling {
             continue;
@@ -446,7 +461,8 @@ pub(crate) fn pass_on(tx: &mut Tx<'_>, from: &SessionRow, to: &SessionRow) -> Re
 /// What a session holds and waits for, as others see it.
 pub(crate) fn of_session(tx: &mut Tx<'_>, row: &SessionRow) -> Result<Vec<Holding>> {
     let rows = tx.sql.rows(SELECT_HELD_BY, params![&row.id])?;
-    views(tx, rows.into_iter().map(lease_and_session).collect::<Result<_>>()?)
+    let rows: Vec<_> = rows.into_iter().map(lease_and_session).collect::<Result<_>>()?;
+    Ok(views(tx, &rows))
 }
 
 /// The items that a session has claimed.
@@ -462,21 +478,22 @@ pub(crate) fn claimed_by(tx: &mut Tx<'_>, session: &str) -> Result<Vec<Item>> {
 /// Everything of a kind, as others see it.
 pub(crate) fn of_kind(tx: &mut Tx<'_>, kind: &'static str) -> Result<Vec<Holding>> {
     let rows = tx.sql.rows(SELECT_KIND, params![kind])?;
-    views(tx, rows.into_iter().map(lease_and_session).collect::<Result<_>>()?)
+    let rows: Vec<_> = rows.into_iter().map(lease_and_session).collect::<Result<_>>()?;
+    Ok(views(tx, &rows))
 }
 
 /// Rows as others see them; what is free is left out.
-pub(crate) fn views(tx: &Tx<'_>, rows: Vec<(LeaseRow, SessionRow)>) -> Result<Vec<Holding>> {
-    let shown = rows.iter().filter_map(|(row, holder)| {
-        let view = row.view(holder, tx);
-        row.is_visible(&view).then_some(view)
-    });
-    Ok(shown.collect())
+pub(crate) fn views(tx: &Tx<'_>, rows: &[(LeaseRow, SessionRow)]) -> Vec<Holding> {
+    let views = rows.iter().map(|(row, holder)| row.view(holder, tx));
+    views.filter(is_visible).collect()
 }
 
 /// How many leases or tickets a session has.
 pub(crate) fn count_leases(tx: &mut Tx<'_>, session: &str, state: LeaseState) -> Result<i64> {
-    tx.sql.rows(COUNT_LEASES, params![session, state.word()])?.pop().map_or(Ok(0), |mut row| row.int())
+    tx.sql
+        .rows(COUNT_LEASES, params![session, state.word()])?
+        .pop()
+        .map_or(Ok(0), |mut row| row.int())
 }
 
 /// How many claims a session has.
@@ -489,7 +506,8 @@ pub(crate) fn count_claims(tx: &mut Tx<'_>, session: &str, automatic: bool) -> R
 
 /// The refusal that names all who are in the way.
 pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, SessionRow)]) -> Error {
-    let holders: Vec<Holding> = in_the_way.iter().map(|(row, holder)| row.view(holder, tx)).collect();
+    let holders: Vec<Holding> =
+        in_the_way.iter().map(|(row, holder)| row.view(holder, tx)).collect();
     let cooling = holders.iter().all(|holder| holder.state == HoldingState::Cooling);
     let is_lease = in_the_way.iter().all(|(row, _)| row.noun() == "lease");
     let code = match (cooling, is_lease) {
@@ -499,7 +517,8 @@ pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, Session
     };
     let wait = holders.iter().filter_map(|holder| holder.expires_in_ms);
     let retry = if cooling { wait.max() } else { wait.min() };
-    let first = holders.iter().find(|holder| holder.state == HoldingState::Held).or(holders.first());
+    let first =
+        holders.iter().find(|holder| holder.state == HoldingState::Held).or(holders.first());
     let mut message = match first {
         Some(holder) if cooling => format!(
             "{asked} was held by `{}`, whose session was lost; it is free in {}",
@@ -509,7 +528,12 @@ pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, Session
         Some(holder) => {
             let until = holder.expires_in_ms.map_or_else(
                 || "as long as its session lives".to_owned(),
-                |ms| format!("and for another {} without a renewal", cotenant_core::clock::in_words(ms)),
+                |ms| {
+                    format!(
+                        "and for another {} without a renewal",
+                        cotenant_core::clock::in_words(ms)
+                    )
+                },
             );
             format!(
                 "{asked} is held by `{}`, for {} now, {until}",
@@ -520,7 +544,7 @@ pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, Session
         None => format!("others wait for {asked}"),
     };
     if holders.len() > 1 {
-        message.push_str(&format!(" (and {} more)", holders.len() - 1));
+        let _ = write!(message, " (and {} more)", holders.len() - 1);
     }
     let error = Error::new(code, message)
         .detail("holder", first.map(|holder| &holder.name))

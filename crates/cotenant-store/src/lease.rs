@@ -52,7 +52,7 @@ fn fenced(tx: &mut Tx<'_>, resource: &Resource, fence: Fence) -> Result<Error> {
     let (kind, name, _) = holding::key(resource);
     let rows = holding::around(tx, kind, name)?;
     let held: Vec<_> = rows.into_iter().filter(|(row, _)| row.resource == *resource).collect();
-    let holders = holding::views(tx, held)?;
+    let holders = holding::views(tx, &held);
     let now = holders.iter().find(|holder| holder.state == HoldingState::Held);
     let message = match now {
         Some(holder) => {
@@ -83,7 +83,7 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
         .hint("release one first; `cotenant lease list` shows them"))
 }
 
-pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> {
+pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>> {
     let actor = tx.actor()?.clone();
     let resource = Resource::Lease(op.resource.clone());
     let rows = holding::around_settled(tx, "lease", &op.resource)?;
@@ -93,7 +93,7 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> 
         let row = LeaseRow {
             ttl_ms: Some(op.ttl_ms),
             expires: Some(tx.now.after(op.ttl_ms)),
-            note: op.note.or_else(|| mine.note.clone()),
+            note: op.note.clone().or_else(|| mine.note.clone()),
             ..mine.clone()
         };
         holding::save(tx, &row)?;
@@ -113,7 +113,9 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> 
     let cooling: Vec<_> = select(&others, |row| row.state == LeaseState::Cooling);
     let earlier: Vec<_> = select(&others, |row| {
         row.state == LeaseState::Waiting
-            && own.as_ref().is_none_or(|mine| mine.state != LeaseState::Waiting || row.fence < mine.fence)
+            && own
+                .as_ref()
+                .is_none_or(|mine| mine.state != LeaseState::Waiting || row.fence < mine.fence)
     });
     let taken = held.len() + cooling.len();
     let free = usize::try_from(slots).unwrap_or(1).saturating_sub(taken);
@@ -125,7 +127,7 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> 
             (true, true) => earlier,
         };
         let refusal = holding::refusal(tx, &asked, &in_the_way);
-        return wait_or_refuse(tx, &op, &actor, own, refusal);
+        return wait_or_refuse(tx, op, &actor, own, refusal);
     }
     let row = LeaseRow {
         resource,
@@ -140,7 +142,7 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: Acquire) -> Result<Verdict<Granted>> 
         lock_delay_ms: op.lock_delay_ms.unwrap_or(LOCK_DELAY_MS),
         since: tx.now,
         since_ms: tx.wall_ms,
-        note: op.note,
+        note: op.note.clone(),
     };
     holding::save(tx, &row)?;
     holding::log(tx, &row, "granted")?;
@@ -179,9 +181,12 @@ fn wait_or_refuse(
         }
         let holders = refusal.details.get("holders").cloned();
         return Ok(Verdict::Refused(
-            Error::new(Code::Timeout, format!("waited {}: {}", cotenant_core::clock::in_words(wait_ms), refusal.message))
-                .detail("holders", holders)
-                .hint("wait longer, or do something else first"),
+            Error::new(
+                Code::Timeout,
+                format!("waited {}: {}", cotenant_core::clock::in_words(wait_ms), refusal.message),
+            )
+            .detail("holders", holders)
+            .hint("wait longer, or do something else first"),
         ));
     }
     if let Some(cycle) = cycle_of_waits(tx, &actor.id, &op.resource)? {
@@ -189,16 +194,22 @@ fn wait_or_refuse(
             holding::delete(tx, &ticket)?;
         }
         return Ok(Verdict::Refused(
-            Error::new(Code::Deadlock, "waiting would close a cycle: each waits for what the next holds")
-                .detail("cycle", cycle)
-                .hint("release what you hold, then acquire in one agreed order"),
+            Error::new(
+                Code::Deadlock,
+                "waiting would close a cycle: each waits for what the next holds",
+            )
+            .detail("cycle", cycle)
+            .hint("release what you hold, then acquire in one agreed order"),
         ));
     }
     if ticket.is_none() {
         if holding::count_leases(tx, &actor.id, LeaseState::Waiting)? >= TICKETS_MAX {
-            return Err(Error::new(Code::Quota, format!("the session waits for {TICKETS_MAX} leases already"))
-                .detail("limit", TICKETS_MAX)
-                .retry_after(1_000));
+            return Err(Error::new(
+                Code::Quota,
+                format!("the session waits for {TICKETS_MAX} leases already"),
+            )
+            .detail("limit", TICKETS_MAX)
+            .retry_after(1_000));
         }
         let ticket = LeaseRow {
             resource: Resource::Lease(op.resource.clone()),
@@ -254,13 +265,16 @@ fn cycle_of_waits(tx: &mut Tx<'_>, session: &str, resource: &str) -> Result<Opti
     Ok(None)
 }
 
-pub(crate) fn renew(tx: &mut Tx<'_>, op: Renew) -> Result<Renewed> {
+pub(crate) fn renew(tx: &mut Tx<'_>, op: &Renew) -> Result<Renewed> {
     let (resource, row) = current(tx, &op.resource, op.fence)?;
     let Some(row) = row else { return Err(fenced(tx, &resource, op.fence)?) };
     let Some(ttl_ms) = op.ttl_ms.or(row.ttl_ms) else {
         return Ok(Renewed { expires_in_ms: tx.actor()?.ttl_ms });
     };
-    holding::save(tx, &LeaseRow { ttl_ms: Some(ttl_ms), expires: Some(tx.now.after(ttl_ms)), ..row })?;
+    holding::save(
+        tx,
+        &LeaseRow { ttl_ms: Some(ttl_ms), expires: Some(tx.now.after(ttl_ms)), ..row },
+    )?;
     Ok(Renewed { expires_in_ms: ttl_ms })
 }
 
@@ -273,7 +287,7 @@ fn current(tx: &mut Tx<'_>, resource: &str, fence: Fence) -> Result<(Resource, O
     Ok((resource, row))
 }
 
-pub(crate) fn release(tx: &mut Tx<'_>, op: Release) -> Result<Released> {
+pub(crate) fn release(tx: &mut Tx<'_>, op: &Release) -> Result<Released> {
     let resource = Resource::parse(&op.resource)?;
     let actor = tx.actor()?.id.clone();
     let row = holding::own(tx, &resource, &actor)?.filter(|row| row.fence == op.fence);
@@ -288,7 +302,7 @@ pub(crate) fn release(tx: &mut Tx<'_>, op: Release) -> Result<Released> {
     }
 }
 
-pub(crate) fn check(tx: &mut Tx<'_>, op: Check) -> Result<Checked> {
+pub(crate) fn check(tx: &mut Tx<'_>, op: &Check) -> Result<Checked> {
     let resource = Resource::parse(&op.resource)?;
     let (kind, name, _) = holding::key(&resource);
     let rows = holding::around(tx, kind, name)?;
@@ -299,19 +313,23 @@ pub(crate) fn check(tx: &mut Tx<'_>, op: Check) -> Result<Checked> {
             && holder.effective(tx).is_live()
     });
     Ok(match found {
-        Some((row, _)) => {
-            Checked { valid: true, expires_in_ms: row.expires.map(|expires| expires.remaining(tx.now)) }
-        }
+        Some((row, _)) => Checked {
+            valid: true,
+            expires_in_ms: row.expires.map(|expires| expires.remaining(tx.now)),
+        },
         None => Checked { valid: false, expires_in_ms: None },
     })
 }
 
-pub(crate) fn admit(tx: &mut Tx<'_>, op: Admit) -> Result<Admitted> {
+pub(crate) fn admit(tx: &mut Tx<'_>, op: &Admit) -> Result<Admitted> {
     let highest = mark(tx, "admitted", &op.resource)?;
     if let Some(highest) = highest.filter(|highest| op.fence.0 < *highest) {
         return Err(Error::new(
             Code::Fenced,
-            format!("fence {} of `{}` is older than {highest}, which was admitted", op.fence, op.resource),
+            format!(
+                "fence {} of `{}` is older than {highest}, which was admitted",
+                op.fence, op.resource
+            ),
         )
         .detail("resource", &op.resource)
         .detail("fence", op.fence)
@@ -320,13 +338,14 @@ pub(crate) fn admit(tx: &mut Tx<'_>, op: Admit) -> Result<Admitted> {
     }
     if highest != Some(op.fence.0) {
         set_mark(tx, "admitted", &op.resource, op.fence.0)?;
-        let facts = Json::of(&json!({"resource": op.resource, "fence": op.fence, "before": highest}));
+        let facts =
+            Json::of(&json!({"resource": op.resource, "fence": op.fence, "before": highest}));
         tx.event("lease.admitted", &format!("lease:{}", op.resource), &facts)?;
     }
     Ok(Admitted { highest: op.fence })
 }
 
-pub(crate) fn break_grants(tx: &mut Tx<'_>, op: Break) -> Result<Broken> {
+pub(crate) fn break_grants(tx: &mut Tx<'_>, op: &Break) -> Result<Broken> {
     let resource = Resource::parse(&op.resource)?;
     let (kind, name, _) = holding::key(&resource);
     let rows = holding::around_settled(tx, kind, name)?;
@@ -336,7 +355,9 @@ pub(crate) fn break_grants(tx: &mut Tx<'_>, op: Break) -> Result<Broken> {
     }
     let (mut holders, mut free_in_ms) = (Vec::new(), 0);
     for (row, holder) in held {
-        let facts = Json::of(&json!({"resource": op.resource, "session": row.session, "fence": row.fence, "reason": op.reason}));
+        let facts = Json::of(
+            &json!({"resource": op.resource, "session": row.session, "fence": row.fence, "reason": op.reason}),
+        );
         tx.event("lease.broken", &holding::scope(&resource), &facts)?;
         free_in_ms = free_in_ms.max(row.lock_delay_ms);
         let cooled = tx.now.after(row.lock_delay_ms);
@@ -346,7 +367,7 @@ pub(crate) fn break_grants(tx: &mut Tx<'_>, op: Break) -> Result<Broken> {
     Ok(Broken { holders, free_in_ms })
 }
 
-pub(crate) fn list(tx: &mut Tx<'_>, op: ListLeases) -> Result<Holdings> {
+pub(crate) fn list(tx: &mut Tx<'_>, op: &ListLeases) -> Result<Holdings> {
     let mut holdings = holding::of_kind(tx, "lease")?;
     if let Some(pattern) = &op.pattern {
         holdings.retain(|holding| glob(pattern, &holding.resource));

@@ -48,7 +48,10 @@ fn walk(
             for mut row in tx.sql.rows(select, params![&id])? {
                 let (from, to, word) = (row.text()?, row.text()?, row.text()?);
                 let relation = Relation::of(&word).ok_or_else(|| {
-                    Error::new(Code::StoreCorrupt, format!("an edge has the unknown relation `{word}`"))
+                    Error::new(
+                        Code::StoreCorrupt,
+                        format!("an edge has the unknown relation `{word}`"),
+                    )
                 })?;
                 let edge = Edge {
                     from: SessionId(from),
@@ -71,7 +74,7 @@ fn walk(
     Ok(found)
 }
 
-pub(crate) fn show(tx: &mut Tx<'_>, op: Lineage) -> Result<LineageView> {
+pub(crate) fn show(tx: &mut Tx<'_>, op: &Lineage) -> Result<LineageView> {
     let start = session::require(tx, &op.session)?;
     let mut edges: BTreeMap<(i64, String, String), Edge> = BTreeMap::new();
     let mut keep = |found: Vec<Edge>| {

@@ -18,45 +18,29 @@ use std::{
 
 use cotenant_core::{
     Code, Error, Op, Result,
-    event::{Cursor, sha256_hex},
+    event::Cursor,
     id::{Seq, check_count},
     name::check_name,
     operation::{ActorRule, Effect},
     process::Processes,
-    session::State,
     store::{BATCH_MAX, GUARDS_MAX, Outcome, Reply, Request, Store},
 };
-use serde_json::value::RawValue;
 
 use crate::{
-    claim, data, event, holding, lease, lineage,
+    event,
+    execute::{Executed, authenticate, dispatch, execute, raw, ring_timers},
+    holding, lease,
     meta::{Intent, Meta},
-    params, session,
+    session,
     sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Wake},
-    status,
     testing::{failpoint, mutant},
     tx::{Settlement, Tx, Verdict},
 };
 
-/// Expired rows settled by one transaction that nobody asked about.
-const SETTLED_MAX: i64 = 64;
-/// How long results are remembered, of tick.
-const REMEMBERED_MS: i64 = 3_600_000;
-/// How many of the newest results are remembered beyond that.
-const REMEMBERED: i64 = 100_000;
 /// Events that one snapshot verifies.
 const VERIFY_PAGE: i64 = 5_000;
 /// A waiter writes at least so often, which keeps its session and the clock alive.
 const WAITER_WRITES_EVERY: Duration = Duration::from_millis(session::WAITER_WRITES_EVERY_MS);
-
-const SELECT_REQUEST: &str =
-    "SELECT digest, result, seq, tick FROM request WHERE actor = $1 AND id = $2";
-const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest, result, seq, tick) \
-     VALUES ($1, $2, $3, $4, $5, $6)";
-const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 \
-     AND number <= (SELECT MAX(number) FROM request) - $2";
-const SELECT_TIMERS: &str = "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick LIMIT $2";
-const DELETE_TIMER: &str = "DELETE FROM timer WHERE tick = $1 AND kind = $2 AND id = $3";
 
 /// A store in a database that this process opens itself.
 pub struct LocalStore {
@@ -147,7 +131,7 @@ impl LocalStore {
                 let mut tx = self.begin(sql, wait_over)?;
                 let mut changed = false;
                 for request in requests {
-                    let step = self.one_of_batch(&mut tx, request, &mut changed)?;
+                    let step = Self::one_of_batch(&mut tx, request, &mut changed)?;
                     steps.push(step);
                 }
                 erasing = tx.meta.erasing != 0;
@@ -162,10 +146,14 @@ impl LocalStore {
         })?;
         if !late.is_empty() {
             self.with_engine(|engine| {
-                engine.write(Patience::Until(Instant::now() + self.busy_timeout), durability, &mut |sql| {
-                    late.iter().try_for_each(|row| row.insert(sql))?;
-                    Ok(Finish::Commit)
-                })
+                engine.write(
+                    Patience::Until(Instant::now() + self.busy_timeout),
+                    durability,
+                    &mut |sql| {
+                        late.iter().try_for_each(|row| row.insert(sql))?;
+                        Ok(Finish::Commit)
+                    },
+                )
             })?;
         }
         if erasing {
@@ -200,7 +188,7 @@ impl LocalStore {
     }
 
     /// Runs a request inside its savepoint.
-    fn one_of_batch(&self, tx: &mut Tx<'_>, request: &Request, changed: &mut bool) -> Result<Step> {
+    fn one_of_batch(tx: &mut Tx<'_>, request: &Request, changed: &mut bool) -> Result<Step> {
         let before = tx.meta.clone();
         tx.settlements.clear();
         tx.actor = None;
@@ -264,7 +252,9 @@ impl LocalStore {
                 if !snapshot.wrote {
                     step = match outcome {
                         Ok(Executed::Replayed(reply)) => Some(Step::Done(Ok(reply))),
-                        Ok(Executed::Wait { retry_after_ms }) => Some(Step::Wait { retry_after_ms }),
+                        Ok(Executed::Wait { retry_after_ms }) => {
+                            Some(Step::Wait { retry_after_ms })
+                        }
                         Ok(Executed::Refused(error)) | Err(error) => Some(Step::Done(Err(error))),
                         Ok(Executed::Done(_)) => None,
                     };
@@ -296,7 +286,7 @@ impl LocalStore {
                 meta.tick = meta.tick_at(&reading, None);
                 let mut snapshot = Snapshot { sql, wrote: false };
                 let mut tx = self.tx(&mut snapshot, meta, false);
-                let data = match dispatch(&mut tx, request.op.clone())? {
+                let data = match dispatch(&mut tx, &request.op)? {
                     Verdict::Done(data) => data,
                     Verdict::Wait { .. } | Verdict::Refused(_) => {
                         return Err(Error::internal("a read asked to wait"));
@@ -343,13 +333,19 @@ impl LocalStore {
                 engine.read(&mut |sql| {
                     let meta = Meta::load(sql, Intent::Read)?;
                     place = (meta.head(), meta.tick);
-                    let chain = chain.get_or_insert_with(|| event::Chain::begin(&meta, kept.clone()));
+                    let chain =
+                        chain.get_or_insert_with(|| event::Chain::begin(&meta, kept.clone()));
                     verdict = chain.step(sql, &meta, VERIFY_PAGE)?;
                     Ok(())
                 })
             })?;
             if let Some(verdict) = verdict {
-                return Ok(Reply { data: raw(&verdict)?, seq: place.0, tick: place.1, replayed: false });
+                return Ok(Reply {
+                    data: raw(&verdict)?,
+                    seq: place.0,
+                    tick: place.1,
+                    replayed: false,
+                });
             }
         }
     }
@@ -364,14 +360,13 @@ impl LocalStore {
             let over = Instant::now() >= until;
             let fresh = written.is_some_and(|at| at.elapsed() < WAITER_WRITES_EVERY);
             let rehearsed = if fresh { self.rehearse(request, over) } else { None };
-            let step = match rehearsed {
-                Some(step) => step,
-                None => {
-                    written = Some(Instant::now());
-                    self.write(&[request], over).pop().unwrap_or_else(|| {
-                        Step::Done(Err(Error::internal("the transaction gave no outcome")))
-                    })
-                }
+            let step = if let Some(step) = rehearsed {
+                step
+            } else {
+                written = Some(Instant::now());
+                self.write(&[request], over).pop().unwrap_or_else(|| {
+                    Step::Done(Err(Error::internal("the transaction gave no outcome")))
+                })
             };
             match step {
                 Step::Done(outcome) => return outcome,
@@ -431,7 +426,9 @@ impl LocalStore {
 impl Store for LocalStore {
     fn submit(&self, requests: Vec<Request>) -> Vec<Outcome> {
         if requests.len() > BATCH_MAX {
-            let error = || Error::new(Code::TooLarge, format!("more than {BATCH_MAX} requests in one batch"));
+            let error = || {
+                Error::new(Code::TooLarge, format!("more than {BATCH_MAX} requests in one batch"))
+            };
             return requests.iter().map(|_| Err(error())).collect();
         }
         let checked: Vec<Result<Request>> = requests.into_iter().map(check).collect();
@@ -446,7 +443,10 @@ impl Store for LocalStore {
                 Some(Step::Done(outcome)) => outcome,
                 _ => Err(Error::internal("the transaction gave no outcome")),
             };
-            return checked.iter().map(|request| request.as_ref().err().map_or_else(&mut next, again)).collect();
+            return checked
+                .iter()
+                .map(|request| request.as_ref().err().map_or_else(&mut next, again))
+                .collect();
         }
         checked.into_iter().map(|request| self.single(&request?)).collect()
     }
@@ -524,209 +524,6 @@ fn check(mut request: Request) -> Result<Request> {
         check_name("request id", id)?;
     }
     Ok(request)
-}
-
-fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
-    let now = tx.now.0;
-    for mut row in tx.sql.rows(SELECT_TIMERS, params![now, SETTLED_MAX])? {
-        let (tick, kind, id) = (row.int()?, row.text()?, row.text()?);
-        tx.sql.run(DELETE_TIMER, params![tick, &kind, &id])?;
-        match kind.as_str() {
-            "session" => session::on_timer(tx, &id)?,
-            "lease" => holding::on_timer(tx, &id)?,
-            "data" => data::on_timer(tx, &id)?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// How a request went inside its transaction.
-enum Executed {
-    Replayed(Reply),
-    Done(Box<RawValue>),
-    Wait { retry_after_ms: u64 },
-    Refused(Error),
-}
-
-/// Steps 5 to 10.
-fn execute(tx: &mut Tx<'_>, request: &Request) -> Result<Executed> {
-    authenticate(tx, request)?;
-    let actor = tx.actor.as_ref().map_or_else(String::new, |actor| actor.id.clone());
-    let remembers = request.op.effect() != Effect::Read && !mutant("no_idempotency");
-    let id = request.request_id.as_ref().filter(|_| remembers);
-    let digest = id.map(|_| sha256_hex(&format!("{}\n{}", request.op.name(), request.op.arguments())));
-    if let (Some(id), Some(digest)) = (id, &digest)
-        && let Some(reply) = remembered(tx, &actor, id, digest)?
-    {
-        return Ok(Executed::Replayed(reply));
-    }
-    check_state(tx, &request.op)?;
-    check_rights(tx, &request.op)?;
-    check_quota(tx, &request.op)?;
-    if !mutant("guard_outside_transaction") {
-        request.guards.iter().try_for_each(|guard| lease::check_guard(tx, guard))?;
-    }
-    let executed = match dispatch(tx, request.op.clone())? {
-        Verdict::Done(data) => {
-            if let (Some(id), Some(digest)) = (id, &digest) {
-                remember(tx, &actor, id, digest, &data)?;
-            }
-            Executed::Done(data)
-        }
-        // A rehearsal that still waits has nothing to write: its ticket is there already.
-        Verdict::Wait { retry_after_ms } if tx.sql.is_snapshot() => {
-            return Ok(Executed::Wait { retry_after_ms });
-        }
-        Verdict::Wait { retry_after_ms } => Executed::Wait { retry_after_ms },
-        Verdict::Refused(error) => Executed::Refused(error),
-    };
-    session::touch(tx)?;
-    Ok(executed)
-}
-
-/// Step 5: who asks.
-fn authenticate(tx: &mut Tx<'_>, request: &Request) -> Result<()> {
-    let Some(actor) = &request.actor else { return Ok(()) };
-    let unknown = |message: String| {
-        Error::new(Code::Unauthenticated, message)
-            .hint("sign on with `cotenant sign-on`; `cotenant session list` shows who is here")
-    };
-    let name = cotenant_core::name::shown(&actor.session.0);
-    let row = session::find(tx, &actor.session.0)?
-        .ok_or_else(|| unknown(format!("there is no session `{name}`")))?;
-    if row.token_digest != actor.token_digest {
-        return Err(unknown(format!("the token is not that of session `{name}`")));
-    }
-    tx.actor = Some(session::settle(tx, row)?);
-    Ok(())
-}
-
-/// Step 6: whether the actor's session still takes part.
-fn check_state(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
-    let Some(actor) = &tx.actor else { return Ok(()) };
-    let (name, reason) = (&actor.name, actor.reason.as_deref().unwrap_or("expired"));
-    match (actor.state, op) {
-        (State::Active | State::Silent, _) | (State::Ended, Op::SignOff(_)) => Ok(()),
-        (State::Lost | State::Ended, Op::SignOn(_)) => {
-            tx.actor = None;
-            Ok(())
-        }
-        (State::Lost, _) => Err(Error::new(
-            Code::SessionLost,
-            format!("session `{name}` was lost ({reason}); what it held is no longer its own"),
-        )
-        .detail("session", &actor.id)
-        .detail("reason", reason)
-        .hint("sign on again with `cotenant sign-on NAME`; stop work that relied on a lease")),
-        (State::Ended, _) => {
-            Err(Error::new(Code::SessionEnded, format!("session `{name}` has signed off"))
-                .detail("session", &actor.id)
-                .hint("sign on again with `cotenant sign-on NAME`"))
-        }
-    }
-}
-
-/// Step 6: what only people may do.
-fn check_rights(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
-    let what = match op {
-        Op::Break(_) => "break a grant",
-        Op::Prune(_) => "prune the log",
-        Op::Reap(op) if op.force => "end a session that may be alive",
-        Op::Redact(op) => return event::check_author(tx, op),
-        _ => return Ok(()),
-    };
-    if tx.actor.as_ref().is_some_and(|actor| actor.kind == "human") {
-        return Ok(());
-    }
-    Err(Error::new(Code::Forbidden, format!("only a person may {what}"))
-        .hint("run this at a terminal, without an agent's session"))
-}
-
-/// Step 6: how much a session may hold.
-fn check_quota(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
-    match op {
-        Op::Acquire(op) => lease::check_quota(tx, op),
-        Op::Claim(op) => claim::check_quota(tx, op),
-        _ => Ok(()),
-    }
-}
-
-fn remembered(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str) -> Result<Option<Reply>> {
-    let Some(mut row) = tx.sql.rows(SELECT_REQUEST, params![actor, id])?.pop() else { return Ok(None) };
-    let (known, result) = (row.text()?, row.text()?);
-    let (seq, tick) = (row.int()?, row.int()?);
-    if known != digest {
-        return Err(Error::new(
-            Code::IdempotencyMismatch,
-            "the request id was used for another operation or other arguments",
-        )
-        .hint("draw a new request id for every new action"));
-    }
-    let data = RawValue::from_string(result)
-        .map_err(|error| Error::new(Code::StoreCorrupt, "a remembered result is damaged").caused_by(error))?;
-    Ok(Some(Reply { data, seq: Seq(seq), tick: cotenant_core::id::Tick(tick), replayed: true }))
-}
-
-fn remember(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str, data: &RawValue) -> Result<()> {
-    let (seq, tick) = (tx.meta.seq, tx.now.0);
-    tx.sql.run(INSERT_REQUEST, params![actor, id, digest, data.get(), seq, tick])?;
-    if seq % 64 == 0 {
-        tx.sql.run(FORGET_REQUESTS, params![tick - REMEMBERED_MS, REMEMBERED])?;
-    }
-    Ok(())
-}
-
-fn raw(answer: &impl serde::Serialize) -> Result<Box<RawValue>> {
-    serde_json::value::to_raw_value(answer)
-        .map_err(|error| Error::internal("an answer cannot be written as JSON").caused_by(error))
-}
-
-/// Steps 8 and 9: the one place that knows which function carries out which operation.
-fn dispatch(tx: &mut Tx<'_>, op: Op) -> Result<Verdict<Box<RawValue>>> {
-    let data = match op {
-        Op::SignOn(op) => raw(&session::sign_on(tx, op)?),
-        Op::Heartbeat(op) => raw(&session::heartbeat(tx, op)?),
-        Op::ChangeNative(op) => raw(&session::change_native(tx, op)?),
-        Op::SignOff(op) => raw(&session::sign_off(tx, op)?),
-        Op::Reap(op) => raw(&session::reap(tx, op)?),
-        Op::ShowSession(op) => raw(&session::show(tx, op)?),
-        Op::ListSessions(op) => raw(&session::list(tx, op)?),
-        Op::Lineage(op) => raw(&lineage::show(tx, op)?),
-        Op::Get(op) => raw(&data::get(tx, op)?),
-        Op::List(op) => raw(&data::list(tx, op)?),
-        Op::Put(op) => raw(&data::put(tx, op)?),
-        Op::Delete(op) => raw(&data::delete(tx, op)?),
-        Op::DeleteScope(op) => raw(&data::delete_scope(tx, op)?),
-        Op::Txn(op) => raw(&data::txn(tx, op)?),
-        Op::Update(op) => raw(&data::update(tx, op)?),
-        Op::ListScopes(op) => raw(&data::list_scopes(tx, op)?),
-        Op::Acquire(op) => {
-            return Ok(match lease::acquire(tx, op)? {
-                Verdict::Done(granted) => Verdict::Done(raw(&granted)?),
-                Verdict::Wait { retry_after_ms } => Verdict::Wait { retry_after_ms },
-                Verdict::Refused(error) => Verdict::Refused(error),
-            });
-        }
-        Op::Renew(op) => raw(&lease::renew(tx, op)?),
-        Op::Release(op) => raw(&lease::release(tx, op)?),
-        Op::Check(op) => raw(&lease::check(tx, op)?),
-        Op::Admit(op) => raw(&lease::admit(tx, op)?),
-        Op::Break(op) => raw(&lease::break_grants(tx, op)?),
-        Op::ListLeases(op) => raw(&lease::list(tx, op)?),
-        Op::Claim(op) => raw(&claim::claim(tx, op)?),
-        Op::Unclaim(op) => raw(&claim::unclaim(tx, op)?),
-        Op::Who(op) => raw(&claim::who(tx, op)?),
-        Op::Append(op) => raw(&event::append(tx, op)?),
-        Op::Read(op) => raw(&event::read(tx, &op)?),
-        Op::Commit(op) => raw(&event::commit(tx, op)?),
-        Op::Redact(op) => raw(&event::redact(tx, op)?),
-        Op::Prune(op) => raw(&event::prune(tx, op)?),
-        Op::Verify(_) => Err(Error::internal("verifying runs page by page")),
-        Op::Head(op) => raw(&event::head(tx, op)?),
-        Op::ShowStatus(op) => raw(&status::show(tx, op)?),
-    }?;
-    Ok(Verdict::Done(data))
 }
 
 /// A snapshot that notices the first attempt to write.

@@ -7,10 +7,7 @@ use cotenant_core::{
     id::{Fence, Seq, Tick},
 };
 
-use crate::{
-    params,
-    sql::Sql,
-};
+use crate::{params, sql::Sql};
 
 /// The schema that this version writes.
 pub(crate) const SCHEMA: i64 = 1;
@@ -156,7 +153,8 @@ impl Meta {
             self.sources_replaced = sources[first..].join(" ");
             self.source.clone_from(&reading.source);
         }
-        self.source_value = if replaced { reading.value_ms } else { self.source_value.max(reading.value_ms) };
+        self.source_value =
+            if replaced { reading.value_ms } else { self.source_value.max(reading.value_ms) };
         Ok(replaced)
     }
 
@@ -177,10 +175,6 @@ impl Meta {
 
     /// The cursor behind an event.
     pub(crate) fn cursor(&self, seq: i64, hash: &Hash) -> Cursor {
-        Cursor::At {
-            history: self.history.clone(),
-            seq: Seq(seq),
-            hash8: hex(&hash[..4]),
-        }
+        Cursor::At { history: self.history.clone(), seq: Seq(seq), hash8: hex(&hash[..4]) }
     }
 }

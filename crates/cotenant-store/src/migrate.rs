@@ -57,8 +57,11 @@ pub struct Migrated {
 /// Brings a store to the schema of this program.
 pub fn migrate(file: &Path) -> Result<Migrated> {
     let Found::Store(path) = look(file)? else {
-        return Err(Error::new(Code::NotFound, format!("there is no store at `{}`", file.display()))
-            .hint("make one with `cotenant init`"));
+        return Err(Error::new(
+            Code::NotFound,
+            format!("there is no store at `{}`", file.display()),
+        )
+        .hint("make one with `cotenant init`"));
     };
     let mut engine = Sqlite::open(&path)?;
     let before = schema_of(&engine)?;

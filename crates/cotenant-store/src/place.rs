@@ -70,12 +70,18 @@ pub(crate) fn look(file: &Path) -> Result<Found> {
             Ok(Found::Store(canonical.join(name)))
         }
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
-            let remains = ["gate", "signal", "tokens"].iter().any(|name| canonical.join(name).exists());
-            let own = canonical.file_name().is_some_and(|name| name == "cotenant" || name == ".cotenant");
+            let remains =
+                ["gate", "signal", "tokens"].iter().any(|name| canonical.join(name).exists());
+            let own =
+                canonical.file_name().is_some_and(|name| name == "cotenant" || name == ".cotenant");
             if remains || own {
                 return Err(Error::new(
                     Code::StoreMissing,
-                    format!("`{}` is there, but `{}` in it is not", directory.display(), name.display()),
+                    format!(
+                        "`{}` is there, but `{}` in it is not",
+                        directory.display(),
+                        name.display()
+                    ),
                 )
                 .detail("directory", directory.display().to_string())
                 .hint(format!(
@@ -134,7 +140,11 @@ fn check_file(path: &Path, found: &fs::Metadata) -> Result<()> {
         return Err(foreign(path, "has more than one hard link", "copy it with `cotenant backup`"));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(foreign(path, &format!("belongs to user {}", found.uid()), "run cotenant as that user"));
+        return Err(foreign(
+            path,
+            &format!("belongs to user {}", found.uid()),
+            "run cotenant as that user",
+        ));
     }
     if found.mode() & 0o077 != 0 {
         return Err(foreign(
@@ -154,7 +164,10 @@ fn check_file_system(directory: &Path) -> Result<()> {
     match UNSUPPORTED.iter().find(|(number, _)| *number == magic) {
         Some((_, name)) => Err(Error::new(
             Code::FsUnsupported,
-            format!("`{}` is on {name}, where several machines could write at once", directory.display()),
+            format!(
+                "`{}` is on {name}, where several machines could write at once",
+                directory.display()
+            ),
         )
         .detail("file_system", name)
         .hint("name a store on a local disk with `--store` or COTENANT_STORE")),

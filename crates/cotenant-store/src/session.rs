@@ -3,22 +3,22 @@
 use cotenant_core::{
     Code, Error, Result,
     clock::SECOND,
-    id::{SessionId, Tick, uuid_v7},
+    id::{SessionId, Tick},
     json::Json,
     name::SessionRef,
     process::{Liveness, ProcessIdentity},
     session::{
-        ALIASES, Beat, ChangeNative, Heartbeat, IfBusy, ListSessions, NativeChanged, Reap, Reaped, Relation,
-        SILENT_MAX_MS, STALE_AFTER_MS, SessionView, Sessions, ShowSession, ShownSession, SignOff,
-        SignOn, SignedOff, SignedOn, State, TTL_UNVERIFIABLE_MS, TTL_VERIFIABLE_MS,
+        ALIASES, Beat, ChangeNative, Heartbeat, ListSessions, NativeChanged, Reap, Reaped,
+        Relation, SILENT_MAX_MS, STALE_AFTER_MS, SessionView, Sessions, ShowSession, ShownSession,
+        SignOff, SignedOff, State,
     },
 };
 use serde_json::json;
 
 use crate::{
-    holding, lineage, params,
+    holding, params, sign_on,
     sql::Row,
-    tx::{Settlement, Tx, random},
+    tx::{Settlement, Tx},
 };
 
 /// A row of `session`.
@@ -57,7 +57,8 @@ macro_rules! session_columns {
 }
 pub(crate) use session_columns;
 
-const SELECT_BY_ID: &str = concat!("SELECT ", session_columns!(), " FROM session s WHERE s.id = $1");
+const SELECT_BY_ID: &str =
+    concat!("SELECT ", session_columns!(), " FROM session s WHERE s.id = $1");
 const SELECT_BY_ALIAS: &str = concat!(
     "SELECT ",
     session_columns!(),
@@ -74,22 +75,13 @@ const SELECT_PAGE: &str = concat!(
     " FROM session s WHERE s.id < $1 ORDER BY s.id DESC LIMIT $2"
 );
 const COUNT_LIVE: &str = "SELECT COUNT(*) FROM session WHERE state IN ('active', 'silent')";
-const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, native_id, state, user, \
-     purpose, labels, ns, token_digest, host, boot, namespace, pid, started, ttl_ms, expires_tick, \
-     heartbeat_tick, heartbeat_ms, since_tick, since_ms, parent, relation) \
-     VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-     $18, $19, $20, $21, $22, $23)";
-const SELECT_LAST_ID: &str = "SELECT MAX(id) FROM session";
-const UPSERT_ALIAS: &str = "INSERT INTO alias (key, session) VALUES ($1, $2) \
+pub(crate) const UPSERT_ALIAS: &str = "INSERT INTO alias (key, session) VALUES ($1, $2) \
      ON CONFLICT (key) DO UPDATE SET session = excluded.session";
-const DELETE_ALIAS: &str = "DELETE FROM alias WHERE key = $1 AND session = $2";
+pub(crate) const DELETE_ALIAS: &str = "DELETE FROM alias WHERE key = $1 AND session = $2";
 const UPDATE_TOUCH: &str = "UPDATE session SET state = 'active', expires_tick = $1, \
      heartbeat_tick = $2, heartbeat_ms = $3 WHERE id = $4";
-const UPDATE_STATE: &str =
-    "UPDATE session SET state = $1, outcome = $2, reason = $3 WHERE id = $4";
+const UPDATE_STATE: &str = "UPDATE session SET state = $1, outcome = $2, reason = $3 WHERE id = $4";
 const UPDATE_NATIVE: &str = "UPDATE session SET native_id = $1 WHERE id = $2";
-const UPDATE_NAME: &str = "UPDATE session SET name = $1, name_given = 1 WHERE id = $2";
-const UPDATE_PURPOSE: &str = "UPDATE session SET purpose = $1 WHERE id = $2";
 
 /// Reads a row that [`session_columns`] selected.
 pub(crate) fn session(row: &mut Row) -> Result<SessionRow> {
@@ -179,7 +171,8 @@ impl SessionRow {
             last_heartbeat: Tx::at(self.heartbeat_ms),
             heartbeat_age_ms: age,
             expires_in_ms: self.expires.remaining(tx.now),
-            possibly_abandoned: state.is_live() && (age >= STALE_AFTER_MS || process_alive == Some(false)),
+            possibly_abandoned: state.is_live()
+                && (age >= STALE_AFTER_MS || process_alive == Some(false)),
             parent: self.parent.clone().map(SessionId),
             relation: self.relation.as_deref().and_then(Relation::of),
             outcome: self.outcome.clone(),
@@ -201,15 +194,18 @@ pub(crate) fn find(tx: &mut Tx<'_>, reference: &str) -> Result<Option<SessionRow
 }
 
 /// Finds the newest session of an alias.
-fn by_alias(tx: &mut Tx<'_>, key: &str) -> Result<Option<SessionRow>> {
+pub(crate) fn by_alias(tx: &mut Tx<'_>, key: &str) -> Result<Option<SessionRow>> {
     one(tx, SELECT_BY_ALIAS, key)
 }
 
 /// Finds a session, or fails.
 pub(crate) fn require(tx: &mut Tx<'_>, reference: &SessionRef) -> Result<SessionRow> {
     find(tx, &reference.0)?.ok_or_else(|| {
-        Error::new(Code::NotFound, format!("there is no session `{}`", cotenant_core::name::shown(&reference.0)))
-            .hint("`cotenant session list` shows who is here")
+        Error::new(
+            Code::NotFound,
+            format!("there is no session `{}`", cotenant_core::name::shown(&reference.0)),
+        )
+        .hint("`cotenant session list` shows who is here")
     })
 }
 
@@ -217,7 +213,7 @@ fn one(tx: &mut Tx<'_>, sql: &'static str, key: &str) -> Result<Option<SessionRo
     tx.sql.rows(sql, params![key])?.pop().map(|mut row| session(&mut row)).transpose()
 }
 
-fn name_key(name: &str) -> String {
+pub(crate) fn name_key(name: &str) -> String {
     format!("name:{name}")
 }
 
@@ -242,7 +238,10 @@ pub(crate) fn settle(tx: &mut Tx<'_>, row: SessionRow) -> Result<SessionRow> {
     match tx.liveness(row.process.as_ref()) {
         Liveness::Alive if row.heartbeat.age(tx.now) < SILENT_MAX_MS => {
             if row.state != State::Silent {
-                tx.sql.run(UPDATE_STATE, params![State::Silent.word(), None::<&str>, None::<&str>, &row.id])?;
+                tx.sql.run(
+                    UPDATE_STATE,
+                    params![State::Silent.word(), None::<&str>, None::<&str>, &row.id],
+                )?;
                 tx.settled = true;
                 tx.settlements.push(Settlement::Session(row.id.clone()));
             }
@@ -332,366 +331,15 @@ pub(crate) fn touch(tx: &mut Tx<'_>) -> Result<()> {
     actor.expires = tx.now.after(actor.ttl_ms);
     actor.heartbeat = tx.now;
     actor.state = State::Active;
-    tx.sql
-        .run(UPDATE_TOUCH, params![actor.expires.0, tx.now.0, tx.wall_ms, &actor.id])
-        .map(drop)
+    tx.sql.run(UPDATE_TOUCH, params![actor.expires.0, tx.now.0, tx.wall_ms, &actor.id]).map(drop)
 }
 
-pub(crate) fn sign_on(tx: &mut Tx<'_>, op: SignOn) -> Result<SignedOn> {
-    let parent = match &op.parent {
-        Some(parent) => Some(require(tx, parent)?),
-        None => None,
-    };
-    let mut by_native = match &op.native_id {
-        Some(native) => by_alias(tx, &native_key(&op.kind, native))?,
-        None => None,
-    };
-    let mut by_name = match &op.name {
-        Some(name) => by_alias(tx, &name_key(name))?,
-        None => None,
-    };
-    by_native = by_native.map(|row| settle_holder(tx, row)).transpose()?;
-    by_name = by_name.map(|row| settle_holder(tx, row)).transpose()?;
-
-    if let Some(row) = by_native.as_ref().filter(|row| row.state.is_live()) {
-        if is_same(tx, row, &op) {
-            match &op.name {
-                Some(name) if *name != row.name && row.name_given => {}
-                Some(name) if *name != row.name => {
-                    refuse_if_busy(by_name.as_ref(), &op)?;
-                    let row = rename(tx, row.clone(), name)?;
-                    return existing(tx, row, &op);
-                }
-                _ => return existing(tx, row.clone(), &op),
-            }
-        } else if op.if_busy == IfBusy::Fork {
-            let busy = row.clone();
-            return fork_off(tx, &op, &busy);
-        } else {
-            return Err(agent_busy(tx, row));
-        }
-    }
-    if let Some(row) = by_name.as_ref().filter(|row| row.state.is_live()) {
-        if is_same(tx, row, &op) {
-            return existing(tx, row.clone(), &op);
-        }
-        if op.if_busy == IfBusy::Fork {
-            let busy = row.clone();
-            return fork_off(tx, &op, &busy);
-        }
-        return Err(agent_busy(tx, row));
-    }
-    if op.native_id.is_none()
-        && let Some(row) = adoptable(tx, &op)?
-    {
-        return match &op.name {
-            Some(name) => {
-                let row = rename(tx, row, name)?;
-                existing(tx, row, &op)
-            }
-            None => existing(tx, row, &op),
-        };
-    }
-    let earlier: Vec<SessionRow> = dead_incarnations(by_native, by_name);
-    create(tx, &op, parent.map(|row| (row, op.relation.unwrap_or(Relation::Spawn))), &earlier, None)
-}
-
-/// Without a conversation id, the session that the same process signed on before is meant, unless
-/// another name was given to it.
-fn adoptable(tx: &mut Tx<'_>, op: &SignOn) -> Result<Option<SessionRow>> {
-    let Some(process) = &op.process else { return Ok(None) };
-    let found = by_alias(tx, &process_key(process))?;
-    let Some(row) = found.map(|row| settle_holder(tx, row)).transpose()? else { return Ok(None) };
-    let fits = match &op.name {
-        Some(name) => row.name == *name || !row.name_given,
-        None => true,
-    };
-    Ok((row.state.is_live() && row.kind == op.kind && fits).then_some(row))
-}
-
-/// Whether the caller is the process that the session lives with, or proves to be the session.
-fn is_same(tx: &Tx<'_>, row: &SessionRow, op: &SignOn) -> bool {
-    let proven = tx.actor.as_ref().is_some_and(|actor| actor.id == row.id);
-    proven || row.token_digest == op.token_digest || (row.process.is_some() && row.process == op.process)
-}
-
-fn refuse_if_busy(by_name: Option<&SessionRow>, op: &SignOn) -> Result<()> {
-    match by_name {
-        Some(row) if row.state.is_live() && (row.process.is_none() || row.process != op.process) => {
-            Err(Error::new(Code::AgentBusy, format!("the name `{}` is taken by a live session", row.name))
-                .detail("session", &row.id)
-                .detail("name", &row.name)
-                .hint("choose another name"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn agent_busy(tx: &Tx<'_>, row: &SessionRow) -> Error {
-    let process = row.process.as_ref();
-    let place = process.map_or_else(String::new, |process| format!(", process {}", process.pid));
-    Error::new(
-        Code::AgentBusy,
-        format!(
-            "`{}` is signed on already, by another live process{place}, last heard of {} ago",
-            row.name,
-            cotenant_core::clock::in_words(row.heartbeat.age(tx.now))
-        ),
-    )
-    .detail("session", &row.id)
-    .detail("name", &row.name)
-    .detail("kind", &row.kind)
-    .detail("pid", process.map(|process| process.pid))
-    .detail("host", process.map(|process| process.host.as_str()))
-    .detail("since", Tx::at(row.since_ms))
-    .hint(match row.process {
-        Some(_) => "choose another name, or end that process; two processes on one conversation lose one of them",
-        None => "go on as that session with `--session NAME`, or choose another name",
-    })
-}
-
-fn dead_incarnations(by_native: Option<SessionRow>, by_name: Option<SessionRow>) -> Vec<SessionRow> {
-    let mut earlier: Vec<SessionRow> = Vec::new();
-    for row in [by_native, by_name].into_iter().flatten() {
-        if !row.state.is_live() && earlier.iter().all(|known| known.id != row.id) {
-            earlier.push(row);
-        }
-    }
-    earlier
-}
-
-fn existing(tx: &mut Tx<'_>, row: SessionRow, op: &SignOn) -> Result<SignedOn> {
-    let mut row = row;
-    if row.native_id.is_none()
-        && let Some(native) = &op.native_id
-    {
-        set_native(tx, &mut row, native)?;
-    }
-    if let Some(purpose) = op.purpose.as_ref().filter(|purpose| row.purpose.as_ref() != Some(purpose)) {
-        tx.sql.run(UPDATE_PURPOSE, params![purpose, &row.id])?;
-        let facts = Json::of(&json!({"purpose": purpose}));
-        row.purpose = Some(purpose.clone());
-        tx.actor = Some(row.clone());
-        tx.event("session.purpose", &format!("session:{}", row.name), &facts)?;
-    }
-    if let Some(process) = row.process.clone() {
-        tx.sql.run(UPSERT_ALIAS, params![&process_key(&process), &row.id])?;
-    }
-    tx.actor = Some(row.clone());
-    touch(tx)?;
-    Ok(SignedOn {
-        session: SessionId(row.id),
-        name: row.name,
-        ns: row.ns,
-        existing: true,
-        token_digest: row.token_digest,
-        parent: row.parent.map(SessionId),
-        relation: row.relation.as_deref().and_then(Relation::of),
-        forked_from: None,
-        inherited: Vec::new(),
-        expires_in_ms: row.ttl_ms,
-    })
-}
-
-fn rename(tx: &mut Tx<'_>, row: SessionRow, name: &str) -> Result<SessionRow> {
-    let before = row.name.clone();
-    tx.sql.run(DELETE_ALIAS, params![&name_key(&before), &row.id])?;
-    tx.sql.run(UPSERT_ALIAS, params![&name_key(name), &row.id])?;
-    tx.sql.run(UPDATE_NAME, params![name, &row.id])?;
-    let row = SessionRow { name: name.to_owned(), name_given: true, ..row };
-    tx.actor = Some(row.clone());
-    tx.event("session.renamed", &format!("session:{name}"), &Json::of(&json!({"before": before, "name": name})))?;
-    Ok(row)
-}
-
-/// Signs on beside a live session of the same conversation or name, as a fork of it.
-fn fork_off(tx: &mut Tx<'_>, op: &SignOn, busy: &SessionRow) -> Result<SignedOn> {
-    if let Some(process) = &op.process {
-        let mine = by_alias(tx, &process_key(process))?.map(|row| settle_holder(tx, row)).transpose()?;
-        if let Some(row) = mine.filter(|row| row.state.is_live() && row.kind == op.kind) {
-            return existing(tx, row, op);
-        }
-    }
-    let mut number = 2;
-    let name = loop {
-        let candidate = format!("{}-{number}", busy.name);
-        let taken = by_alias(tx, &name_key(&candidate))?.map(|row| settle(tx, row)).transpose()?;
-        if taken.is_none_or(|row| !row.state.is_live()) {
-            break candidate;
-        }
-        number += 1;
-    };
-    let op = SignOn { name: Some(name), ..op.clone() };
-    create(tx, &op, Some((busy.clone(), Relation::Fork)), &[], Some(busy))
-}
-
-fn create(
-    tx: &mut Tx<'_>,
-    op: &SignOn,
-    parent: Option<(SessionRow, Relation)>,
-    earlier: &[SessionRow],
-    forked_from: Option<&SessionRow>,
-) -> Result<SignedOn> {
-    tx.meta.sessions += 1;
-    let number = base36(tx.meta.sessions);
-    let (name, name_given) = match &op.name {
-        Some(name) => (name.clone(), forked_from.is_none()),
-        None => (draw_name(tx, &op.kind, &number)?, false),
-    };
-    let verifiable = tx.liveness(op.process.as_ref()) == Liveness::Alive;
-    let ttl_ms = op.ttl_ms.unwrap_or(if verifiable { TTL_VERIFIABLE_MS } else { TTL_UNVERIFIABLE_MS });
-    // A second session of one conversation must not take over its id: the first one keeps it.
-    let native_id = op.native_id.clone();
-    let first_parent = parent
-        .as_ref()
-        .filter(|(_, relation)| relation.is_parent())
-        .map(|(row, relation)| (row.id.clone(), *relation))
-        .or_else(|| earlier.first().map(|row| (row.id.clone(), Relation::Resume)));
-    let row = SessionRow {
-        id: next_id(tx)?,
-        name,
-        name_given,
-        kind: op.kind.clone(),
-        native_id,
-        state: State::Active,
-        user: op.user.clone(),
-        purpose: op.purpose.clone(),
-        labels: Json::of(&op.labels).text().to_owned(),
-        ns: format!("s{number}"),
-        token_digest: op.token_digest.clone(),
-        process: op.process.clone(),
-        ttl_ms,
-        expires: tx.now.after(ttl_ms),
-        heartbeat: tx.now,
-        heartbeat_ms: tx.wall_ms,
-        since_ms: tx.wall_ms,
-        parent: first_parent.as_ref().map(|(id, _)| id.clone()),
-        relation: first_parent.as_ref().map(|(_, relation)| relation.word().to_owned()),
-        outcome: None,
-        reason: None,
-    };
-    insert(tx, &row, forked_from.is_none())?;
-    tx.actor = Some(row.clone());
-    let facts = json!({
-        "session": row.id, "name": row.name, "kind": row.kind, "native_id": row.native_id, "ns": row.ns,
-        "purpose": row.purpose, "labels": op.labels, "ttl_ms": ttl_ms, "parent": row.parent,
-        "relation": row.relation, "pid": op.process.as_ref().map(|process| process.pid),
-    });
-    let seq = tx.event("session.on", &format!("session:{}", row.name), &Json::of(&facts))?;
-    let mut edges: Vec<(String, Relation)> =
-        parent.iter().map(|(from, relation)| (from.id.clone(), *relation)).collect();
-    edges.extend(earlier.iter().map(|from| (from.id.clone(), Relation::Resume)));
-    for (from, relation) in edges {
-        lineage::add_edge(tx, &from, &row.id, relation, seq, op.purpose.as_deref())?;
-    }
-    let mut inherited = Vec::new();
-    for from in earlier {
-        inherited.extend(holding::pass_on(tx, from, &row)?);
-    }
-    Ok(SignedOn {
-        session: SessionId(row.id),
-        name: row.name,
-        ns: row.ns,
-        existing: false,
-        token_digest: row.token_digest,
-        parent: row.parent.map(SessionId),
-        relation: row.relation.as_deref().and_then(Relation::of),
-        forked_from: forked_from.map(|busy| busy.name.clone()),
-        inherited,
-        expires_in_ms: ttl_ms,
-    })
-}
-
-/// An id greater than all before it, whatever the wall clock did (RFC 9562, section 6.2).
-fn next_id(tx: &mut Tx<'_>) -> Result<String> {
-    let mut bytes = [0u8; 10];
-    random(&mut bytes)?;
-    let last = tx.sql.rows(SELECT_LAST_ID, &[])?.pop().map_or(Ok(None), |mut row| row.optional_text())?;
-    let wall = u64::try_from(tx.wall_ms).unwrap_or(0);
-    Ok(following_id(last.as_deref(), wall, bytes))
-}
-
-fn following_id(last: Option<&str>, wall: u64, mut random: [u8; 10]) -> String {
-    let hex = |range: std::ops::Range<usize>| last.and_then(|id| u64::from_str_radix(&id.get(range)?.replace('-', ""), 16).ok());
-    let (mut ms, mut counter) = (wall, 0);
-    if let (Some(last_ms), Some(last_counter)) = (hex(0..13), hex(15..18))
-        && last_ms >= wall
-    {
-        (ms, counter) = (last_ms + (last_counter + 1) / 4096, (last_counter + 1) % 4096);
-    }
-    random[0] = (counter >> 8) as u8;
-    random[1] = (counter & 0xff) as u8;
-    uuid_v7(ms, random)
-}
-
-fn insert(tx: &mut Tx<'_>, row: &SessionRow, takes_native: bool) -> Result<()> {
-    let process = row.process.as_ref();
-    tx.sql.run(
-        INSERT_SESSION,
-        params![
-            &row.id,
-            &row.name,
-            i64::from(row.name_given),
-            &row.kind,
-            row.native_id.as_ref(),
-            &row.user,
-            row.purpose.as_ref(),
-            &row.labels,
-            &row.ns,
-            &row.token_digest,
-            process.map(|process| &process.host),
-            process.map(|process| &process.boot),
-            process.map(|process| &process.namespace),
-            process.map(|process| i64::from(process.pid)),
-            process.map(|process| process.started as i64),
-            row.ttl_ms as i64,
-            row.expires.0,
-            row.heartbeat.0,
-            row.heartbeat_ms,
-            tx.now.0,
-            row.since_ms,
-            row.parent.as_ref(),
-            row.relation.as_ref(),
-        ],
-    )?;
-    let mut keys = vec![name_key(&row.name)];
-    if takes_native && let Some(native) = &row.native_id {
-        keys.push(native_key(&row.kind, native));
-    }
-    keys.extend(process.map(process_key));
-    for key in keys {
-        tx.sql.run(UPSERT_ALIAS, params![&key, &row.id])?;
-    }
-    tx.arm(row.expires, "session", &row.id)
-}
-
-/// A name that nobody has: the kind and a number of the store.
-fn draw_name(tx: &mut Tx<'_>, kind: &str, number: &str) -> Result<String> {
-    let mut name = format!("{kind}-{number}");
-    while by_alias(tx, &name_key(&name))?.is_some() {
-        name.push('x');
-    }
-    Ok(name)
-}
-
-fn base36(number: i64) -> String {
-    let digits = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut number = number.max(0) as usize;
-    let mut text = Vec::new();
-    while number > 0 || text.is_empty() {
-        text.push(digits[number % 36]);
-        number /= 36;
-    }
-    text.reverse();
-    String::from_utf8(text).unwrap_or_default()
-}
-
-pub(crate) fn heartbeat(tx: &mut Tx<'_>, _: Heartbeat) -> Result<Beat> {
+pub(crate) fn heartbeat(tx: &mut Tx<'_>, _: &Heartbeat) -> Result<Beat> {
     // The transaction extends the actor's life after every operation; this one does nothing else.
     Ok(Beat { expires_in_ms: tx.actor()?.ttl_ms })
 }
 
-pub(crate) fn change_native(tx: &mut Tx<'_>, op: ChangeNative) -> Result<NativeChanged> {
+pub(crate) fn change_native(tx: &mut Tx<'_>, op: &ChangeNative) -> Result<NativeChanged> {
     let mut actor = tx.actor()?.clone();
     if actor.native_id.as_ref() == Some(&op.native_id) {
         return Ok(NativeChanged { before: actor.native_id, changed: false });
@@ -700,7 +348,7 @@ pub(crate) fn change_native(tx: &mut Tx<'_>, op: ChangeNative) -> Result<NativeC
     if let Some(other) = taken.filter(|other| other.id != actor.id) {
         let other = settle_holder(tx, other)?;
         if other.state.is_live() {
-            return Err(agent_busy(tx, &other));
+            return Err(sign_on::agent_busy(tx, &other));
         }
     }
     let before = actor.native_id.clone();
@@ -709,7 +357,7 @@ pub(crate) fn change_native(tx: &mut Tx<'_>, op: ChangeNative) -> Result<NativeC
     Ok(NativeChanged { before, changed: true })
 }
 
-fn set_native(tx: &mut Tx<'_>, row: &mut SessionRow, native: &str) -> Result<()> {
+pub(crate) fn set_native(tx: &mut Tx<'_>, row: &mut SessionRow, native: &str) -> Result<()> {
     let before = row.native_id.replace(native.to_owned());
     if let Some(before) = &before {
         tx.sql.run(DELETE_ALIAS, params![&native_key(&row.kind, before), &row.id])?;
@@ -721,7 +369,7 @@ fn set_native(tx: &mut Tx<'_>, row: &mut SessionRow, native: &str) -> Result<()>
     tx.event("session.native", &format!("session:{}", row.name), &Json::of(&facts)).map(drop)
 }
 
-pub(crate) fn sign_off(tx: &mut Tx<'_>, op: SignOff) -> Result<SignedOff> {
+pub(crate) fn sign_off(tx: &mut Tx<'_>, op: &SignOff) -> Result<SignedOff> {
     let actor = tx.actor()?.clone();
     if actor.state == State::Ended {
         return Ok(SignedOff { already: true, ..SignedOff::default() });
@@ -738,7 +386,7 @@ pub(crate) fn sign_off(tx: &mut Tx<'_>, op: SignOff) -> Result<SignedOff> {
     Ok(SignedOff { leases, claims, keys, tickets, already: false })
 }
 
-pub(crate) fn reap(tx: &mut Tx<'_>, op: Reap) -> Result<Reaped> {
+pub(crate) fn reap(tx: &mut Tx<'_>, op: &Reap) -> Result<Reaped> {
     let row = require(tx, &op.session)?;
     let row = settle_holder(tx, row)?;
     let done = |row: SessionRow, already| Reaped {
@@ -755,7 +403,8 @@ pub(crate) fn reap(tx: &mut Tx<'_>, op: Reap) -> Result<Reaped> {
         return lose(tx, row, "forced").map(|row| done(row, false));
     }
     let alive = tx.liveness(row.process.as_ref()) == Liveness::Alive;
-    let fact = if alive { "its process is alive" } else { "its process cannot be judged from here" };
+    let fact =
+        if alive { "its process is alive" } else { "its process cannot be judged from here" };
     Err(Error::new(Code::NotDead, format!("session `{}` is not dead: {fact}", row.name))
         .detail("session", &row.id)
         .detail("name", &row.name)
@@ -764,16 +413,16 @@ pub(crate) fn reap(tx: &mut Tx<'_>, op: Reap) -> Result<Reaped> {
         .hint("wait for its TTL, or as a person use `--force`"))
 }
 
-pub(crate) fn show(tx: &mut Tx<'_>, op: ShowSession) -> Result<ShownSession> {
+pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowSession) -> Result<ShownSession> {
     let row = require(tx, &op.session)?;
     let holds = holding::of_session(tx, &row)?;
     Ok(ShownSession { session: row.view(tx), holds })
 }
 
-pub(crate) fn list(tx: &mut Tx<'_>, op: ListSessions) -> Result<Sessions> {
+pub(crate) fn list(tx: &mut Tx<'_>, op: &ListSessions) -> Result<Sessions> {
     let limit = op.limit as usize;
     let mut sessions = Vec::new();
-    let mut below = op.after.map_or_else(|| "~".to_owned(), |id| id.0);
+    let mut below = op.after.as_ref().map_or_else(|| "~".to_owned(), |id| id.0.clone());
     loop {
         let rows = tx.sql.rows(SELECT_PAGE, params![&below, 1_000])?;
         let full = rows.len() == 1_000;
@@ -814,28 +463,3 @@ pub(crate) fn live(tx: &mut Tx<'_>, limit: u32) -> Result<(Vec<SessionView>, u64
 
 /// The time within which a waiting client writes again, so that the clock moves.
 pub(crate) const WAITER_WRITES_EVERY_MS: u64 = 10 * SECOND;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_rise_whatever_the_clock_does() {
-        let mut last: Option<String> = None;
-        for wall in [5_000, 5_000, 4_000, 6_000, 6_000, 1] {
-            let next = following_id(last.as_deref(), wall, [255; 10]);
-            assert!(cotenant_core::id::is_id(&next), "{next}");
-            assert!(last.as_ref().is_none_or(|last| *last < next), "{last:?} {next}");
-            last = Some(next);
-        }
-        let full = "00000000-1388-7fff-bfff-ffffffffffff";
-        assert!(following_id(Some(full), 5_000, [0; 10]).as_str() > full);
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        assert_eq!(base36(0), "0");
-        assert_eq!(base36(35), "z");
-        assert_eq!(base36(36), "10");
-    }
-}

@@ -86,7 +86,6 @@ impl Signal {
         self.word.map(|pointer| unsafe { pointer.as_ref() })
     }
 
-
     /// Changes the word and wakes all who wait.
     pub(crate) fn bump(&self) {
         if let Some(word) = self.word() {

@@ -125,9 +125,9 @@ impl Row {
     /// The next column, a SHA-256 digest.
     pub fn hash(&mut self) -> Result<[u8; 32]> {
         match self.next()? {
-            Value::Bytes(bytes) => {
-                bytes.try_into().map_err(|_| Error::new(Code::StoreCorrupt, "a stored hash has not 32 bytes"))
-            }
+            Value::Bytes(bytes) => bytes
+                .try_into()
+                .map_err(|_| Error::new(Code::StoreCorrupt, "a stored hash has not 32 bytes")),
             other => Err(damaged("a hash", &other)),
         }
     }

@@ -13,10 +13,7 @@ use std::{
     time::Duration,
 };
 
-use cotenant_core::{
-    Code, Error, Result,
-    clock::Reading,
-};
+use cotenant_core::{Code, Error, Result, clock::Reading};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, TransactionBehavior,
     config::DbConfig,
@@ -87,14 +84,19 @@ impl Sqlite {
     /// Sets what only a writer needs, once.
     fn prepare_writes(&mut self) -> Result<()> {
         if !self.writes_prepared {
-            self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(error)?;
+            self.connection
+                .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+                .map_err(error)?;
             self.writes_prepared = true;
         }
         Ok(())
     }
 
     /// Runs a migration under the gate in one transaction.
-    pub(crate) fn migrate(&mut self, body: &mut dyn FnMut(&Connection) -> Result<()>) -> Result<()> {
+    pub(crate) fn migrate(
+        &mut self,
+        body: &mut dyn FnMut(&Connection) -> Result<()>,
+    ) -> Result<()> {
         let patience = Patience::Until(std::time::Instant::now() + Duration::from_secs(30));
         let _turn = self.gate.take(patience)?;
         let tx = self
@@ -126,9 +128,8 @@ impl Sqlite {
             body(&mut Statements(connection))?;
             return Ok(true);
         }
-        let tx = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(error)?;
+        let tx =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
         failpoint("txn.begun")?;
         let finish = body(&mut Statements(&tx))?;
         if finish == Finish::Rollback {
@@ -155,15 +156,19 @@ impl Engine for Sqlite {
             self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(error)?;
         }
         let committed = {
-            let _turn = if mutant("no_gate_transaction") { None } else { Some(self.gate.take(patience)?) };
+            let _turn =
+                if mutant("no_gate_transaction") { None } else { Some(self.gate.take(patience)?) };
             failpoint("gate.after")?;
             let committed = Self::transact(&mut self.connection, body);
             if matches!(committed, Ok(true)) {
-                let large = std::fs::metadata(&self.log_path).is_ok_and(|m| m.len() > LOG_BYTES_MAX);
+                let large =
+                    std::fs::metadata(&self.log_path).is_ok_and(|m| m.len() > LOG_BYTES_MAX);
                 if large {
-                    let _ = self
-                        .connection
-                        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+                    let _ = self.connection.query_row(
+                        "PRAGMA wal_checkpoint(TRUNCATE)",
+                        [],
+                        |_| Ok(()),
+                    );
                 }
             }
             committed
@@ -228,8 +233,9 @@ impl rusqlite::ToSql for Bound<'_> {
 impl Sql for Statements<'_> {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
         let mut statement = self.0.prepare_cached(sql).map_err(error)?;
-        let touched =
-            statement.execute(rusqlite::params_from_iter(params.iter().map(Bound))).map_err(error)?;
+        let touched = statement
+            .execute(rusqlite::params_from_iter(params.iter().map(Bound)))
+            .map_err(error)?;
         Ok(touched as u64)
     }
 

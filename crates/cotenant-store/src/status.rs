@@ -12,7 +12,7 @@ const SESSIONS: u32 = 200;
 /// Keys are counted up to here: an exact count of very many would make the page slow.
 const KEYS_COUNTED: i64 = 100_000;
 
-pub(crate) fn show(tx: &mut Tx<'_>, op: ShowStatus) -> Result<Status> {
+pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
     let (sessions, sessions_live) = session::live(tx, op.limit.unwrap_or(SESSIONS))?;
     let mut holdings = Vec::new();
     for kind in ["lease", "issue", "branch", "other", "path"] {

@@ -1,5 +1,6 @@
 //! One request at work: the transaction, the clock, the actor, and the log it appends to.
 
+use crate::{meta::Meta, params, session::SessionRow, sql::Sql, testing::mutant};
 use cotenant_core::{
     Error, Result,
     event::{self, Header},
@@ -7,7 +8,6 @@ use cotenant_core::{
     json::Json,
     process::{Liveness, ProcessIdentity, Processes},
 };
-use crate::{meta::Meta, params, session::SessionRow, sql::Sql, testing::mutant};
 
 /// The version that events name as their writer.
 pub(crate) const WRITER_VERSION: &str = env!("CARGO_PKG_VERSION");

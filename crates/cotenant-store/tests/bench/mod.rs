@@ -1,5 +1,7 @@
 //! A store in a scratch directory with a clock and processes that the tests move.
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot be set up fails its tests")]
+
 use std::{
     collections::HashSet,
     path::PathBuf,
@@ -96,8 +98,13 @@ impl SqliteBench {
 
 fn open(directory: &TempDir, world: &World) -> LocalStore {
     let file: PathBuf = directory.path().join("cotenant/store.db");
-    LocalStore::open_with(&file, IfMissing::Create, Box::new(world.clone()), Box::new(world.clone()))
-        .unwrap()
+    LocalStore::open_with(
+        &file,
+        IfMissing::Create,
+        Box::new(world.clone()),
+        Box::new(world.clone()),
+    )
+    .unwrap()
 }
 
 impl Bench for SqliteBench {
