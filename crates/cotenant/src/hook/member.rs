@@ -1,31 +1,16 @@
-//! Which session a hook acts for.
-//!
-//! An agent's conversation id is neither stable in a process nor unique to one (measured with
-//! Claude Code 2.1.197): `/clear` changes it, a concurrent resume shares it, and the first hook of
-//! a fork still reports the parent's. So a session belongs to a conversation in a process, and the
-//! prompt is what settles which.
-//!
-//! | what happened | found | done |
-//! |---|---|---|
-//! | start | nothing | sign on |
-//! | resume after the end, or after `kill -9` | the conversation's last session, over | sign on: its next incarnation |
-//! | compact, any later hook | the conversation's session, of this process | take it |
-//! | `/clear` | this process's session, of another conversation | change its conversation id |
-//! | fork | at the start the parent's id; at the prompt this process's session, of another conversation | change its conversation id |
-//! | fork, reported as such (2.1.328) | nothing under its own id; the parent by this process's arguments | sign on as a fork |
-//! | concurrent resume | the conversation's session, of another live process | sign on beside it, as a fork |
+//! Finds the session that a hook acts for, signs it on, and remembers it.
 
 use cotenant_core::{
     Code, Result,
     id::SessionId,
     name::SessionRef,
-    process::ProcessIdentity,
     session::{ChangeNative, IfBusy, Relation, SessionView, ShowSession, SignOn},
     store::Actor,
 };
 
 use super::{
     call::{Call, Once},
+    decide::{Branch, Decision, Facts},
     marks::Mark,
     payload::Event,
 };
@@ -41,79 +26,9 @@ pub(crate) struct Member {
     pub(crate) actor: Actor,
     /// What is remembered of it.
     pub(crate) mark: Mark,
-    /// Whether the session's conversation is the one that this hook reports, so that the mark may
-    /// be kept for the next hook.
-    pub(crate) keeps_mark: bool,
-}
-
-/// What to do to act for a session.
-#[derive(Debug)]
-enum Decision {
-    /// Act for this one.
-    Take(SessionView),
-    /// Act for this one, which has another conversation now.
-    Change(SessionView),
-    /// Sign on, as the next incarnation of what went before, or beside a live one.
-    SignOn,
-    /// Sign on as a fork of this session. Unless the client says that it is a fork, the
-    /// conversation id comes with the first prompt.
-    SignOnFork(Option<SessionId>),
-}
-
-/// What is known when deciding.
-struct Facts<'a> {
-    event: Event,
-    source: Option<&'a str>,
-    kind: &'a str,
-    native_id: &'a str,
-    process: Option<&'a ProcessIdentity>,
-    /// The newest session of the conversation.
-    by_native: Option<SessionView>,
-    /// The newest session of the process.
-    by_process: Option<SessionView>,
-    /// Whether the agent was told to fork the conversation that it resumes.
-    forks: bool,
-    /// The newest session of the conversation that was forked, if the id is the fork's own.
-    forked: Option<SessionView>,
-}
-
-impl Facts<'_> {
-    fn decide(self) -> Decision {
-        let live = |view: &SessionView| view.state.is_live() && view.process_alive != Some(false);
-        let ours = |view: &SessionView| match (&view.process, self.process) {
-            (Some(one), Some(other)) => one == other,
-            _ => true,
-        };
-        let parent = self.forked.as_ref().or(self.by_native.as_ref());
-        let parent = parent.map(|view| view.session.clone());
-        if let Some(view) = self.by_native.filter(|view| live(view) && ours(view)) {
-            return Decision::Take(view);
-        }
-        let starts = self.event == Event::SessionStart;
-        let here = self.by_process.filter(|view| live(view) && view.kind == self.kind);
-        let Some(view) = here else {
-            return if starts && self.forks {
-                Decision::SignOnFork(parent)
-            } else {
-                Decision::SignOn
-            };
-        };
-        if view.native_id.as_deref() == Some(self.native_id) {
-            return Decision::Take(view);
-        }
-        let cleared = starts && self.source == Some("clear");
-        // A process of Codex may hold many conversations at once, each a session of its own.
-        if self.kind != "claude" && !cleared && view.native_id.is_some() {
-            return Decision::SignOn;
-        }
-        // At its start a fork still names its parent, and what a tool of an earlier conversation
-        // reports late says nothing about the present one.
-        if cleared || self.event == Event::UserPromptSubmit {
-            Decision::Change(view)
-        } else {
-            Decision::Take(view)
-        }
-    }
+    /// The conversation for which the mark may be kept: the session's own, empty while it has
+    /// none. None if the hook reports another.
+    kept_for: Option<String>,
 }
 
 impl Call<'_> {
@@ -128,7 +43,7 @@ impl Call<'_> {
             session: SessionRef(mark.session.0.clone()),
             token_digest: mark.token_digest.clone(),
         };
-        Some((Member { actor, mark, keeps_mark: true }, age))
+        Some((Member { actor, mark, kept_for: Some(self.native_id.to_owned()) }, age))
     }
 
     /// The session that earlier hooks found, else as [`Self::member`]. The store must be open.
@@ -143,8 +58,8 @@ impl Call<'_> {
 
     /// Keeps what is known of a session for the next hook, and that it gave a sign of life.
     pub(crate) fn remember(&self, member: &Member) {
-        if member.keeps_mark {
-            self.marks.keep(self.place(), &member.mark);
+        if let Some(native_id) = &member.kept_for {
+            self.marks.keep(self.place_of(native_id), &member.mark);
         }
     }
 
@@ -165,15 +80,11 @@ impl Call<'_> {
                 self.take(&view, same)
             }
             Decision::Change(view) => self.change(&view),
-            Decision::SignOn => self.sign_on(SignOn {
+            Decision::SignOn { knows_conversation, fork_of } => self.sign_on(SignOn {
                 name: env::text(env::SESSION).filter(|name| !cotenant_core::id::is_id(name)),
-                native_id: Some(self.native_id.to_owned()),
-                ..blank_sign_on(self.kind)
-            }),
-            Decision::SignOnFork(parent) => self.sign_on(SignOn {
-                native_id: self.is_told_fork().then(|| self.native_id.to_owned()),
-                relation: parent.as_ref().map(|_| Relation::Fork),
-                parent: parent.map(|parent| SessionRef(parent.0)),
+                native_id: knows_conversation.then(|| self.native_id.to_owned()),
+                relation: fork_of.as_ref().map(|_| Relation::Fork),
+                parent: fork_of.map(|parent| SessionRef(parent.0)),
                 ..blank_sign_on(self.kind)
             }),
         }
@@ -185,7 +96,7 @@ impl Call<'_> {
         let process = facts.process.cloned();
         let ended = match facts.decide() {
             Decision::Take(view) => view,
-            Decision::Change(_) | Decision::SignOn | Decision::SignOnFork(_) => return Ok(None),
+            Decision::Change(_) | Decision::SignOn { .. } => return Ok(None),
         };
         let native_id = ended.native_id.as_deref();
         let same = native_id == Some(self.native_id);
@@ -220,31 +131,32 @@ impl Call<'_> {
             Some(process) if !settled => self.find(process_reference(process))?,
             _ => None,
         };
-        let resumes = self.payload.source.as_deref() == Some("resume");
-        let arguments = match &self.process {
-            Some(process) if resumes || self.is_told_fork() => arguments(process.pid),
-            _ => Vec::new(),
-        };
-        let forked = match resumed(&arguments).filter(|_| self.is_told_fork()) {
-            Some(native_id) => self.find(Some(native_reference(self.kind, native_id)))?,
-            None => None,
-        };
         Ok(Facts {
             event: self.event,
             source: self.payload.source.as_deref(),
+            branch: self.branch()?,
             kind: self.kind,
             native_id: self.native_id,
             process: self.process.as_ref(),
             by_native,
             by_process,
-            forks: self.is_told_fork() || arguments.iter().any(|it| it == "--fork-session"),
-            forked,
         })
     }
 
-    /// Whether the client reports a fork as such, and under its own id.
-    fn is_told_fork(&self) -> bool {
-        self.event == Event::SessionStart && self.payload.source.as_deref() == Some("fork")
+    /// What the client, or else the arguments of its process, say of a fork.
+    fn branch(&self) -> Result<Branch> {
+        let source = self.payload.source.as_deref();
+        if self.event != Event::SessionStart || !matches!(source, Some("resume" | "fork")) {
+            return Ok(Branch::Same);
+        }
+        let arguments = self.process.as_ref().map(|process| arguments(process.pid));
+        let arguments = arguments.unwrap_or_default();
+        if source == Some("resume") {
+            let forks = arguments.iter().any(|argument| argument == "--fork-session");
+            return Ok(if forks { Branch::OfReported } else { Branch::Same });
+        }
+        let parent = resumed(&arguments).map(|parent| native_reference(self.kind, parent));
+        Ok(Branch::Reported(self.find(parent)?.map(|view| view.session)))
     }
 
     fn find(&self, reference: Option<SessionRef>) -> Result<Option<SessionView>> {
@@ -260,10 +172,9 @@ impl Call<'_> {
 
     fn take(&self, view: &SessionView, keeps_mark: bool) -> Result<Member> {
         let actor = self.context.actor_for(view)?;
-        let before = keeps_mark.then(|| self.marks.find(self.place())).flatten();
-        let before = before.map(|(mark, _)| mark).filter(|mark| mark.session == view.session);
-        let mark = before.unwrap_or_else(|| self.blank_mark(&view.session, &view.token_digest));
-        Ok(Member { actor, mark, keeps_mark })
+        let kept_for = keeps_mark.then(|| self.native_id.to_owned());
+        let mark = self.mark_of(view, self.native_id);
+        Ok(Member { actor, mark, kept_for })
     }
 
     fn change(&self, view: &SessionView) -> Result<Member> {
@@ -275,17 +186,18 @@ impl Call<'_> {
             Err(error) if error.code == Code::AgentBusy => false,
             Err(error) => return Err(error),
         };
-        if let Some(native_id) = view.native_id.as_deref().filter(|_| changed) {
-            self.marks.forget(self.place_of(native_id));
+        let before = view.native_id.as_deref().unwrap_or_default();
+        let mark = self.mark_of(view, before);
+        if changed {
+            self.marks.forget(self.place_of(before));
         }
-        let mark = self.blank_mark(&view.session, &view.token_digest);
-        Ok(Member { actor, mark, keeps_mark: changed })
+        Ok(Member { actor, mark, kept_for: changed.then(|| self.native_id.to_owned()) })
     }
 
     fn sign_on(&self, operation: SignOn) -> Result<Member> {
         let operation =
             SignOn { process: self.process.clone(), if_busy: IfBusy::Fork, ..operation };
-        let keeps_mark = operation.native_id.is_some();
+        let kept_for = operation.native_id.clone().unwrap_or_default();
         let reply = self.context.ask_sign_on(operation, None)?;
         let signed = decode::<SignOn>(&reply)?;
         Ok(Member {
@@ -294,8 +206,16 @@ impl Call<'_> {
                 token_digest: signed.token_digest.clone(),
             },
             mark: self.blank_mark(&signed.session, &signed.token_digest),
-            keeps_mark,
+            kept_for: Some(kept_for),
         })
+    }
+
+    /// What is remembered of a session in a conversation, or a blank.
+    fn mark_of(&self, view: &SessionView, native_id: &str) -> Mark {
+        let found = self.marks.find(self.place_of(native_id)).map(|(mark, _)| mark);
+        found
+            .filter(|mark| mark.session == view.session)
+            .unwrap_or_else(|| self.blank_mark(&view.session, &view.token_digest))
     }
 
     fn blank_mark(&self, session: &SessionId, token_digest: &str) -> Mark {
@@ -309,19 +229,16 @@ impl Call<'_> {
     }
 }
 
-/// What an agent was started with; nothing if that cannot be read.
+/// What an agent was started with. An agent may hide it; then only the first prompt shows a fork.
 fn arguments(pid: u32) -> Vec<String> {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words = line.split(|byte| *byte == 0);
-    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// The conversation that an agent was started to resume.
 fn resumed(arguments: &[String]) -> Option<&str> {
-    let mut words = arguments.iter().map(String::as_str);
-    let found = words.find_map(|word| match word {
-        "--resume" | "-r" => Some(None),
-        word => word.strip_prefix("--resume=").map(Some),
-    })?;
-    found.or_else(|| words.next())
+    arguments.iter().enumerate().find_map(|(index, argument)| match argument.as_str() {
+        "--resume" | "-r" => arguments.get(index + 1).map(String::as_str),
+        argument => argument.strip_prefix("--resume="),
+    })
 }

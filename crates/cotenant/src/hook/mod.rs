@@ -5,14 +5,15 @@
 //!
 //! - `run`: from the call to the answer, one function per event
 //! - `payload`: what the agent says; `answer`: what it is told
-//! - `call`: what a call is about; `member`: which session it acts for
+//! - `call`: what a call is about; `decide`, `member`: which session it acts for
 //! - `edit`: files before an edit; `presence`: who else is here
 //! - `marks`: small files that spare the next hook work
 
 mod answer;
 mod call;
+mod decide;
 mod edit;
-mod marks;
+pub(crate) mod marks;
 mod member;
 mod payload;
 mod presence;

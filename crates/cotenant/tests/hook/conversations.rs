@@ -131,7 +131,8 @@ fn a_fork_of_an_ended_conversation_is_no_resume_if_its_arguments_tell() {
     drop(one);
     let mut fork = stage.agent_at(&stage.top, &["--resume", "one", "--fork-session"], "claude");
     fork.start("one", "resume");
-    fork.prompt("forked");
+    // It was told all at its start.
+    assert_eq!(fork.prompt("forked"), Told::Nothing);
     assert_eq!(fork.edit("forked", "src/a.rs"), Told::Nothing);
     let sessions = stage.sessions();
     assert_eq!(sessions.len(), 2);
@@ -173,6 +174,21 @@ fn a_fork_that_is_reported_as_such_has_the_parent_that_its_arguments_name() {
         assert_eq!(stage.holders("src/a.rs")[0].session, last.session);
         fork.end(native_id, "other");
     }
+}
+
+#[test]
+fn a_conversation_that_is_forked_within_its_window_keeps_the_session() {
+    let stage = Stage::new();
+    let mut one = stage.agent();
+    one.start("one", "startup");
+    one.prompt("one");
+    assert_eq!(one.edit("one", "src/a.rs"), Told::Nothing);
+    one.start("branched", "fork");
+    assert_eq!(one.prompt("branched"), Told::Nothing);
+    let sessions = stage.sessions();
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].native_id.as_deref(), Some("branched"));
+    assert_eq!(stage.holders("src/a.rs")[0].session, sessions[0].session);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use cotenant_core::{name::SessionRef, session::SessionView, store::Actor};
 use serde_json::json;
 
 use crate::stage::{Stage, Told, edit_fields};
@@ -145,6 +146,12 @@ fn a_hook_that_arrives_twice_acts_once() {
     assert_eq!((heard.status, heard.stdout.as_str(), heard.stderr.as_str()), (Some(0), "", ""));
     assert_eq!(stage.holders("src/a.rs").len(), 1);
     assert_eq!(stage.events("claim.granted"), 1);
+    // However late: what was claimed once and given back is not claimed again.
+    let me = stage.sessions()[0].clone();
+    let unclaim = cotenant_core::claim::Unclaim { items: Vec::new(), all: true };
+    stage.store().call(&unclaim, |request| request.by(actor(&me)).id("unclaim")).unwrap();
+    assert_eq!(one.hook("PreToolUse", "one", &fields), Told::Nothing);
+    assert!(stage.holders("src/a.rs").is_empty());
 }
 
 #[test]
@@ -213,17 +220,9 @@ fn configured_hooks_claim_nothing_or_refuse_nothing() {
 }
 
 /// Claims a directory by decision, in the name of a session.
-fn claim_directory(
-    stage: &Stage,
-    me: &cotenant_core::session::SessionView,
-    path: &str,
-    intent: &str,
-) {
-    use cotenant_core::{
-        claim::{Claim, Item, ItemKind, Mode},
-        name::SessionRef,
-        store::Actor,
-    };
+fn claim_directory(stage: &Stage, me: &SessionView, path: &str, intent: &str) {
+    use cotenant_core::claim::{Claim, Item, ItemKind, Mode};
+
     let tree = fs::read_to_string(stage.store_directory().join("clone")).unwrap_or_else(|_| {
         // Any edit draws the clone's id.
         let mut any = stage.agent();
@@ -239,7 +238,10 @@ fn claim_directory(
         ttl_ms: None,
         automatic: false,
     };
-    let actor =
-        Actor { session: SessionRef(me.session.0.clone()), token_digest: me.token_digest.clone() };
-    stage.store().call(&claim, |request| request.by(actor).id("test-claim")).unwrap();
+    stage.store().call(&claim, |request| request.by(actor(me)).id("claim")).unwrap();
+}
+
+fn actor(session: &SessionView) -> Actor {
+    let token_digest = session.token_digest.clone();
+    Actor { session: SessionRef(session.session.0.clone()), token_digest }
 }

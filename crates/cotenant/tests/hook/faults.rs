@@ -121,6 +121,15 @@ fn a_writer_that_does_not_let_go_holds_a_hook_only_so_long() {
     assert!(heard.stderr.contains("BUSY"), "{heard:?}");
     // 1.5 s by the contract; agents give up at 5 s.
     assert!(took < Duration::from_secs(4), "{took:?}");
+    // What needs no write is done all the same; what needs one is left.
+    let ask = |agent: &mut crate::stage::Agent, event: &str, conversation: &str| {
+        let payload = json!({"session_id": conversation, "cwd": stage.top}).to_string();
+        agent.raw(event, payload.as_bytes())
+    };
+    assert_eq!(Told::of(&ask(&mut agent, "UserPromptSubmit", "one")), Told::Nothing);
+    let heard = ask(&mut stage.agent(), "SessionStart", "two");
+    assert_eq!((heard.status, heard.stdout.as_str()), (Some(0), ""), "{heard:?}");
+    assert!(heard.stderr.contains("BUSY"), "{heard:?}");
     gate.unlock().unwrap();
     assert_eq!(agent.edit("one", "src/a.rs"), Told::Nothing);
     assert_eq!(stage.holders("src/a.rs").len(), 1);
