@@ -63,6 +63,11 @@ pub(crate) fn sign_on(tx: &mut Tx<'_>, op: &SignOn) -> Result<SignedOn> {
     }
     if let Some(row) = by_name.as_ref().filter(|row| row.state.is_live()) {
         if is_same(tx, row, op) {
+            if let Some(native) = op.native_id.as_ref().filter(|_| row.native_id == op.native_id) {
+                // Of several sessions in one conversation it goes by the one named last.
+                let key = native_key(&op.kind, native);
+                tx.sql.run(UPSERT_ALIAS, params![&key, &row.id])?;
+            }
             return existing(tx, row.clone(), op);
         }
         if op.if_busy == IfBusy::Fork {
