@@ -28,7 +28,9 @@ use cotenant_store::host::LocalProcesses;
 use self::origin::{Agent, Choice, Origin, Sessions, choose, noted};
 use crate::{
     context::{Context, Options, blank_sign_on, decode, native_reference, process_reference},
-    env, token,
+    env,
+    hook::marks::{Marks, Place},
+    token,
 };
 
 /// Serve the project's tools to an agent over MCP; agents start this
@@ -224,6 +226,7 @@ impl Host for Program {
         }
         let (origin, choice) = self.choice(context, caller)?;
         let native_id = origin.conversation.id().map(str::to_owned);
+        let before = choice.session().cloned();
         let (kind, native_id, process) = match choice {
             // Who speaks for a session may name it, so it is asked for as what it is.
             Choice::Take(view) => (view.kind, view.native_id, view.process),
@@ -235,9 +238,18 @@ impl Host for Program {
             Choice::Nobody { taken: false } => (origin.kind.to_owned(), native_id, origin.process),
         };
         let name = name.or_else(|| self.told_name());
-        let blank = blank_sign_on(&kind);
-        let operation = SignOn { name, purpose, native_id, process, ..blank };
-        Ok(context.sign_on(operation)?.answer)
+        let operation =
+            SignOn { name, purpose, native_id, process: process.clone(), ..blank_sign_on(&kind) };
+        let place = (operation.native_id.clone(), process.map_or(0, |process| process.pid));
+        let signed = context.sign_on(operation)?.answer;
+        if let (Some(native_id), pid) = place
+            && before.as_ref() != Some(&signed.session)
+        {
+            // The hooks of the conversation act for the session that it goes by now.
+            let marks = Marks::of(&context.project()?.store_file);
+            marks.forget(Place { kind: &kind, native_id: &native_id, pid });
+        }
+        Ok(signed)
     }
 
     fn locate(&self, item: Item) -> Result<Item> {

@@ -218,3 +218,32 @@ fn an_idle_window_is_kept_by_its_server() {
     }
     server.close();
 }
+
+#[test]
+fn hooks_and_server_act_as_one_session() {
+    let world = World::new();
+    let mut server = world.serve(&[("CLAUDE_CODE_SESSION_ID", "c1")]);
+    world
+        .hook(&json!({"session_id": "c1", "hook_event_name": "SessionStart", "source": "startup"}));
+    world.hook(&json!({"session_id": "c1", "hook_event_name": "UserPromptSubmit", "prompt": "x"}));
+    for name in ["claude_1", "claude_2", "claude_1"] {
+        server.call("sign_on", &json!({"session_id": name}));
+        server.call("claim", &json!({"items": ["path:src/a.rs"]}));
+        let file = world.top().join("src/a.rs");
+        let edit = world.hook(&json!({
+            "session_id": "c1",
+            "hook_event_name": "PreToolUse",
+            "tool_name": "Edit",
+            "tool_use_id": format!("toolu_{name}"),
+            "tool_input": {"file_path": file},
+        }));
+        assert_eq!(edit, "", "{name}");
+        let tool = json!({"session_id": "c1", "hook_event_name": "PreToolUse",
+            "tool_name": "mcp__cotenant__log_event", "tool_use_id": "toolu_log", "tool_input": {}});
+        assert_eq!(world.hook(&tool), "");
+        let writer = server.writer_with(&world, &json!({"claudecode/toolUseId": "toolu_log"}));
+        assert_eq!(writer.name, name);
+        server.call("unclaim", &json!({"items": ["path:src/a.rs"]}));
+    }
+    server.close();
+}

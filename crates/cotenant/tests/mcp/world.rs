@@ -118,6 +118,27 @@ impl World {
         fs::write(calls.join(sha256_hex(tool_use_id)), format!("{session}\n\n")).unwrap();
     }
 
+    /// What a hook of an agent, this test's own process, prints.
+    pub(crate) fn hook(&self, payload: &Value) -> String {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cotenant"))
+            .args(["hook", payload["hook_event_name"].as_str().unwrap()])
+            .current_dir(self.top())
+            .env_clear()
+            .env("HOME", self.home())
+            .env("CLAUDE_CODE_SESSION_ID", payload["session_id"].as_str().unwrap())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut payload = payload.clone();
+        payload["cwd"] = json!(self.top());
+        payload["transcript_path"] = json!("/nowhere/c1.jsonl");
+        write!(child.stdin.take().unwrap(), "{payload}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// A server that this test's own process starts.
     pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cotenant"));

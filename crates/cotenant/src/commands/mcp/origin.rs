@@ -96,6 +96,16 @@ pub(super) enum Choice {
     },
 }
 
+impl Choice {
+    /// The session, if there is one.
+    pub(super) fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Take(view) | Self::Follow(view) => Some(&view.session),
+            Self::Nobody { .. } => None,
+        }
+    }
+}
+
 impl Agent {
     /// The agent above this process, while it is still there.
     pub(super) fn above() -> Self {
