@@ -114,7 +114,7 @@ impl Sqlite {
         let _turn = self.gate.take(patience)?;
         let from = Connection::open(source).map_err(error)?;
         rusqlite::backup::Backup::new(&from, &mut self.connection)
-            .and_then(|run| run.run_to_completion(-1, Duration::from_millis(10), None))
+            .and_then(|run| run.run_to_completion(i32::MAX, Duration::from_millis(10), None))
             .map_err(error)?;
         self.signal.bump();
         Ok(())

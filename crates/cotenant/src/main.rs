@@ -17,6 +17,11 @@ mod token;
 mod tree;
 
 fn main() {
+    // A full disk or a file-size limit must come back as an error of the write, never as a signal in
+    // the middle of it. Children get an empty mask again from the standard library.
+    let mut blocked = nix::sys::signal::SigSet::empty();
+    blocked.add(nix::sys::signal::SIGXFSZ);
+    let _ = blocked.thread_block();
     let arguments = env::arguments();
     // Hooks and the MCP server are matched here, before the command line is built: agents wait
     // for them.

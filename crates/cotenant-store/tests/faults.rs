@@ -1,0 +1,324 @@
+//! Broken, foreign, newer and unreachable stores: each gives its code, says what to do, and changes
+//! nothing.
+#![allow(missing_docs)]
+
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cotenant_core::{
+    Code, Error, Result,
+    clock::Reading,
+    data::{Get, Put},
+    event::{Head, sha256_hex},
+    json::Json,
+    name::SessionRef,
+    process::{Liveness, ProcessIdentity, Processes},
+    session::{IfBusy, SignOn},
+    store::{Actor, Store},
+};
+use cotenant_store::{
+    IfMissing, LocalStore, admin,
+    doctor::{Severity, doctor},
+    sql::{Clock, Sql},
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+fn scratch() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cotenant/store.db");
+    (directory, file)
+}
+
+fn made() -> (TempDir, PathBuf) {
+    let (directory, file) = scratch();
+    LocalStore::open(&file, IfMissing::Create).unwrap();
+    (directory, file)
+}
+
+fn open(file: &Path) -> Result<LocalStore> {
+    LocalStore::open(file, IfMissing::Fail)
+}
+
+fn refused(file: &Path) -> Error {
+    match open(file)
+        .and_then(|store| (&store as &dyn Store).call(&Head {}, |request| request).map(drop))
+    {
+        Err(error) => error,
+        Ok(()) => panic!("`{}` was opened", file.display()),
+    }
+}
+
+fn sign_on(store: &dyn Store, name: &str) -> Result<Actor> {
+    let digest = sha256_hex(name);
+    let operation = SignOn {
+        kind: "agent".into(),
+        name: Some(name.into()),
+        native_id: None,
+        process: None,
+        ttl_ms: Some(3_600_000),
+        parent: None,
+        relation: None,
+        purpose: None,
+        labels: vec![],
+        user: "u".into(),
+        token_digest: digest.clone(),
+        if_busy: IfBusy::Refuse,
+    };
+    let session = store.call(&operation, |request| request)?.answer.session;
+    Ok(Actor { session: SessionRef(session.0), token_digest: digest })
+}
+
+fn put(store: &dyn Store, actor: &Actor, value: &str) -> Result<()> {
+    let operation = Put {
+        scope: "s".into(),
+        key: "k".into(),
+        value: Json::parse(value).unwrap(),
+        expect: None,
+        ephemeral: false,
+        ttl_ms: None,
+    };
+    store.call(&operation, |request| request.by(actor.clone())).map(drop)
+}
+
+fn get(store: &dyn Store) -> String {
+    let operation = Get { scope: "s".into(), key: "k".into() };
+    store.call(&operation, |request| request).unwrap().answer.value.text().to_owned()
+}
+
+#[test]
+fn nothing_there_is_not_found_and_nothing_is_made() {
+    let (directory, file) = scratch();
+    assert_eq!(refused(&file).code, Code::NotFound);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn s12_a_directory_without_its_database_is_never_silently_a_new_store() {
+    let (_directory, file) = made();
+    fs::remove_file(&file).unwrap();
+    for missing in [IfMissing::Fail, IfMissing::Create] {
+        let Err(error) = LocalStore::open(&file, missing) else { panic!("a store was made") };
+        assert_eq!(error.code, Code::StoreMissing);
+        assert!(error.hint.unwrap().contains("restore"));
+    }
+    assert!(!file.exists());
+}
+
+#[test]
+fn b5_places_that_others_can_reach_are_refused() {
+    let mode =
+        |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let (_directory, file) = made();
+    mode(file.parent().unwrap(), 0o755);
+    let error = refused(&file);
+    assert_eq!(error.code, Code::StoreForeign);
+    assert!(error.hint.unwrap().starts_with("chmod 700 "));
+    mode(file.parent().unwrap(), 0o700);
+    mode(&file, 0o644);
+    assert!(refused(&file).hint.unwrap().starts_with("chmod 600 "));
+    mode(&file, 0o600);
+    open(&file).unwrap();
+
+    let (other, linked) = scratch();
+    symlink(file.parent().unwrap(), linked.parent().unwrap()).unwrap();
+    assert_eq!(refused(&linked).code, Code::StoreForeign);
+    fs::remove_file(linked.parent().unwrap()).unwrap();
+    fs::hard_link(&file, other.path().join("second")).unwrap();
+    assert_eq!(refused(&file).code, Code::StoreForeign);
+}
+
+#[test]
+fn s11_damage_is_reported_and_never_served() {
+    let (_directory, file) = made();
+    fs::write(&file, "this is no database, whatever its name says").unwrap();
+    assert_eq!(refused(&file).code, Code::StoreCorrupt);
+    let (_directory, file) = made();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    fs::write(&file, bytes).unwrap();
+    let findings = doctor(&file, false);
+    assert!(findings.iter().any(|finding| finding.severity == Severity::Bad), "{findings:?}");
+}
+
+#[test]
+fn a_database_of_somebody_else_is_foreign() {
+    let (_directory, file) = made();
+    fs::remove_file(&file).unwrap();
+    let connection = Connection::open(&file).unwrap();
+    connection.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+    drop(connection);
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(refused(&file).code, Code::StoreForeign);
+}
+
+#[test]
+fn b3_a_newer_schema_can_be_read_while_it_allows_and_never_written() {
+    let (_directory, file) = made();
+    let store = open(&file).unwrap();
+    let actor = sign_on(&store, "a").unwrap();
+    put(&store, &actor, "1").unwrap();
+    let raw = Connection::open(&file).unwrap();
+    raw.execute("UPDATE meta SET schema = 9, min_writer = 9", []).unwrap();
+    let error = put(&store, &actor, "2").unwrap_err();
+    assert_eq!(error.code, Code::SchemaNewer);
+    assert_eq!(get(&store), "1");
+    raw.execute("UPDATE meta SET min_reader = 9", []).unwrap();
+    assert_eq!(refused(&file).code, Code::SchemaNewer);
+    raw.execute("UPDATE meta SET schema = 0, min_reader = 0, min_writer = 0", []).unwrap();
+    let error = refused(&file);
+    assert_eq!(error.code, Code::SchemaOlder);
+    assert!(error.hint.unwrap().contains("--migrate"));
+}
+
+/// A clock whose source the test names.
+#[derive(Clone, Default)]
+struct Named(Arc<Mutex<String>>);
+
+impl Clock for Named {
+    fn reading(&self, _: &mut dyn Sql) -> Result<Reading> {
+        Ok(Reading { source: self.0.lock().unwrap().clone(), value_ms: 1 })
+    }
+
+    fn wall_ms(&self) -> i64 {
+        1_800_000_000_000
+    }
+}
+
+struct Everybody;
+
+impl Processes for Everybody {
+    fn liveness(&self, _: &ProcessIdentity) -> Liveness {
+        Liveness::Alive
+    }
+}
+
+#[test]
+fn two_kernels_on_one_file_are_noticed() {
+    let (_directory, file) = scratch();
+    let clock = Named::default();
+    let kernel = |name: &str| name.clone_into(&mut clock.0.lock().unwrap());
+    kernel("one");
+    let store = LocalStore::open_with(
+        &file,
+        IfMissing::Create,
+        Box::new(clock.clone()),
+        Box::new(Everybody),
+    );
+    let store = store.unwrap();
+    let actor = sign_on(&store, "a").unwrap();
+    put(&store, &actor, "1").unwrap();
+    kernel("two");
+    put(&store, &actor, "2").unwrap();
+    kernel("one");
+    assert_eq!(put(&store, &actor, "3").unwrap_err().code, Code::ClockDomain);
+    kernel("two");
+    assert_eq!(get(&store), "2");
+}
+
+#[test]
+fn a_busy_store_names_the_writer_and_does_nothing() {
+    let (_directory, file) = made();
+    let store = open(&file).unwrap().busy_timeout(Duration::from_millis(50));
+    let actor = sign_on(&store, "a").unwrap();
+    let gate = File::options().write(true).open(file.with_file_name("gate")).unwrap();
+    gate.lock().unwrap();
+    let error = put(&store, &actor, "1").unwrap_err();
+    assert_eq!(error.code, Code::Busy);
+    assert_eq!(error.details["holder_pid"], std::process::id());
+    gate.unlock().unwrap();
+    put(&store, &actor, "1").unwrap();
+}
+
+#[test]
+fn b1_b2_a_backup_is_whole_and_a_restore_begins_a_new_history() {
+    let (directory, file) = made();
+    let store = open(&file).unwrap();
+    let actor = sign_on(&store, "a").unwrap();
+    put(&store, &actor, "\"before\"").unwrap();
+    let copy = directory.path().join("copy.db");
+    let copied = admin::backup(&file, &copy).unwrap();
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(copied.events_checked, 2);
+    assert_eq!(admin::backup(&file, &copy).unwrap_err().code, Code::PathExists);
+
+    put(&store, &actor, "\"after\"").unwrap();
+    let head = |store: &LocalStore| {
+        (store as &dyn Store).call(&Head {}, |request| request).unwrap().answer
+    };
+    let (before, fences) = (head(&store), fence(&file));
+    assert_eq!(admin::restore(&file, &copy, false).unwrap_err().code, Code::LiveSessions);
+    assert_eq!(get(&store), "\"after\"");
+    let restored = admin::restore(&file, &copy, true).unwrap();
+    // The connection that was open all the time sees the restored store.
+    assert_eq!(get(&store), "\"before\"");
+    assert_eq!(restored.sessions_lost, 1);
+    assert_ne!(head(&store).history, before.history);
+    assert!(fence(&file) >= fences);
+    assert_eq!(put(&store, &actor, "1").unwrap_err().code, Code::SessionLost);
+    let old = open(&restored.replaced.unwrap());
+    // What was replaced lies beside the store, where it cannot be taken for it.
+    assert_eq!(get(&old.unwrap()), "\"after\"");
+    assert!(doctor(&file, true).iter().all(|finding| finding.severity == Severity::Good));
+}
+
+fn fence(file: &Path) -> i64 {
+    Connection::open(file)
+        .unwrap()
+        .query_row("SELECT fence FROM meta", [], |row| row.get(0))
+        .unwrap()
+}
+
+#[test]
+fn a_damaged_store_can_be_restored() {
+    let (directory, file) = made();
+    let store = open(&file).unwrap();
+    let actor = sign_on(&store, "a").unwrap();
+    put(&store, &actor, "1").unwrap();
+    let copy = directory.path().join("copy.db");
+    admin::backup(&file, &copy).unwrap();
+    drop(store);
+    fs::write(&file, "rubbish").unwrap();
+    let restored = admin::restore(&file, &copy, false).unwrap();
+    assert_eq!(fs::read(restored.replaced.unwrap()).unwrap(), b"rubbish");
+    assert_eq!(get(&open(&file).unwrap()), "1");
+    fs::write(directory.path().join("bad.db"), "rubbish").unwrap();
+    let error = admin::restore(&file, &directory.path().join("bad.db"), true).unwrap_err();
+    assert_eq!(error.code, Code::StoreCorrupt);
+    assert_eq!(get(&open(&file).unwrap()), "1");
+}
+
+#[test]
+fn a_changed_event_is_found_by_number() {
+    let (_directory, file) = made();
+    let store = open(&file).unwrap();
+    let actor = sign_on(&store, "a").unwrap();
+    for value in ["1", "2", "3"] {
+        put(&store, &actor, value).unwrap();
+    }
+    let raw = Connection::open(&file).unwrap();
+    raw.execute(
+        "UPDATE event SET payload = replace(payload, '\"ver\":2', '\"ver\":7') WHERE seq = 3",
+        [],
+    )
+    .unwrap();
+    let verified = (&store as &dyn Store)
+        .call(&cotenant_core::event::Verify::default(), |r| r)
+        .unwrap()
+        .answer;
+    assert_eq!((verified.ok, verified.first_bad.map(|seq| seq.0)), (false, Some(3)));
+    raw.execute("DELETE FROM event WHERE seq = 4", []).unwrap();
+    raw.execute("UPDATE data SET rev = 99", []).unwrap();
+    let findings = doctor(&file, true);
+    let bad: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Bad)
+        .map(|finding| finding.check.as_str())
+        .collect();
+    assert_eq!(bad, ["data", "log"]);
+}
