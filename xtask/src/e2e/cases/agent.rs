@@ -33,8 +33,9 @@ pub(super) struct Turn {
 
 impl<'a> Agent<'a> {
     /// Starts a client in a folder.
-    pub(super) fn start(stage: &'a Stage, folder: &Path) -> Result<Self> {
-        Ok(Self { stage, stream: stage.claude_in(folder).stream(&UNATTENDED)? })
+    pub(super) fn start(stage: &'a Stage, folder: &Path, arguments: &[&str]) -> Result<Self> {
+        let arguments = [arguments, &UNATTENDED].concat();
+        Ok(Self { stage, stream: stage.claude_in(folder).stream(&arguments)? })
     }
 
     /// Its process id.

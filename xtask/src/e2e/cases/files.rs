@@ -1,5 +1,6 @@
 //! Sessions are kept off each other's files.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -112,12 +113,29 @@ pub(super) fn other_tree(stage: &Stage) -> Result<()> {
     let mut a = repo.agent()?;
     let edited = a.ask(&edit(&repo, "hello", "here"))?;
     let a_session = repo.live_of(&edited.native)?;
-    let mut b = Agent::start(stage, &tree)?;
+    let mut b = Agent::start(stage, &tree, &[])?;
     let prompt = Prompt::new().edit(&tree.join("a.txt"), "hello", "there").say("so be it");
     let turn = b.ask(&prompt)?;
     turn.answer()?;
     let told = format!("`a.txt` is also being edited by `{}` in another work tree", a_session.name);
     ensure!(turn.mentions(&told), "the model was not told `{told}`");
     ensure!(repo.holders("path:a.txt")?.len() == 2, "{:?}", repo.holders("path:a.txt")?);
+    Ok(())
+}
+
+pub(super) fn broken_store(stage: &Stage) -> Result<()> {
+    let repo = Repo::new(stage)?;
+    let mut a = repo.agent()?;
+    a.ask("@@say all is well")?;
+    let store = repo.file(".git/cotenant/store.db");
+    fs::write(&store, "this was a database").with_context(|| store.display().to_string())?;
+    // The agent goes on; only its calls of the program fail, and say why.
+    a.ask(&edit(&repo, "hello", "edited"))?.answer()?;
+    ensure!(repo.text("a.txt")? == "edited\n");
+    let claim = Prompt::new().bash("cotenant claim issue:15; echo \"exit $?\"");
+    let told = a.ask(&claim.say("so be it"))?.answer()?;
+    ensure!(told.contains("exit 74"), "{told}");
+    ensure!(fs::read_to_string(&store)? == "this was a database");
+    ensure!(a.close()?.success());
     Ok(())
 }

@@ -22,7 +22,7 @@ pub(super) fn resumed(stage: &Stage) -> Result<()> {
     let sessions = repo.sessions()?;
     ensure!(sessions.len() == 2, "{sessions:#?}");
     let next = sessions.iter().find(|session| session.id != ended[0].id).context("none")?;
-    ensure!(next.native == ended[0].native && next.name == ended[0].name, "{sessions:#?}");
+    ensure!(next.native == ended[0].native, "{sessions:#?}");
     ensure!(next.parent.as_ref() == Some(&ended[0].id), "{sessions:#?}");
     ensure!(next.relation.as_deref() == Some("resume"), "{sessions:#?}");
     repo.require_acted("second", next)?;
@@ -125,4 +125,26 @@ pub(super) fn subagent(stage: &Stage) -> Result<()> {
     ensure!(repo.sessions()?.len() == 1, "{:#?}", repo.sessions()?);
     repo.require_acted("inner", &session)?;
     repo.require_acted("outer", &session)
+}
+
+pub(super) fn open_twice(stage: &Stage) -> Result<()> {
+    let repo = Repo::new(stage)?;
+    let mut a = repo.agent()?;
+    let native = a.ask("@@say I was first")?.native;
+    let first = repo.live_of(&native)?;
+    let mut b = repo.agent_with(&["--resume", &native])?;
+    let told = b.ask("@@say I came later")?;
+    ensure!(told.native == native);
+    let also = |name: &str| format!("is also open in `{name}`");
+    ensure!(told.presence()?.contains(&also(&first.name)), "{}", told.presence()?);
+    let live = repo.live()?;
+    let second = live.iter().find(|session| session.id != first.id).context("no second session")?;
+    ensure!(live.len() == 2 && second.relation.as_deref() == Some("fork"), "{live:#?}");
+    ensure!(second.parent.as_ref() == Some(&first.id), "{live:#?}");
+    // Both write to one conversation, and each call is still known by its process.
+    let told = a.ask(&repo.act(Prompt::new(), "first").say("done"))?;
+    ensure!(told.presence()?.contains(&also(&second.name)), "{}", told.presence()?);
+    b.ask(&repo.act(Prompt::new(), "second").say("done"))?;
+    repo.require_acted("first", &first)?;
+    repo.require_acted("second", second)
 }

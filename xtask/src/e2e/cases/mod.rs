@@ -12,17 +12,19 @@ mod servers;
 use crate::e2e::stage::Case;
 
 /// What each case shows, and how.
-pub(crate) const CASES: [Case; 12] = [
+pub(crate) const CASES: [Case; 14] = [
     ("`claude mcp list` shows the server connected", servers::connected),
     ("two sessions see each other", presence::two_sessions),
     ("an Edit of a held file is denied, and free after kill -9", files::denied_then_free),
     ("an Edit succeeds after waiting as advised", files::waits_as_advised),
     ("an Edit in another work tree is only remarked on", files::other_tree),
+    ("an Edit succeeds with a broken store", files::broken_store),
     ("what one session stores another retrieves", data::shared),
     ("a claim made in the Bash tool holds at the next call", data::claimed_in_a_shell),
     ("--resume is the session's next incarnation", identity::resumed),
     ("--resume after kill -9 gets back what was held", identity::resumed_after_a_kill),
     ("--fork-session is a session of its own", identity::forked),
+    ("a conversation that is open twice is two sessions", identity::open_twice),
     ("/clear keeps the session", identity::cleared),
     ("a subagent is its parent's session", identity::subagent),
 ];

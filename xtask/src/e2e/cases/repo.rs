@@ -58,7 +58,12 @@ impl<'a> Repo<'a> {
 
     /// Starts a client that takes prompts until it is closed.
     pub(super) fn agent(&self) -> Result<Agent<'a>> {
-        Agent::start(self.stage, &self.stage.project)
+        self.agent_with(&[])
+    }
+
+    /// As [`Self::agent`], with more arguments.
+    pub(super) fn agent_with(&self, arguments: &[&str]) -> Result<Agent<'a>> {
+        Agent::start(self.stage, &self.stage.project, arguments)
     }
 
     /// Has a client take one prompt and end.
