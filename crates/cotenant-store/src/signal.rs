@@ -15,9 +15,12 @@
 use std::{
     fs::File,
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     ptr::NonNull,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,10 +37,11 @@ const SAFETY_NET: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 const BYTES: usize = 4096;
 
-/// The mapped word, or nothing where mapping failed.
+/// The word, mapped when it is first needed: a process that only reads never pays for it.
 #[derive(Debug)]
 pub(crate) struct Signal {
-    word: Option<NonNull<AtomicU32>>,
+    path: PathBuf,
+    word: OnceLock<Option<NonNull<AtomicU32>>>,
 }
 
 // SAFETY: the pointer leads to a shared mapping that lives as long as the value; all access to it
@@ -47,9 +51,9 @@ unsafe impl Send for Signal {}
 unsafe impl Sync for Signal {}
 
 impl Signal {
-    /// Maps the word of a file, which is made if it is missing.
-    pub(crate) fn open(path: &Path) -> Self {
-        Self { word: Self::map(path) }
+    /// The word of a file, which is made if it is missing.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, word: OnceLock::new() }
     }
 
     fn map(path: &Path) -> Option<NonNull<AtomicU32>> {
@@ -82,8 +86,9 @@ impl Signal {
     }
 
     fn word(&self) -> Option<&AtomicU32> {
+        let word = *self.word.get_or_init(|| Self::map(&self.path));
         // SAFETY: the mapping lives as long as self and is only accessed atomically.
-        self.word.map(|pointer| unsafe { pointer.as_ref() })
+        word.map(|pointer| unsafe { pointer.as_ref() })
     }
 
     /// Changes the word and wakes all who wait.
@@ -119,7 +124,7 @@ impl Wake for Signal {
 
 impl Drop for Signal {
     fn drop(&mut self) {
-        if let Some(pointer) = self.word.take() {
+        if let Some(Some(pointer)) = self.word.take() {
             // SAFETY: the mapping was made by `map` with this length and nobody refers to it now.
             let _ = unsafe { munmap(pointer.as_ptr().cast(), BYTES) };
         }
@@ -140,7 +145,7 @@ mod tests {
     fn a_bump_wakes_another_mapping_of_the_word() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("signal");
-        let waiter = Arc::new(Signal::open(&path));
+        let waiter = Arc::new(Signal::new(path.clone()));
         let seen = waiter.value();
         let thread = std::thread::spawn({
             let waiter = Arc::clone(&waiter);
@@ -152,7 +157,7 @@ mod tests {
                 waiter.value()
             }
         });
-        Signal::open(&path).bump();
+        Signal::new(path).bump();
         assert_eq!(thread.join().unwrap(), seen + 1);
     }
 }

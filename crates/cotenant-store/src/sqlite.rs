@@ -71,7 +71,7 @@ impl Sqlite {
             gate: Gate::new(gate_path.clone()),
             gate_path,
             log_path: log_path.into(),
-            signal: Arc::new(Signal::open(&directory.join("signal"))),
+            signal: Arc::new(Signal::new(directory.join("signal"))),
             writes_prepared: false,
         })
     }
