@@ -4,19 +4,22 @@ use cotenant_core::{
     Code,
     data::{Change, Compare, Get, Put, Txn, Update, Write},
     id::Rev,
-    session::Heartbeat,
-    store::{BATCH_MAX, Request},
+    name::SessionRef,
+    session::{Heartbeat, SignOff},
+    store::{Actor, BATCH_MAX, Request},
 };
 
 use crate::{
     Bench,
-    ask::{Agent, answer, ask, fails, head_seq, must, succeeds},
-    sample::{get, note, put, update, writes},
+    ask::{Agent, answer, ask, fails, head_seq, must, names, succeeds},
+    sample::{claim, get, note, put, sign_off, sign_on, update, writes},
 };
 
 cases! {
     a_batch_is_carried_out_in_order,
     a_failure_in_a_batch_undoes_its_own_request_only,
+    a_batch_sees_what_it_did_before,
+    a_batch_of_rivals_has_one_winner,
     a_batch_shares_one_tick,
     a_batch_has_a_limit,
     a_batch_beyond_its_limit_has_no_effect,
@@ -64,6 +67,29 @@ fn a_failure_in_a_batch_undoes_its_own_request_only(bench: &dyn Bench) {
     assert_eq!(head_seq(bench), before + 2);
     assert_eq!(must(bench, &get("s", "two")).rev, Rev(before + 2));
     assert!(ask(bench, &get("s", "half")).is_err());
+}
+
+fn a_batch_sees_what_it_did_before(bench: &dyn Bench) {
+    let new = sign_on("new");
+    let actor = Actor { session: SessionRef("new".into()), token_digest: new.token_digest.clone() };
+    let outcomes = bench.store().submit(vec![
+        Request::new(new),
+        Request::new(claim(&["issue:1"])).by(actor.clone()),
+        Request::new(sign_off()).by(actor),
+    ]);
+    let replies: Vec<_> = outcomes.into_iter().map(|outcome| succeeds(outcome, "it")).collect();
+    assert_eq!(answer::<SignOff>(&replies[2]).claims, 1);
+}
+
+fn a_batch_of_rivals_has_one_winner(bench: &dyn Bench) {
+    let agents: Vec<_> = (0..8).map(|n| Agent::new(bench, &format!("w{n}"))).collect();
+    let requests = agents.iter().map(|agent| agent.request(claim(&["issue:1"]))).collect();
+    let mut outcomes = bench.store().submit(requests).into_iter();
+    succeeds(outcomes.next().expect("an outcome"), "the first");
+    for outcome in outcomes {
+        let details = fails(outcome, Code::Claimed, "a later one").details;
+        assert!(names(&serde_json::Value::from(details).to_string(), &agents[0]));
+    }
 }
 
 fn a_batch_shares_one_tick(bench: &dyn Bench) {

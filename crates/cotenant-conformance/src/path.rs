@@ -1,5 +1,7 @@
 //! Section 6.1: claims on paths, and on files that are being edited.
 
+use std::thread;
+
 use cotenant_core::{
     Code,
     claim::{AUTOMATIC_MS, Holding, HoldingState, Item, Unclaim, Who},
@@ -16,6 +18,7 @@ use crate::{
 cases! {
     l11_paths_conflict_with_their_directories_in_one_tree,
     l11_paths_beside_each_other_do_not_conflict,
+    l11_one_of_many_overlapping_paths_is_claimed,
     l11_paths_of_two_trees_overlap_without_conflict,
     l11_items_of_two_kinds_do_not_conflict,
     an_automatic_claim_lasts_15_minutes_after_the_last_edit,
@@ -79,6 +82,25 @@ fn l11_paths_beside_each_other_do_not_conflict(bench: &dyn Bench) {
     ] {
         assert!(!clash(bench, &a, &b, one, other), "{one} and {other}");
     }
+}
+
+fn l11_one_of_many_overlapping_paths_is_claimed(bench: &dyn Bench) {
+    let agents: Vec<_> = (0..8).map(|n| Agent::new(bench, &format!("w{n}"))).collect();
+    let won = thread::scope(|scope| {
+        let racers: Vec<_> = agents
+            .iter()
+            .enumerate()
+            .map(|(depth, agent)| {
+                let claim = claim_path(&vec!["d"; depth + 1].join("/"));
+                scope.spawn(move || {
+                    let store = bench.second();
+                    (*store).call(&claim, |request| request.by(agent.actor())).is_ok()
+                })
+            })
+            .collect();
+        racers.into_iter().filter_map(|racer| racer.join().ok()).filter(|won| *won).count()
+    });
+    assert_eq!((won, held(must(bench, &Who::default()).holdings).len()), (1, 1));
 }
 
 fn l11_paths_of_two_trees_overlap_without_conflict(bench: &dyn Bench) {

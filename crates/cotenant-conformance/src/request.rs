@@ -36,6 +36,7 @@ cases! {
     s4_a_repeat_answers_although_its_guard_has_fallen,
     s4_another_request_under_the_same_id_is_refused,
     s4_a_failure_is_not_remembered,
+    s4_a_result_is_remembered_for_an_hour,
     s4_ids_belong_to_their_actor,
     s5_a_waiting_read_blocks_no_writer,
     s5_reads_show_what_has_expired_and_write_nothing,
@@ -200,6 +201,21 @@ fn s4_a_failure_is_not_remembered(bench: &dyn Bench) {
     let done = succeeds(a.send(request()), "the repeat");
     assert!(!done.replayed);
     assert_eq!(must(bench, &get("s", "k")).value.text(), "2");
+}
+
+fn s4_a_result_is_remembered_for_an_hour(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    let request = || a.request(update("s", "k", Change::Add(1))).id("r1");
+    let first = succeeds(a.send(request()), "the first");
+    for minute in 0..59 {
+        bench.advance(MINUTE);
+        for number in 0..4 {
+            let id = format!("{minute}-{number}");
+            succeeds(a.send(a.request(put("s", "other", "1")).id(id)), "another request");
+        }
+    }
+    let again = succeeds(a.send(request()), "the repeat");
+    assert_eq!((first.data.get(), again.replayed), (again.data.get(), true));
 }
 
 fn s4_ids_belong_to_their_actor(bench: &dyn Bench) {

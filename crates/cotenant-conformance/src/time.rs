@@ -18,7 +18,7 @@ use cotenant_core::{
 use crate::{
     Bench,
     ask::{Agent, ask, granted, log, must},
-    sample::{TTL, acquire, check, claim, get, guard, list, note, put},
+    sample::{TTL, acquire, check, claim, get, guard, list, note, put, put_expecting},
 };
 
 cases! {
@@ -103,7 +103,7 @@ fn t2_a_key_lasts_for_its_whole_ttl(bench: &dyn Bench) {
     let error = ask(bench, &get("s", "k")).expect_err("the key has expired");
     assert_eq!(error.code, Code::NotFound);
     assert!(must(bench, &list("s")).entries.is_empty());
-    assert_eq!(a.must(&put("s", "k", "2")).ver, 1, "an expired key begins anew");
+    assert_eq!(a.must(&put_expecting("s", "k", "2", 0)).ver, 1, "an expired key is absent");
 }
 
 fn t2_a_session_lasts_for_its_whole_ttl(bench: &dyn Bench) {
