@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::steps::{Outcome, Steps, execute};
 use crate::work::Work;
-use crate::{check, test};
+use crate::{check, licences, test};
 
 /// Runs the command.
 pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
@@ -17,6 +17,7 @@ pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
         doc.arg("--document-private-items").env("RUSTDOCFLAGS", "-D warnings");
         execute(doc)
     });
+    steps.run("licences", || licences::check(work));
     test::add(work, &mut steps)?;
     steps.run("a clean tree afterwards", || {
         let after = changes(work)?;

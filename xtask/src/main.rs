@@ -8,6 +8,9 @@ mod ci;
 mod dist;
 mod e2e;
 mod elf;
+#[cfg(test)]
+mod layers;
+mod licences;
 mod mutants;
 mod process;
 mod steps;
