@@ -1,0 +1,238 @@
+//! A process of this program that takes part in a measurement: `cargo xtask bench worker JOB`.
+//!
+//! It prepares itself, says `ready`, is told on standard input when to begin, does its job, leaves
+//! its report in a file, and stays until standard input ends.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use cotenant_core::Code;
+use cotenant_core::event::Events;
+use cotenant_core::store::{Actor, Store};
+use cotenant_store::{IfMissing, LocalStore, host};
+use serde::{Deserialize, Serialize};
+
+use super::asked::{self, CLAIMS_A_SESSION};
+use super::bare::{Bare, By, Turn};
+use crate::process::{Group, wait_until};
+
+/// The word that asks for a worker.
+pub(crate) const WORD: &str = "worker";
+/// How long a worker may take to get ready, and to end after its time.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// Claims issues through the store.
+    Claim,
+    /// Claims issues with the same statements by hand, under a plain busy timeout.
+    ClaimByHand,
+    /// Waits for so many events.
+    Watch(usize),
+}
+
+/// A worker's orders.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// What to do.
+    pub(crate) task: Task,
+    /// The store.
+    pub(crate) store: PathBuf,
+    /// Tells this worker from the others.
+    pub(crate) number: u64,
+    /// How long.
+    pub(crate) for_ms: u64,
+}
+
+/// What a worker reports. Times are those of the kernel's monotonic clock, in nanoseconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// When claims that succeeded began and ended, and the issues.
+    pub(crate) claims: Vec<(u64, u64, u64)>,
+    /// How many were refused because somebody had the issue.
+    pub(crate) refused: usize,
+    /// What else went wrong.
+    pub(crate) errors: Vec<String>,
+    /// The numbers of events, and when they were seen.
+    pub(crate) seen: Vec<(i64, u64)>,
+    /// Processor time used while nothing happened, in microseconds for each second.
+    pub(crate) idle_us: u64,
+}
+
+/// Now.
+pub(crate) fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// A worker that was started.
+pub(crate) struct Worker {
+    group: Group,
+    report: PathBuf,
+}
+
+impl Worker {
+    /// Starts a worker and waits until it is ready.
+    pub(crate) fn start(job: &Job, folder: &Path) -> Result<Self> {
+        let report = folder.join(format!("worker-{}.json", job.number));
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", WORD]).arg(serde_json::to_string(job)?).arg(&report);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(Self { group: Group::spawn(&mut command)?, report })
+    }
+
+    /// Waits until it is ready.
+    pub(crate) fn ready(&mut self) -> Result<()> {
+        let stdout = self.group.child().stdout.as_mut().context("no pipe")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        ensure!(line.trim() == "ready", "a worker says `{}`", line.trim());
+        Ok(())
+    }
+
+    /// Tells it when to begin.
+    pub(crate) fn begin(&mut self, at: u64) -> Result<()> {
+        let stdin = self.group.child().stdin.as_mut().context("no pipe")?;
+        Ok(writeln!(stdin, "{at}")?)
+    }
+
+    /// Waits for its report. It stays until it is let go, because what it claimed is its own only
+    /// as long as it lives.
+    pub(crate) fn report(&mut self, for_ms: u64) -> Result<Report> {
+        let patience = PATIENCE + Duration::from_millis(for_ms);
+        let text = wait_until("report of a worker", patience, || {
+            if let Some(status) = self.group.child().try_wait()? {
+                bail!("a worker ended with {status}");
+            }
+            Ok(fs::read_to_string(&self.report).ok())
+        })?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// Runs a worker: its orders and the file of its report are the arguments.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let [job, file] = arguments else { bail!("a worker needs its orders and a file") };
+    let job: Job = serde_json::from_str(job)?;
+    let report = match job.task {
+        Task::Claim => claims(&job, &mut Ours(LocalStore::open(&job.store, IfMissing::Fail)?)),
+        Task::ClaimByHand => claims(&job, &mut ByHand(Bare::open(&job.store, Turn::Busy)?)),
+        Task::Watch(count) => watch(&job, count),
+    }?;
+    // A report is there when it is whole.
+    let draft = format!("{file}.draft");
+    fs::write(&draft, serde_json::to_string(&report)?)?;
+    fs::rename(draft, file)?;
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
+}
+
+/// Says that this worker is ready and waits for the moment to begin, which it answers.
+fn wait_for_the_start() -> Result<u64> {
+    println!("ready");
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let at = line.trim().parse().context("the moment to begin")?;
+    std::thread::sleep(Duration::from_nanos(u64::saturating_sub(at, now())));
+    Ok(at)
+}
+
+/// One way to claim an issue.
+trait Claims {
+    /// Claims an issue; false if somebody has it.
+    fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool>;
+}
+
+struct Ours(LocalStore);
+
+impl Claims for Ours {
+    fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool> {
+        let store: &dyn Store = &self.0;
+        match store.one(asked::request(asked::claim(issue), by, request)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.code == Code::Claimed => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+struct ByHand(Bare);
+
+impl Claims for ByHand {
+    fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool> {
+        let request = format!("{request:032x}");
+        let by = By { session: &by.session.0, request: &request };
+        Ok(self.0.claim(by, issue)?)
+    }
+}
+
+fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
+    let store = LocalStore::open(&job.store, IfMissing::Fail)?;
+    let me = host::identity(std::process::id());
+    let sign_on = |claimed: usize| {
+        asked::actor(&store, &format!("worker-{}-{claimed}", job.number), me.clone())
+    };
+    let mut actor = sign_on(0)?;
+    let mut draw = job.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut report = Report::default();
+    let end = wait_for_the_start()? + job.for_ms * 1_000_000;
+    let (mut request, mut held) = (job.number << 40, 0);
+    while now() < end {
+        request += 1;
+        let issue = next(&mut draw) % super::contention::ISSUES;
+        let began = now();
+        match way.claim(&actor, issue, request) {
+            Ok(true) => {
+                report.claims.push((began, now(), issue));
+                held += 1;
+            }
+            Ok(false) => report.refused += 1,
+            Err(error) => report.errors.push(format!("{error:#}")),
+        }
+        if held == CLAIMS_A_SESSION {
+            actor = sign_on(report.claims.len())?;
+            held = 0;
+        }
+    }
+    Ok(report)
+}
+
+/// The next of a row of numbers that look drawn by lot.
+pub(crate) fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn watch(job: &Job, count: usize) -> Result<Report> {
+    let store = LocalStore::open(&job.store, IfMissing::Fail)?;
+    let store: &dyn Store = &store;
+    let mut cursor = asked::head(store)?;
+    let mut report = Report::default();
+    wait_for_the_start()?;
+    let (begun, used) = (now(), processor_time());
+    while report.seen.len() < count && now() < begun + job.for_ms * 1_000_000 {
+        let read = asked::read(cursor, 1_000, Some(1_500));
+        let events: Events = store.call(&read, |request| request)?.answer;
+        let at = now();
+        if report.seen.is_empty() && events.events.is_empty() {
+            let seconds = Duration::from_nanos(at - begun).as_secs().max(1);
+            report.idle_us = processor_time().saturating_sub(used) / seconds;
+        }
+        report.seen.extend(events.events.iter().map(|event| (event.seq.0, at)));
+        cursor = events.cursor;
+    }
+    Ok(report)
+}
+
+/// Processor time of this process in microseconds.
+fn processor_time() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1_000
+}
