@@ -39,6 +39,8 @@ pub(crate) const GEMINI_SESSION: &str = "GEMINI_SESSION_ID";
 pub(crate) const HOME: &str = "HOME";
 /// The user's configuration, instead of `~/.config`.
 pub(crate) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// What programs keep for the user, instead of `~/.local/state`.
+pub(crate) const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 /// Switches colours off, whatever its value.
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 /// What the terminal can do; `dumb` has no colours.
@@ -94,4 +96,18 @@ pub(crate) fn working_directory() -> std::io::Result<PathBuf> {
 /// The path of the running program.
 pub(crate) fn program() -> std::io::Result<PathBuf> {
     std::env::current_exe()
+}
+
+/// The program that a shell starts for a name, with all symbolic links resolved.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let path = std::env::var_os(PATH)?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .filter(|file| {
+            let found = file.metadata();
+            found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        })
+        .find_map(|file| file.canonicalize().ok())
 }

@@ -1,5 +1,6 @@
 //! `cotenant`: many coding-agent sessions in one codebase.
 
+mod ask;
 mod cli;
 mod commands;
 mod complete;
@@ -9,8 +10,10 @@ mod env;
 mod exit;
 mod hook;
 mod identity;
+mod installation;
 mod output;
 mod project;
+mod settings;
 #[cfg(test)]
 mod testing;
 mod token;

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod event;
 mod heartbeat;
+mod init;
 mod hook;
 mod lease;
 mod mcp;
@@ -21,6 +22,7 @@ mod sign_off;
 mod sign_on;
 mod status;
 mod unclaim;
+mod uninit;
 mod who;
 
 use clap::Subcommand;
@@ -31,6 +33,8 @@ use crate::{context::Context, exit::Exit, output::Screen};
 /// Every command.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Init(init::Args),
+    Uninit(uninit::Args),
     Status(status::Args),
     SignOn(sign_on::Args),
     SignOff(sign_off::Args),
@@ -66,6 +70,8 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit> {
         match self {
+            Self::Init(args) => init::run(context, screen, &args),
+            Self::Uninit(args) => uninit::run(context, screen, &args),
             Self::Status(args) => status::run(context, screen, &args),
             Self::SignOn(args) => sign_on::run(context, screen, args),
             Self::SignOff(args) => sign_off::run(context, screen, args),
