@@ -4,7 +4,7 @@ use std::thread;
 
 use cotenant_core::{
     Code,
-    clock::MINUTE,
+    clock::{MINUTE, SECOND},
     data::Put,
     event::{Append, Commit, Cursor, Event, Events, Read},
     id::{Rev, Seq},
@@ -93,8 +93,9 @@ fn e1_who_sees_an_event_sees_all_before_it(bench: &dyn Bench) {
         let reader = scope.spawn(|| {
             let (store, mut cursor, mut last) = (bench.second(), "start".to_owned(), 0);
             while last < wanted {
-                let next = Read { wait_ms: Some(MINUTE), limit: 7, ..read(&cursor) };
+                let next = Read { wait_ms: Some(10 * SECOND), limit: 7, ..read(&cursor) };
                 let page = granted::<Read, _>((*store).call(&next, |request| request)).answer;
+                assert!(!page.events.is_empty(), "nothing came behind event {last}");
                 for event in page.events {
                     assert_eq!(event.seq.0, last + 1, "no event is passed over");
                     last = event.seq.0;

@@ -1,6 +1,9 @@
 //! Sections 3.2 to 3.6: signs of life, signing off, silence and loss.
 
-use std::thread;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use cotenant_core::{
     Code,
@@ -15,7 +18,7 @@ use cotenant_core::{
 
 use crate::{
     Bench,
-    ask::{Agent, count, fails, granted, must, refuses, until},
+    ask::{Agent, ask, count, fails, granted, must, refuses, until},
     sample::{acquire, claim, get, note, put, show, sign_on, wait_for, who},
     wait::waiting,
 };
@@ -116,13 +119,14 @@ fn n3_nobody_sees_a_part_of_a_loss(bench: &dyn Bench) {
     let items: Vec<String> = (0..40).map(|n| format!("issue:{n}")).collect();
     a.must(&claim(&items.iter().map(String::as_str).collect::<Vec<_>>()));
     bench.kill(&process);
+    let reaped = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let store = bench.second();
             loop {
+                let last = reaped.load(Ordering::SeqCst);
                 let seen = (*store).call(&show(&a.id.0), |request| request);
-                let shown = granted::<ShowSession, _>(seen);
-                let shown = shown.answer;
+                let shown = granted::<ShowSession, _>(seen).answer;
                 let held = |holding: &&Holding| holding.state == HoldingState::Held;
                 let held = shown.holds.iter().filter(held).count();
                 match shown.session.state {
@@ -130,10 +134,13 @@ fn n3_nobody_sees_a_part_of_a_loss(bench: &dyn Bench) {
                     State::Lost => return assert_eq!(held, 0, "a lost session has no claim"),
                     other => panic!("the session is {other:?}"),
                 }
+                assert!(!last, "a session that was reaped is lost");
             }
         });
-        must(bench, &reap(&a));
+        let outcome = ask(bench, &reap(&a));
+        reaped.store(true, Ordering::SeqCst);
         watcher.join().expect("the watcher saw all or nothing");
+        granted::<Reap, _>(outcome);
     });
 }
 
