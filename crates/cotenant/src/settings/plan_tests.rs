@@ -3,7 +3,7 @@ use super::*;
 fn inputs() -> Inputs {
     Inputs {
         program: Program::OnPath,
-        project_dir: "/code/p".into(),
+        project_dir: "/srv/p".into(),
         home: "/home/u".into(),
         claude_config_dir: None,
         codex_home: None,
@@ -37,9 +37,9 @@ fn a_project_gets_three_files() {
     assert_eq!(
         summary(&inputs()),
         [
-            "/code/p/.claude/settings.json: 9 hooks; permissions.allow=mcp__cotenant",
-            "/code/p/.mcp.json: 0 hooks; mcpServers.cotenant=cotenant mcp",
-            "/code/p/.claude/settings.local.json: 0 hooks; enabledMcpjsonServers=cotenant",
+            "/srv/p/.claude/settings.json: 9 hooks; permissions.allow=mcp__cotenant",
+            "/srv/p/.mcp.json: 0 hooks; mcpServers.cotenant=cotenant mcp",
+            "/srv/p/.claude/settings.local.json: 0 hooks; enabledMcpjsonServers=cotenant",
         ]
     );
 }
@@ -50,9 +50,9 @@ fn an_absolute_path_goes_into_files_of_this_machine_only() {
     assert_eq!(
         summary(&inputs),
         [
-            "/code/p/.claude/settings.local.json: 9 hooks; permissions.allow=mcp__cotenant",
+            "/srv/p/.claude/settings.local.json: 9 hooks; permissions.allow=mcp__cotenant",
             "/home/u/.claude.json (private): 0 hooks; \
-             projects>/code/p>mcpServers.cotenant=/opt/my bin/cotenant mcp",
+             projects>/srv/p>mcpServers.cotenant=/opt/my bin/cotenant mcp",
         ]
     );
     let Entry::Hook { command, .. } = &Plan::new(&inputs).unwrap().files[0].entries[0] else {
@@ -87,8 +87,8 @@ fn codex_is_planned_if_asked_for() {
     assert_eq!(
         summary(&codex),
         [
-            "/code/p/.codex/hooks.json: 8 hooks; ",
-            "/code/p/.codex/config.toml: 0 hooks; mcp_servers.cotenant=cotenant mcp",
+            "/srv/p/.codex/hooks.json: 8 hooks; ",
+            "/srv/p/.codex/config.toml: 0 hooks; mcp_servers.cotenant=cotenant mcp",
         ]
     );
     let global = Inputs { scope: Scope::Global, ..codex.clone() };
@@ -118,9 +118,9 @@ fn the_settings_that_may_enable_the_plugin_are_read_too() {
         paths,
         [
             "/home/u/.claude/settings.json",
-            "/code/p/.claude/settings.json",
-            "/code/p/.claude/settings.local.json",
-            "/code/p/.mcp.json",
+            "/srv/p/.claude/settings.json",
+            "/srv/p/.claude/settings.local.json",
+            "/srv/p/.mcp.json",
         ]
     );
 }
