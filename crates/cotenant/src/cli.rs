@@ -52,12 +52,7 @@ pub(crate) struct Cli {
 #[derive(Args)]
 struct Global {
     /// The store to use instead of the project's: a path or `sqlite:PATH`
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        help_heading = "Options of every command"
-    )]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Options of every command")]
     store: Option<String>,
     /// Act for this session, by id or live name
     #[arg(
@@ -72,12 +67,7 @@ struct Global {
     #[arg(long, global = true, help_heading = "Options of every command")]
     json: bool,
     /// Make a repeat harmless: the same id returns the first result
-    #[arg(
-        long,
-        global = true,
-        value_name = "ID",
-        help_heading = "Options of every command"
-    )]
+    #[arg(long, global = true, value_name = "ID", help_heading = "Options of every command")]
     request_id: Option<String>,
     /// Do it only if this lease or claim is still held with this fence
     #[arg(
@@ -121,20 +111,8 @@ fn execute(cli: Cli, screen: &mut Screen) -> Result<Exit> {
     let directory = env::working_directory().map_err(|error| {
         Error::invalid(format!("the working directory is not there: {error}")).caused_by(error)
     })?;
-    let Global {
-        store,
-        session,
-        json,
-        request_id,
-        guards,
-    } = cli.global;
-    let options = Options {
-        store,
-        session,
-        request_id,
-        guards,
-        quiet: json,
-    };
+    let Global { store, session, json, request_id, guards } = cli.global;
+    let options = Options { store, session, request_id, guards, quiet: json };
     // The process ends after this command; closing the database in order would only take time.
     let context = Box::leak(Box::new(Context::new(options, directory)));
     cli.command.run(context, screen)
@@ -142,14 +120,8 @@ fn execute(cli: Cli, screen: &mut Screen) -> Result<Exit> {
 
 /// Reports a usage error, with the status of `INVALID`; help and version are no errors.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
-    let json = arguments
-        .iter()
-        .take_while(|argument| *argument != "--")
-        .any(|a| a == "--json");
-    let helps = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    );
+    let json = arguments.iter().take_while(|argument| *argument != "--").any(|a| a == "--json");
+    let helps = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if json && !helps {
         let text = error.render().to_string();
         let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
@@ -159,11 +131,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
         // As with every answer: a reader that left is no failure.
         let _ = error.print();
     }
-    if helps {
-        Exit::SUCCESS
-    } else {
-        Exit::of(cotenant_core::Code::Invalid)
-    }
+    if helps { Exit::SUCCESS } else { Exit::of(cotenant_core::Code::Invalid) }
 }
 
 #[cfg(test)]

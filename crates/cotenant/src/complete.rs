@@ -26,9 +26,7 @@ use crate::{
 
 /// Answers the shell's question of what can come next.
 pub(crate) fn answer(command: fn() -> Command) -> Exit {
-    CompleteEnv::with_factory(command)
-        .bin("cotenant")
-        .complete();
+    CompleteEnv::with_factory(command).bin("cotenant").complete();
     Exit::SUCCESS
 }
 
@@ -43,18 +41,12 @@ pub(crate) fn sessions() -> ArgValueCompleter {
             after: None,
             limit: 200,
         };
-        let found = ask(&operation)
-            .map(|answer| answer.sessions)
-            .unwrap_or_default();
+        let found = ask(&operation).map(|answer| answer.sessions).unwrap_or_default();
         offer(
             typed,
             found.into_iter().map(|session| {
                 let help = session.purpose.unwrap_or_else(|| {
-                    format!(
-                        "{}, last heard of {}",
-                        session.kind,
-                        ago(session.heartbeat_age_ms)
-                    )
+                    format!("{}, last heard of {}", session.kind, ago(session.heartbeat_age_ms))
                 });
                 (session.name, help)
             }),
@@ -82,19 +74,9 @@ pub(crate) fn claims() -> ArgValueCompleter {
 pub(crate) fn scopes() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let pattern = format!("{}*", typed.to_string_lossy());
-        let found = ask(&ListScopes {
-            pattern,
-            after: None,
-            limit: 200,
-        })
-        .map(|answer| answer.scopes);
-        offer(
-            typed,
-            found
-                .unwrap_or_default()
-                .into_iter()
-                .map(|scope| (scope, String::new())),
-        )
+        let found =
+            ask(&ListScopes { pattern, after: None, limit: 200 }).map(|answer| answer.scopes);
+        offer(typed, found.unwrap_or_default().into_iter().map(|scope| (scope, String::new())))
     })
 }
 
@@ -104,22 +86,15 @@ fn held(holding: Holding) -> (String, String) {
 }
 
 fn ask<O: Operation>(operation: &O) -> Option<O::Answer> {
-    let options = Options {
-        quiet: true,
-        ..Options::default()
-    };
-    let context = Box::leak(Box::new(Context::new(
-        options,
-        env::working_directory().ok()?,
-    )));
+    let options = Options { quiet: true, ..Options::default() };
+    let context = Box::leak(Box::new(Context::new(options, env::working_directory().ok()?)));
     Some(context.call(operation).ok()?.answer)
 }
 
 fn offer(typed: &OsStr, found: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
-    let mut found: Vec<(String, String)> = found
-        .filter(|(value, _)| value.starts_with(typed.as_ref()))
-        .collect();
+    let mut found: Vec<(String, String)> =
+        found.filter(|(value, _)| value.starts_with(typed.as_ref())).collect();
     found.sort();
     found.dedup_by(|one, other| one.0 == other.0);
     found

@@ -50,21 +50,9 @@ const SETTINGS: [Setting; 4] = [
         variable: env::BUSY_TIMEOUT,
         built_in: Value::Duration(5 * SECOND),
     },
-    Setting {
-        name: "auto_claim",
-        variable: env::AUTO_CLAIM,
-        built_in: Value::Flag(true),
-    },
-    Setting {
-        name: "deny",
-        variable: env::DENY,
-        built_in: Value::Flag(true),
-    },
-    Setting {
-        name: "stale_after",
-        variable: env::STALE_AFTER,
-        built_in: Value::Duration(HOUR),
-    },
+    Setting { name: "auto_claim", variable: env::AUTO_CLAIM, built_in: Value::Flag(true) },
+    Setting { name: "deny", variable: env::DENY, built_in: Value::Flag(true) },
+    Setting { name: "stale_after", variable: env::STALE_AFTER, built_in: Value::Duration(HOUR) },
 ];
 
 /// The settings that hold for a project.
@@ -100,10 +88,7 @@ pub(crate) fn paths(project: &Project) -> Paths {
             .or_else(|| env::path(env::HOME).map(|home| home.join(".config")))?;
         Some(directory.join("cotenant/config.toml"))
     });
-    Paths {
-        user,
-        project: project.root.join("cotenant.toml"),
-    }
+    Paths { user, project: project.root.join("cotenant.toml") }
 }
 
 /// Reads the settings that hold for a project.
@@ -194,10 +179,8 @@ impl Config {
                 return Ok(());
             }
             Err(error) => {
-                return Err(
-                    Error::invalid(format!("cannot read `{}`: {error}", file.display()))
-                        .caused_by(error),
-                );
+                return Err(Error::invalid(format!("cannot read `{}`: {error}", file.display()))
+                    .caused_by(error));
             }
         };
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -227,14 +210,8 @@ impl Config {
 
 fn unknown(name: &str, file: &Path) -> String {
     let near = nearest::nearest(name, SETTINGS.iter().map(|setting| setting.name));
-    let near = near
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_default();
-    format!(
-        "`{}` in `{}` is no setting{near}",
-        shown(name),
-        file.display()
-    )
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    format!("`{}` in `{}` is no setting{near}", shown(name), file.display())
 }
 
 fn parse(setting: &Setting, value: &toml::Value) -> Option<Value> {
@@ -287,16 +264,10 @@ mod tests {
 
     #[test]
     fn a_project_only_makes_things_stricter() {
-        let config = read(
-            "deny = false\nstale_after = \"2h\"\nbusy_timeout = \"1s\"",
-            is_stricter,
-        )
-        .unwrap();
+        let config =
+            read("deny = false\nstale_after = \"2h\"\nbusy_timeout = \"1s\"", is_stricter).unwrap();
         assert!(config.deny());
-        assert_eq!(
-            (config.stale_after(), config.busy_timeout()),
-            (HOUR, SECOND)
-        );
+        assert_eq!((config.stale_after(), config.busy_timeout()), (HOUR, SECOND));
         assert_eq!(config.warnings.len(), 2);
     }
 
@@ -308,12 +279,7 @@ mod tests {
             "{:?}",
             config.warnings
         );
-        for bad in [
-            "deny = 1",
-            "stale_after = 5",
-            "stale_after = \"soon\"",
-            "deny =",
-        ] {
+        for bad in ["deny = 1", "stale_after = 5", "stale_after = \"soon\"", "deny ="] {
             assert_eq!(
                 read(bad, |_, _| true).unwrap_err().code,
                 cotenant_core::Code::Invalid,

@@ -13,7 +13,7 @@ use cotenant_core::{
     Code, Error, Operation, Result,
     claim::Item,
     operation::{ActorRule, Effect},
-    session::{SessionView, SignOff, SignOn, SignedOff, SignedOn},
+    session::{SessionView, SignOff, SignOn, SignedOn},
     store::{Actor, Answered, Guard, Reply, Request, Store},
 };
 use cotenant_store::{IfMissing, LocalStore};
@@ -76,32 +76,14 @@ impl Context {
             store: OnceCell::new(),
             caller: OnceCell::new(),
             actor: OnceCell::new(),
-            patience: Patience {
-                turn: None,
-                tries: TRIES_MAX,
-            },
+            patience: Patience { turn: None, tries: TRIES_MAX },
         }
     }
 
     /// Sets how long a writer waits for its turn; a request is then repeated at most once.
     pub(crate) fn in_a_hurry(mut self, turn: Duration) -> Self {
-        self.patience = Patience {
-            turn: Some(turn),
-            tries: 2,
-        };
+        self.patience = Patience { turn: Some(turn), tries: 2 };
         self
-    }
-
-    /// A context of a directory whose store is open, for hooks and servers. `store` is the store's
-    /// address if it is not the project's; the environment is asked next.
-    pub(crate) fn open(store: Option<&str>, directory: &Path, missing: IfMissing) -> Result<Self> {
-        let options = Options {
-            store: store.map(str::to_owned),
-            ..Options::default()
-        };
-        let context = Self::new(options, directory.to_path_buf());
-        context.open_store(missing)?;
-        Ok(context)
     }
 
     /// The project of the working directory.
@@ -151,7 +133,7 @@ impl Context {
 
     /// Carries out an operation as the command's main action, under the request id it was given.
     pub(crate) fn call<O: Operation>(&self, operation: &O) -> Result<Answered<O::Answer>> {
-        answered::<O>(self.ask(operation)?)
+        answered::<O>(&self.ask(operation)?)
     }
 
     /// As [`Self::call`], with the answer as the store gave it.
@@ -162,7 +144,7 @@ impl Context {
 
     /// Carries out an operation that only serves the main action, under an id of its own.
     pub(crate) fn call_aside<O: Operation>(&self, operation: &O) -> Result<Answered<O::Answer>> {
-        answered::<O>(self.send(operation, None)?)
+        answered::<O>(&self.send(operation, None)?)
     }
 
     fn send<O: Operation>(&self, operation: &O, id: Option<String>) -> Result<Reply> {
@@ -197,11 +179,8 @@ impl Context {
             return Err(caller::nobody());
         }
         let known = acts && (named || matches!(self.caller(), Caller::Named(_)));
-        let missing = if effect == Effect::Read || known {
-            IfMissing::Fail
-        } else {
-            IfMissing::Create
-        };
+        let missing =
+            if effect == Effect::Read || known { IfMissing::Fail } else { IfMissing::Create };
         self.open_store(missing).map(drop)
     }
 
@@ -232,7 +211,7 @@ impl Context {
     /// Signs a session on; its token is drawn here and kept for the user's other commands. The
     /// digest that the operation brings does not matter.
     pub(crate) fn sign_on(&self, operation: SignOn) -> Result<Answered<SignedOn>> {
-        answered::<SignOn>(self.ask_sign_on(operation, None)?)
+        answered::<SignOn>(&self.ask_sign_on(operation, None)?)
     }
 
     /// As [`Self::sign_on`], with the answer as the store gave it.
@@ -266,11 +245,6 @@ impl Context {
     }
 
     /// Ends the session that the command acts for and forgets its token.
-    pub(crate) fn sign_off(&self, operation: &SignOff) -> Result<Answered<SignedOff>> {
-        answered::<SignOff>(self.ask_sign_off(operation)?)
-    }
-
-    /// As [`Self::sign_off`], with the answer as the store gave it.
     pub(crate) fn ask_sign_off(&self, operation: &SignOff) -> Result<Reply> {
         let reply = self.ask(operation)?;
         self.tokens()?.forget(&self.actor()?.token_digest);
@@ -297,14 +271,9 @@ impl Context {
     }
 }
 
-fn answered<O: Operation>(reply: Reply) -> Result<Answered<O::Answer>> {
-    let answer = decode::<O>(&reply)?;
-    Ok(Answered {
-        answer,
-        seq: reply.seq,
-        tick: reply.tick,
-        replayed: reply.replayed,
-    })
+fn answered<O: Operation>(reply: &Reply) -> Result<Answered<O::Answer>> {
+    let answer = decode::<O>(reply)?;
+    Ok(Answered { answer, seq: reply.seq, tick: reply.tick, replayed: reply.replayed })
 }
 
 /// Reads the answer of an operation.
@@ -320,6 +289,5 @@ fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> R
         // Nobody else can have filled it meanwhile: the cell is not shared between threads.
         let _ = cell.set(value);
     }
-    cell.get()
-        .ok_or_else(|| Error::internal("a cell that was filled is empty"))
+    cell.get().ok_or_else(|| Error::internal("a cell that was filled is empty"))
 }

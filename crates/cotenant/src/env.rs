@@ -73,9 +73,7 @@ pub(crate) fn text(name: &str) -> Option<String> {
 
 /// A variable as a path; none if it is unset or empty.
 pub(crate) fn path(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name)
-        .filter(|text| !text.is_empty())
-        .map(PathBuf::from)
+    std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
 /// Whether a variable is set to something.

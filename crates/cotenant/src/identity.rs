@@ -70,10 +70,7 @@ pub(crate) fn runner() -> Runner {
         return Runner::Agent { kind, process };
     }
     match terminal_leader() {
-        Some(process) => Runner::Terminal {
-            native_id: terminal_id(&process),
-            process,
-        },
+        Some(process) => Runner::Terminal { native_id: terminal_id(&process), process },
         None => Runner::Nobody,
     }
 }
@@ -81,21 +78,11 @@ pub(crate) fn runner() -> Runner {
 /// The leader of this process's terminal session, if there is a terminal.
 fn terminal_leader() -> Option<ProcessIdentity> {
     let me = stat(std::process::id())?;
-    if me.terminal == 0 {
-        None
-    } else {
-        identity(me.session)
-    }
+    if me.terminal == 0 { None } else { identity(me.session) }
 }
 
 fn terminal_id(process: &ProcessIdentity) -> String {
-    let ProcessIdentity {
-        host,
-        boot,
-        namespace,
-        pid,
-        started,
-    } = process;
+    let ProcessIdentity { host, boot, namespace, pid, started } = process;
     let digest = sha256_hex(&format!("{host}/{boot}/{namespace}/{pid}/{started}"));
     format!("terminal-{}", &digest[..16])
 }
@@ -116,10 +103,7 @@ fn is_wrapper(pid: u32, stat: &Stat) -> bool {
     // A login shell's program is `bash`, its argument `-bash`; a script keeps its own name as
     // command but has its shell as first argument.
     let known = |name: &str| WRAPPERS.contains(&name.trim_start_matches('-'));
-    known(&stat.command)
-        || arguments(pid)
-            .first()
-            .is_some_and(|first| known(base_name(first)))
+    known(&stat.command) || arguments(pid).first().is_some_and(|first| known(base_name(first)))
 }
 
 /// The kind of agent that a process is, if it is one.
@@ -139,12 +123,8 @@ fn agent_kind(pid: u32, stat: &Stat) -> Option<&'static str> {
     if !RUNTIMES.contains(&first) {
         return None;
     }
-    let script = arguments[1..]
-        .iter()
-        .find(|argument| !argument.starts_with('-'))?;
-    let package = PACKAGES
-        .iter()
-        .find(|(package, _)| script.contains(package));
+    let script = arguments[1..].iter().find(|argument| !argument.starts_with('-'))?;
+    let package = PACKAGES.iter().find(|(package, _)| script.contains(package));
     named(base_name(script).trim_end_matches(".js")).or(package.map(|(_, kind)| *kind))
 }
 

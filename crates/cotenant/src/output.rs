@@ -65,12 +65,7 @@ impl Screen {
         let colour = terminal
             && !env::is_set(env::NO_COLOR)
             && env::text(env::TERM).is_none_or(|term| term != "dumb");
-        Self {
-            text: String::new(),
-            json,
-            terminal,
-            colour,
-        }
+        Self { text: String::new(), json, terminal, colour }
     }
 
     /// Whether the answer is an envelope.
@@ -102,12 +97,7 @@ impl Screen {
     pub(crate) fn data(&mut self, data: &impl Serialize, seq: Seq, tick: Tick) -> Result<()> {
         let data: Box<RawValue> = to_raw_value(data)
             .map_err(|error| Error::internal("an answer cannot be written").caused_by(error))?;
-        self.envelope(&Reply {
-            data,
-            seq,
-            tick,
-            replayed: false,
-        });
+        self.envelope(&Reply { data, seq, tick, replayed: false });
         Ok(())
     }
 
@@ -152,18 +142,15 @@ impl Screen {
     /// Sends what was printed on its way. Answers whether somebody still reads.
     pub(crate) fn flush(&mut self) -> Result<bool> {
         let mut stdout = std::io::stdout().lock();
-        let outcome = stdout
-            .write_all(self.text.as_bytes())
-            .and_then(|()| stdout.flush());
+        let outcome = stdout.write_all(self.text.as_bytes()).and_then(|()| stdout.flush());
         self.text.clear();
         match outcome {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(Error::new(
-                Code::StoreIo,
-                format!("cannot write to stdout: {error}"),
-            )
-            .caused_by(error)),
+            Err(error) => {
+                Err(Error::new(Code::StoreIo, format!("cannot write to stdout: {error}"))
+                    .caused_by(error))
+            }
         }
     }
 }
@@ -185,10 +172,7 @@ pub(crate) fn report(error: &Error, json: bool) {
     for line in words::holder_lines(error) {
         talk(&format!("  {line}"));
     }
-    let mut cause = error
-        .cause
-        .as_deref()
-        .map(|cause| cause as &dyn std::error::Error);
+    let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
     while let Some(inner) = cause {
         let text = for_terminal(&inner.to_string());
         if !error.message.contains(&text) {

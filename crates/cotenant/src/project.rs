@@ -41,28 +41,19 @@ impl Project {
             Error::invalid(format!("cannot enter `{}`: {error}", directory.display()))
                 .caused_by(error)
         })?;
-        let mut project = match find_repository(&start) {
-            Some(repository) => Self {
+        let mut project = if let Some(repository) = find_repository(&start) {
+            Self {
                 store_file: repository.common_dir.join(IN_GIT).join(STORE_FILE),
                 common_dir: Some(repository.common_dir),
                 git_dir: Some(repository.git_dir),
                 root: repository.root,
                 start,
-            },
-            None => {
-                let root = start
-                    .ancestors()
-                    .find(|above| above.join(OUTSIDE_GIT).is_dir());
-                let root = root.unwrap_or(&start).to_path_buf();
-                let store_file = root.join(OUTSIDE_GIT).join(STORE_FILE);
-                Self {
-                    common_dir: None,
-                    git_dir: None,
-                    root,
-                    store_file,
-                    start,
-                }
             }
+        } else {
+            let root = start.ancestors().find(|above| above.join(OUTSIDE_GIT).is_dir());
+            let root = root.unwrap_or(&start).to_path_buf();
+            let store_file = root.join(OUTSIDE_GIT).join(STORE_FILE);
+            Self { common_dir: None, git_dir: None, root, store_file, start }
         };
         if let Some(store) = store {
             project.store_file = project.start.join(store_path(store)?);
@@ -118,10 +109,7 @@ fn find_repository(start: &Path) -> Option<Repository> {
     start.ancestors().find_map(|directory| {
         let repository = repository_at(directory)?;
         let common_dir = superproject(&repository.common_dir)?;
-        Some(Repository {
-            common_dir,
-            ..repository
-        })
+        Some(Repository { common_dir, ..repository })
     })
 }
 
@@ -135,11 +123,7 @@ pub(crate) fn repository_at(directory: &Path) -> Option<Repository> {
     if !git_dir.join("HEAD").is_file() {
         return None;
     }
-    Some(Repository {
-        common_dir: common_dir(&git_dir)?,
-        git_dir,
-        root: directory.to_path_buf(),
-    })
+    Some(Repository { common_dir: common_dir(&git_dir)?, git_dir, root: directory.to_path_buf() })
 }
 
 /// Reads the file `.git` of a linked worktree or submodule: `gitdir: PATH`.
@@ -186,11 +170,7 @@ fn from_inside(git_dir: &Path) -> Repository {
         Some(name) if name == ".git" => common_dir.parent().unwrap_or(&common_dir),
         _ => &common_dir,
     };
-    Repository {
-        root: root.to_path_buf(),
-        git_dir: git_dir.to_path_buf(),
-        common_dir,
-    }
+    Repository { root: root.to_path_buf(), git_dir: git_dir.to_path_buf(), common_dir }
 }
 
 #[cfg(test)]
@@ -221,18 +201,7 @@ mod tests {
         let (_scratch, top) = repository();
         let (_other, library) = repository();
         let library = library.to_str().unwrap().to_owned();
-        git(
-            &top,
-            &[
-                "-c",
-                "protocol.file.allow=always",
-                "submodule",
-                "add",
-                "-q",
-                &library,
-                "lib",
-            ],
-        );
+        git(&top, &["-c", "protocol.file.allow=always", "submodule", "add", "-q", &library, "lib"]);
         let project = discover(&top.join("lib/src"));
         assert_eq!(project.root, top);
         assert_eq!(project.store_file, top.join(".git/cotenant/store.db"));
@@ -243,10 +212,7 @@ mod tests {
         let (_scratch, top) = repository();
         git(&top, &["init", "-q", "nested"]);
         let project = discover(&top.join("nested"));
-        assert_eq!(
-            project.store_file,
-            top.join("nested/.git/cotenant/store.db")
-        );
+        assert_eq!(project.store_file, top.join("nested/.git/cotenant/store.db"));
     }
 
     #[test]
@@ -281,10 +247,7 @@ mod tests {
         assert_eq!(file("sqlite:/x/s.db").unwrap(), Path::new("/x/s.db"));
         assert_eq!(file("sqlite:///x/s.db").unwrap(), Path::new("/x/s.db"));
         for address in ["postgres://host/db", "https://host"] {
-            assert_eq!(
-                file(address).unwrap_err().code,
-                cotenant_core::Code::Invalid
-            );
+            assert_eq!(file(address).unwrap_err().code, cotenant_core::Code::Invalid);
         }
     }
 }

@@ -28,14 +28,8 @@ pub(crate) fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
 
 /// A fresh request id.
 pub(crate) fn request_id() -> Result<String> {
-    let unix_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    Ok(cotenant_core::id::uuid_v7(
-        u64::try_from(unix_ms).unwrap_or(u64::MAX),
-        random()?,
-    ))
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    Ok(cotenant_core::id::uuid_v7(u64::try_from(unix_ms).unwrap_or(u64::MAX), random()?))
 }
 
 /// A drawn token.
@@ -62,9 +56,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// The tokens beside a store's file.
     pub(crate) fn of(store_file: &Path) -> Self {
-        Self {
-            directory: cotenant_store::directory(store_file).join("tokens"),
-        }
+        Self { directory: cotenant_store::directory(store_file).join("tokens") }
     }
 
     /// Keeps a token. It is written before the session is signed on, so that no session is without
@@ -85,8 +77,7 @@ impl Tokens {
             opened => opened,
         }
         .map_err(|error| self.failed("write to", error))?;
-        file.write_all(token.text.as_bytes())
-            .map_err(|error| self.failed("write to", error))
+        file.write_all(token.text.as_bytes()).map_err(|error| self.failed("write to", error))
     }
 
     /// Whether this user has the token of that digest.
@@ -113,11 +104,8 @@ impl Tokens {
             }
             _ => Code::StoreIo,
         };
-        Error::new(
-            code,
-            format!("cannot {what} `{}`: {error}", self.directory.display()),
-        )
-        .caused_by(error)
+        Error::new(code, format!("cannot {what} `{}`: {error}", self.directory.display()))
+            .caused_by(error)
     }
 }
 
@@ -136,10 +124,7 @@ mod tests {
         tokens.keep(&token).unwrap();
         assert!(tokens.has(&token.digest));
         let path = directory.path().join("tokens").join(&token.digest);
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         tokens.forget(&token.digest);
         assert!(!tokens.has(&token.digest));
     }

@@ -42,20 +42,15 @@ impl Project {
         let resolved = resolve(&self.start.join(path))?;
         let Some((name, root)) = self.place(&resolved) else {
             return if self.is_bare() {
-                Err(
-                    Error::invalid("a bare repository has no work tree to claim paths in")
-                        .hint("run the command in a worktree of it"),
-                )
+                Err(Error::invalid("a bare repository has no work tree to claim paths in")
+                    .hint("run the command in a worktree of it"))
             } else {
                 Ok(None)
             };
         };
         let inside = resolved.strip_prefix(&root).unwrap_or(Path::new(""));
         let Some(inside) = inside.to_str() else {
-            return Err(Error::invalid(format!(
-                "path `{}` is not UTF-8",
-                resolved.display()
-            )));
+            return Err(Error::invalid(format!("path `{}` is not UTF-8", resolved.display())));
         };
         let inside = if inside.is_empty() { "." } else { inside };
         let clone = self.clone_id()?;
@@ -131,18 +126,11 @@ impl Project {
                 return Ok(id);
             }
         }
-        let file = if own.is_dir() {
-            own.join("clone")
-        } else {
-            beside
-        };
+        let file = if own.is_dir() { own.join("clone") } else { beside };
         create_clone(&file)
             .map_err(|error| {
-                Error::new(
-                    Code::StoreIo,
-                    format!("cannot write `{}`: {error}", file.display()),
-                )
-                .caused_by(error)
+                Error::new(Code::StoreIo, format!("cannot write `{}`: {error}", file.display()))
+                    .caused_by(error)
             })
             .and_then(|()| {
                 read_clone(&file)?.ok_or_else(|| Error::internal("the clone's id vanished"))
@@ -166,21 +154,16 @@ fn read_clone(file: &Path) -> Result<Option<String>> {
     if id.len() == CLONE_LENGTH && id.bytes().all(|byte| LETTERS.contains(&byte)) {
         return Ok(Some(id.to_owned()));
     }
-    Err(Error::new(
-        Code::StoreCorrupt,
-        format!("`{}` holds no clone id", file.display()),
-    )
-    .hint("restore the file, or remove it while nobody holds a path"))
+    Err(Error::new(Code::StoreCorrupt, format!("`{}` holds no clone id", file.display()))
+        .hint("restore the file, or remove it while nobody holds a path"))
 }
 
 /// Writes a fresh id under a name of its own and links it to its place, so that of several
 /// processes one wins and nobody ever reads half an id.
 fn create_clone(file: &Path) -> io::Result<()> {
     let random: [u8; CLONE_LENGTH] = random().map_err(io::Error::other)?;
-    let id: String = random
-        .iter()
-        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
-        .collect();
+    let id: String =
+        random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
     let draft = file.with_extension(&id);
     fs::OpenOptions::new()
         .write(true)
@@ -203,10 +186,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
     }
     let mut links = 0;
     follow(path, &mut links).ok_or_else(|| {
-        Error::invalid(format!(
-            "path `{}` leads over too many links",
-            path.display()
-        ))
+        Error::invalid(format!("path `{}` leads over too many links", path.display()))
     })
 }
 

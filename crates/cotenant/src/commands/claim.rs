@@ -52,18 +52,10 @@ pub(crate) struct Args {
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     context.prepare::<Claim>()?;
-    let items = args
-        .items
-        .into_iter()
-        .map(|item| context.place(item))
-        .collect::<Result<_>>()?;
+    let items = args.items.into_iter().map(|item| context.place(item)).collect::<Result<_>>()?;
     let operation = Claim {
         items,
-        mode: if args.advisory {
-            Mode::Advisory
-        } else {
-            Mode::Exclusive
-        },
+        mode: if args.advisory { Mode::Advisory } else { Mode::Exclusive },
         intent: args.intent,
         ttl_ms: args.ttl,
         automatic: false,
@@ -95,10 +87,7 @@ fn claim_in_time(context: &Context, operation: &Claim, wait_ms: u64) -> Result<R
                 ..error
             });
         }
-        let sleep = error
-            .retry_after_ms
-            .unwrap_or(SLEEP_MAX_MS)
-            .clamp(10, SLEEP_MAX_MS);
+        let sleep = error.retry_after_ms.unwrap_or(SLEEP_MAX_MS).clamp(10, SLEEP_MAX_MS);
         cursor = wait_for_event(context, cursor, sleep.min(left))?;
     }
 }
@@ -125,25 +114,14 @@ fn wait_for_event(context: &Context, cursor: String, wait_ms: u64) -> Result<Str
 fn print(screen: &mut Screen, claimed: &Claimed) {
     for item in &claimed.items {
         let name = screen.paint(Look::Strong, &for_terminal(&item.item));
-        let already = if item.already_held {
-            ", held before"
-        } else {
-            ""
-        };
+        let already = if item.already_held { ", held before" } else { "" };
         screen.line(format!("claimed {name} (fence {}{already})", item.fence));
     }
     for overlap in &claimed.overlaps {
-        screen.line(format!(
-            "also: {}: {}",
-            item_words(overlap),
-            holding_line(overlap)
-        ));
+        screen.line(format!("also: {}: {}", item_words(overlap), holding_line(overlap)));
     }
     for warning in &claimed.warnings {
         let warning = for_terminal(warning);
-        screen.line(format!(
-            "{}: {warning}",
-            screen.paint(Look::Warning, "warning")
-        ));
+        screen.line(format!("{}: {warning}", screen.paint(Look::Warning, "warning")));
     }
 }

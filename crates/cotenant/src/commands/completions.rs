@@ -39,13 +39,7 @@ pub(super) fn run(_: &Context, screen: &mut Screen, args: &Args) -> Result<Exit>
     // The shell finds the program by its name, so that an update moves nothing.
     let mut script = Vec::new();
     shell
-        .write_registration(
-            env::COMPLETE,
-            "cotenant",
-            "cotenant",
-            "cotenant",
-            &mut script,
-        )
+        .write_registration(env::COMPLETE, "cotenant", "cotenant", "cotenant", &mut script)
         .map_err(|error| Error::internal("the script cannot be written").caused_by(error))?;
     screen.line(String::from_utf8_lossy(&script).trim_end());
     Ok(Exit::SUCCESS)

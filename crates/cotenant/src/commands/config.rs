@@ -54,10 +54,7 @@ fn show(context: &Context, screen: &mut Screen, args: &ShowArgs) -> Result<Exit>
         return Ok(Exit::SUCCESS);
     }
     let config = config::load(context.project()?)?;
-    config
-        .warnings()
-        .iter()
-        .for_each(|warning| context.note(warning));
+    config.warnings().iter().for_each(|warning| context.note(warning));
     let settings = config.shown();
     if screen.json() {
         screen.data(&Settings { settings }, Seq(0), Tick(0))?;
@@ -85,10 +82,7 @@ fn paths(context: &Context, screen: &mut Screen) -> Result<Exit> {
         screen.data(&data, Seq(0), Tick(0))?;
         return Ok(Exit::SUCCESS);
     }
-    let user = paths
-        .user
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
+    let user = paths.user.map(|path| path.display().to_string()).unwrap_or_default();
     for (label, path) in [
         ("user", user),
         ("project", paths.project.display().to_string()),

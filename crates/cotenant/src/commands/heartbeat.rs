@@ -13,10 +13,7 @@ pub(crate) struct Args {}
 pub(super) fn run(context: &Context, screen: &mut Screen, _: &Args) -> Result<Exit> {
     let reply = context.ask(&Heartbeat {})?;
     screen.answer::<Heartbeat>(&reply, |screen, beat| {
-        screen.line(format!(
-            "the next one is due within {}",
-            in_words(beat.expires_in_ms)
-        ));
+        screen.line(format!("the next one is due within {}", in_words(beat.expires_in_ms)));
     })?;
     Ok(Exit::SUCCESS)
 }

@@ -28,9 +28,9 @@ const LINE_BYTES_MAX: usize = 6 * VALUE_BYTES_MAX + 64 * 1024;
 
 /// Answer requests given as JSON lines
 ///
-/// Each line is {"op", "args", "actor"?: {"session", "token"?}, "guards"?, "request_id"?,
-/// "at_least_seq"?, "id"?}; the answer is the result envelope, with the same "id". Without an actor
-/// the session of the command acts.
+/// A line is an object with `op`, `args`, and optionally `actor` (`session`, `token`), `guards`,
+/// `request_id`, `at_least_seq` and `id`; its answer is the result envelope, with the same `id`.
+/// Without an actor the session of the command acts.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -74,10 +74,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         screen.line(schema()?);
         return Ok(Exit::SUCCESS);
     }
-    let mut server = Server {
-        context,
-        actors: HashMap::new(),
-    };
+    let mut server = Server { context, actors: HashMap::new() };
     let mut input = std::io::stdin().lock();
     while let Some(line) = read_line(&mut input)? {
         let (id, outcome) = match line {
@@ -104,10 +101,7 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Result<Vec<u8>>>> {
         Error::new(Code::Invalid, format!("cannot read from stdin: {error}")).caused_by(error)
     };
     let mut line = Vec::new();
-    let read = input
-        .by_ref()
-        .take(LINE_BYTES_MAX as u64)
-        .read_until(b'\n', &mut line);
+    let read = input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
     if read.map_err(failed)? == 0 {
         return Ok(None);
     }
@@ -116,10 +110,7 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Result<Vec<u8>>>> {
     }
     loop {
         line.clear();
-        let read = input
-            .by_ref()
-            .take(LINE_BYTES_MAX as u64)
-            .read_until(b'\n', &mut line);
+        let read = input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
         if read.map_err(failed)? == 0 || line.ends_with(b"\n") {
             return Ok(Some(Err(Error::new(
                 Code::TooLarge,
@@ -160,8 +151,7 @@ impl Server<'_> {
         }
         let mut op = Op::decode(&line.op, &args)?;
         op.check()?;
-        self.context
-            .prepare_for(op.effect(), op.actor_rule(), line.actor.is_some())?;
+        self.context.prepare_for(op.effect(), op.actor_rule(), line.actor.is_some())?;
         let writes = op.effect() != Effect::Read;
         let mut request = Request::new(op).guarded_by(line.guards);
         request.at_least_seq = line.at_least_seq;
@@ -195,10 +185,7 @@ impl Server<'_> {
         };
         let session = SessionRef(session.clone());
         if let Some(token) = token {
-            return Ok(Actor {
-                session,
-                token_digest: sha256_hex(token),
-            });
+            return Ok(Actor { session, token_digest: sha256_hex(token) });
         }
         if let Some(actor) = self.actors.get(&session.0) {
             return Ok(actor.clone());
@@ -219,9 +206,7 @@ impl Server<'_> {
     ) -> Outcome {
         let mut fields: Map<String, Value> = serde_json::from_str(args.get())
             .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", SignOn::NAME)))?;
-        fields
-            .entry("user")
-            .or_insert_with(|| identity::user().into());
+        fields.entry("user").or_insert_with(|| identity::user().into());
         let brings_token = fields.contains_key("token_digest");
         fields.entry("token_digest").or_insert_with(|| "".into());
         let mut operation: SignOn = serde_json::from_value(Value::Object(fields))
@@ -230,8 +215,7 @@ impl Server<'_> {
             return self.context.ask_sign_on(operation, request_id);
         }
         operation.check()?;
-        self.context
-            .prepare_for(Effect::Write, ActorRule::Optional, false)?;
+        self.context.prepare_for(Effect::Write, ActorRule::Optional, false)?;
         let id = request_id.map_or_else(token::request_id, Ok)?;
         let mut request = Request::new(operation).id(id);
         if actor.is_some() {

@@ -33,10 +33,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
                 .hint("`cotenant session list` shows who is; `--session NAME` names another"));
         }
         Some(found) if found.answer.session.state == State::Ended => {
-            let before = SignedOff {
-                already: true,
-                ..SignedOff::default()
-            };
+            let before = SignedOff { already: true, ..SignedOff::default() };
             if screen.json() {
                 screen.data(&before, found.seq, found.tick)?;
             } else {
@@ -46,10 +43,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         }
         Some(_) => {}
     }
-    let reply = context.ask_sign_off(&SignOff {
-        outcome: args.outcome,
-        note: args.note,
-    })?;
+    let reply = context.ask_sign_off(&SignOff { outcome: args.outcome, note: args.note })?;
     screen.answer::<SignOff>(&reply, |screen, done| {
         if done.already {
             screen.line("the session had ended before");

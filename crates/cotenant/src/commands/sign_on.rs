@@ -128,14 +128,12 @@ fn operation(context: &Context, args: Args) -> Result<SignOn> {
 
 fn own_by_process() -> Option<SignOn> {
     match identity::runner() {
-        Runner::Agent { kind, process } => Some(SignOn {
-            process: Some(process),
-            ..blank_sign_on(kind)
-        }),
-        Runner::Terminal { process, .. } => Some(SignOn {
-            process: Some(process),
-            ..blank_sign_on("human")
-        }),
+        Runner::Agent { kind, process } => {
+            Some(SignOn { process: Some(process), ..blank_sign_on(kind) })
+        }
+        Runner::Terminal { process, .. } => {
+            Some(SignOn { process: Some(process), ..blank_sign_on("human") })
+        }
         Runner::Nobody => None,
     }
 }
@@ -149,22 +147,10 @@ fn process(pid: u32) -> Result<ProcessIdentity> {
 
 fn print(screen: &mut Screen, signed: &SignedOn, alone: bool) {
     let name = for_terminal(&signed.name);
-    let what = if signed.existing {
-        "already signed on as"
-    } else {
-        "signed on as"
-    };
-    screen.line(format!(
-        "{what} {} ({})",
-        screen.paint(Look::Strong, &name),
-        signed.session
-    ));
+    let what = if signed.existing { "already signed on as" } else { "signed on as" };
+    screen.line(format!("{what} {} ({})", screen.paint(Look::Strong, &name), signed.session));
     if let Some(relation) = signed.relation {
-        let parent = signed
-            .parent
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let parent = signed.parent.as_ref().map(ToString::to_string).unwrap_or_default();
         screen.line(format!("  {} of {parent}", relation.word()));
     }
     for holding in &signed.inherited {
@@ -176,8 +162,6 @@ fn print(screen: &mut Screen, signed: &SignedOn, alone: bool) {
         ));
     }
     if alone && !signed.existing {
-        screen.line(format!(
-            "  no process is known for it; act for it with `--session {name}`"
-        ));
+        screen.line(format!("  no process is known for it; act for it with `--session {name}`"));
     }
 }

@@ -45,17 +45,10 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         screen.envelope(&reply);
         return Ok(Exit::SUCCESS);
     }
-    let own = context
-        .own_session()?
-        .map(|own| own.answer.session.session.0);
+    let own = context.own_session()?.map(|own| own.answer.session.session.0);
     let stale_after = config::load(context.project()?)?.stale_after();
     screen.answer::<ShowStatus>(&reply, |screen, status| {
-        Page {
-            status: &status,
-            own: own.as_deref(),
-            stale_after,
-        }
-        .print(screen);
+        Page { status: &status, own: own.as_deref(), stale_after }.print(screen);
     })?;
     Ok(Exit::SUCCESS)
 }
@@ -99,9 +92,7 @@ impl Page<'_> {
     }
 
     fn print_sessions(&self, screen: &mut Screen) {
-        let mut table = Table::new([
-            "", "SESSION", "KIND", "SINCE", "HEARD OF", "HOLDS", "ON", "",
-        ]);
+        let mut table = Table::new(["", "SESSION", "KIND", "SINCE", "HEARD OF", "HOLDS", "ON", ""]);
         let held = self.held();
         for session in &self.status.sessions {
             let own = self.own == Some(session.session.0.as_str());
@@ -113,23 +104,13 @@ impl Page<'_> {
                 (Look::Plain, session.kind.clone()),
                 (Look::Plain, since(&session.since)),
                 (Look::Plain, ago(session.heartbeat_age_ms)),
-                (
-                    Look::Plain,
-                    if holds > 0 {
-                        holds.to_string()
-                    } else {
-                        String::new()
-                    },
-                ),
+                (Look::Plain, if holds > 0 { holds.to_string() } else { String::new() }),
                 (Look::Plain, session.purpose.clone().unwrap_or_default()),
                 (look, remark),
             ]);
         }
         screen.table(&table);
-        let hidden = self
-            .status
-            .sessions_live
-            .saturating_sub(self.status.sessions.len() as u64);
+        let hidden = self.status.sessions_live.saturating_sub(self.status.sessions.len() as u64);
         if hidden > 0 {
             screen.line(format!("and {hidden} more; `cotenant status --limit 1000`"));
         }
@@ -137,12 +118,7 @@ impl Page<'_> {
 
     fn held(&self) -> BTreeMap<&str, usize> {
         let mut held = BTreeMap::new();
-        for holding in self
-            .status
-            .holdings
-            .iter()
-            .filter(|h| h.state == HoldingState::Held)
-        {
+        for holding in self.status.holdings.iter().filter(|h| h.state == HoldingState::Held) {
             *held.entry(holding.session.0.as_str()).or_insert(0) += 1;
         }
         held
@@ -189,10 +165,7 @@ fn row(holding: &Holding) -> [(Look, String); 6] {
         (Look::Plain, holding.name.clone()),
         (look, state.to_owned()),
         (Look::Plain, in_words(holding.held_for_ms)),
-        (
-            Look::Plain,
-            holding.expires_in_ms.map(in_time).unwrap_or_default(),
-        ),
+        (Look::Plain, holding.expires_in_ms.map(in_time).unwrap_or_default()),
         (Look::Plain, holding.note.clone().unwrap_or_default()),
     ]
 }

@@ -34,15 +34,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     context.store()?;
-    let items = args
-        .items
-        .into_iter()
-        .map(|item| context.place(item))
-        .collect::<Result<_>>()?;
-    let reply = context.ask(&Unclaim {
-        items,
-        all: args.all,
-    })?;
+    let items = args.items.into_iter().map(|item| context.place(item)).collect::<Result<_>>()?;
+    let reply = context.ask(&Unclaim { items, all: args.all })?;
     screen.answer::<Unclaim>(&reply, |screen, done| {
         for item in &done.released {
             screen.line(format!("gave back {}", for_terminal(item)));

@@ -36,10 +36,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     context.store()?;
-    let mut operation = Who {
-        session: args.by.map(SessionRef),
-        ..Who::default()
-    };
+    let mut operation = Who { session: args.by.map(SessionRef), ..Who::default() };
     match &args.item {
         Some(pattern) if pattern.contains('*') => operation.pattern = Some(pattern.clone()),
         Some(item) => operation.item = Some(everywhere(context, item.parse()?)?),
@@ -66,8 +63,5 @@ fn everywhere(context: &Context, item: Item) -> Result<Item> {
     if item.kind != ItemKind::Path || item.tree.is_some() {
         return Ok(item);
     }
-    Ok(Item {
-        tree: None,
-        ..context.place(item)?
-    })
+    Ok(Item { tree: None, ..context.place(item)? })
 }

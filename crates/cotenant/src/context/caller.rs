@@ -8,7 +8,7 @@ use cotenant_core::{
     Code, Error, Result,
     name::SessionRef,
     process::ProcessIdentity,
-    session::{IfBusy, SessionView, ShowSession, ShownSession, SignOn},
+    session::{IfBusy, SessionView, ShowSession, ShownSession, SignOn, State},
     store::{Actor, Answered, Request},
 };
 
@@ -68,10 +68,7 @@ impl Caller {
         // One agent may have started another, which inherits its variables; then the nearest
         // process decides. Usually there is one, and no process need be looked at.
         if let [(kind, native_id)] = &told[..] {
-            return Self::Conversation {
-                kind,
-                native_id: native_id.clone(),
-            };
+            return Self::Conversation { kind, native_id: native_id.clone() };
         }
         match identity::runner() {
             Runner::Agent { kind, process } => match told.into_iter().find(|(of, _)| *of == kind) {
@@ -87,25 +84,36 @@ impl Caller {
     }
 
     /// What the store can look the session up by, the best first.
+    ///
+    /// An agent's process comes before its conversation: the conversation's id may have changed,
+    /// as by `/clear`, and of two processes on one conversation each has a session of its own.
     fn references(&self) -> Vec<SessionRef> {
         match self {
             Self::Named(session) => vec![session.clone()],
             Self::Conversation { kind, native_id } => {
-                let mut references = vec![native_reference(kind, native_id)];
-                // The conversation may have got another id, as by `/clear`; the process stays.
-                if let Runner::Agent {
-                    kind: runner,
-                    process,
-                } = identity::runner()
-                    && runner == *kind
-                {
-                    references.extend(process_reference(&process));
-                }
-                references
+                let process = match identity::runner() {
+                    Runner::Agent { kind: runner, process } if runner == *kind => {
+                        process_reference(&process)
+                    }
+                    _ => None,
+                };
+                process.into_iter().chain([native_reference(kind, native_id)]).collect()
             }
             Self::Agent { process, .. } => process_reference(process).into_iter().collect(),
             Self::Person { native_id, .. } => vec![native_reference("human", native_id)],
             Self::Nobody => Vec::new(),
+        }
+    }
+
+    /// Whether a session that was found is this caller's. A process may have signed on others for
+    /// somebody else, and earlier ones.
+    fn owns(&self, reference: &SessionRef, session: &SessionView) -> bool {
+        match self {
+            Self::Conversation { kind, .. } | Self::Agent { kind, .. } => {
+                !reference.0.starts_with("process:")
+                    || (session.state.is_live() && session.kind == *kind)
+            }
+            Self::Named(_) | Self::Person { .. } | Self::Nobody => true,
         }
     }
 
@@ -125,11 +133,7 @@ impl Caller {
                 ("human", Some(native_id.clone()), Some(process.clone()))
             }
         };
-        Some(SignOn {
-            native_id,
-            process,
-            ..blank_sign_on(kind)
-        })
+        Some(SignOn { native_id, process, ..blank_sign_on(kind) })
     }
 }
 
@@ -158,13 +162,7 @@ pub(crate) fn native_reference(kind: &str, native_id: &str) -> SessionRef {
 
 /// The reference to the session of a process; none if its name space is not known.
 pub(crate) fn process_reference(process: &ProcessIdentity) -> Option<SessionRef> {
-    let ProcessIdentity {
-        host,
-        boot,
-        namespace,
-        pid,
-        started,
-    } = process;
+    let ProcessIdentity { host, boot, namespace, pid, started } = process;
     (!namespace.is_empty())
         .then(|| SessionRef(format!("process:{host}/{boot}/{namespace}/{pid}/{started}")))
 }
@@ -172,17 +170,20 @@ pub(crate) fn process_reference(process: &ProcessIdentity) -> Option<SessionRef>
 impl Context {
     /// Who runs this command.
     pub(crate) fn caller(&self) -> &Caller {
-        self.caller
-            .get_or_init(|| Caller::find(self.options().session.as_ref()))
+        self.caller.get_or_init(|| Caller::find(self.options().session.as_ref()))
     }
 
     /// The session that the command acts for, if there is one. Nobody is signed on.
     pub(crate) fn own_session(&self) -> Result<Option<Answered<ShownSession>>> {
-        for session in self.caller().references() {
-            let request = Request::new(ShowSession { session });
-            match self.submit(request).and_then(answered::<ShowSession>) {
-                Err(error) if error.code == Code::NotFound => {}
-                shown => return shown.map(Some),
+        let caller = self.caller();
+        for reference in caller.references() {
+            let request = Request::new(ShowSession { session: reference.clone() });
+            match self.submit(request).and_then(|reply| answered::<ShowSession>(&reply)) {
+                Ok(shown) if caller.owns(&reference, &shown.answer.session) => {
+                    return Ok(Some(shown));
+                }
+                Err(error) if error.code != Code::NotFound => return Err(error),
+                _ => {}
             }
         }
         Ok(None)
@@ -194,7 +195,9 @@ impl Context {
             let found = self.own_session()?.map(|shown| shown.answer.session);
             let named = matches!(self.caller(), Caller::Named(_));
             match found {
-                Some(session) if named || session.state.is_live() => self.actor_for(&session),
+                // A conversation that another process goes on with gets a session that follows
+                // this one and takes over what it held.
+                Some(session) if named || is_here(&session) => self.actor_for(&session),
                 before => self.sign_on_caller(before.as_ref()),
             }
         })
@@ -209,31 +212,26 @@ impl Context {
         };
         let signed = self.sign_on(operation)?.answer;
         if !signed.existing {
-            self.note(&match before {
-                Some(before) => format!(
-                    "session {} is {}; signed on anew as {}",
-                    before.name,
-                    before.state.word(),
-                    signed.name
-                ),
-                None => format!("signed on as {}", signed.name),
+            let before = before.map(|before| match before.state {
+                State::Lost | State::Ended => format!("session {} is over; ", before.name),
+                _ => format!("the process of session {} is gone; ", before.name),
             });
+            self.note(&format!("{}signed on as {}", before.unwrap_or_default(), signed.name));
         }
-        Ok(Actor {
-            session: SessionRef(signed.session.0),
-            token_digest: signed.token_digest,
-        })
+        Ok(Actor { session: SessionRef(signed.session.0), token_digest: signed.token_digest })
     }
 
     /// Tells a person something beside the answer.
     pub(crate) fn note(&self, text: &str) {
         if !self.options().quiet {
-            crate::output::talk(&format!(
-                "note: {}",
-                cotenant_core::render::for_terminal(text)
-            ));
+            crate::output::talk(&format!("note: {}", cotenant_core::render::for_terminal(text)));
         }
     }
+}
+
+/// Whether a session can go on acting: it is live, and so is its process as far as can be told.
+fn is_here(session: &SessionView) -> bool {
+    session.state.is_live() && session.process_alive != Some(false)
 }
 
 /// Nobody can be told to act.

@@ -16,10 +16,7 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table.
     pub(crate) fn new<const COLUMNS: usize>(headings: [&'static str; COLUMNS]) -> Self {
-        Self {
-            headings: headings.to_vec(),
-            rows: Vec::new(),
-        }
+        Self { headings: headings.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row of plain cells.
@@ -29,12 +26,7 @@ impl Table {
 
     /// Adds a row.
     pub(crate) fn styled_row<const COLUMNS: usize>(&mut self, cells: [(Look, String); COLUMNS]) {
-        self.rows.push(
-            cells
-                .into_iter()
-                .map(|(look, text)| (look, fit(&text)))
-                .collect(),
-        );
+        self.rows.push(cells.into_iter().map(|(look, text)| (look, fit(&text))).collect());
     }
 
     /// Whether it has no rows.
@@ -45,22 +37,15 @@ impl Table {
     /// The table as lines; columns that are empty in every row are left out.
     pub(super) fn render(&self, paint: impl Fn(Look, &str) -> String) -> String {
         let width = |column: usize| {
-            self.rows
-                .iter()
-                .map(|row| row[column].1.chars().count())
-                .max()
-                .unwrap_or(0)
+            self.rows.iter().map(|row| row[column].1.chars().count()).max().unwrap_or(0)
         };
         let columns: Vec<(usize, usize)> = (0..self.headings.len())
             .filter(|column| width(*column) > 0)
             .map(|column| (column, width(column).max(self.headings[column].len())))
             .collect();
         let mut text = String::new();
-        let headings: Vec<(Look, String)> = self
-            .headings
-            .iter()
-            .map(|heading| (Look::Faint, (*heading).to_owned()))
-            .collect();
+        let headings: Vec<(Look, String)> =
+            self.headings.iter().map(|heading| (Look::Faint, (*heading).to_owned())).collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let mut gap = 0;
             for (column, width) in &columns {
@@ -81,11 +66,7 @@ impl Table {
 fn fit(text: &str) -> String {
     let text = for_terminal(text);
     let short = cut(&text, CELL_BYTES_MAX);
-    if short.len() < text.len() {
-        format!("{short}…")
-    } else {
-        text
-    }
+    if short.len() < text.len() { format!("{short}…") } else { text }
 }
 
 #[cfg(test)]
@@ -95,12 +76,7 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_empty_ones_left_out() {
         let mut table = Table::new(["NAME", "NOTHING", "AGE", "TEXT"]);
-        table.row([
-            "a".into(),
-            String::new(),
-            "10s".into(),
-            "é\u{1b}[31m".into(),
-        ]);
+        table.row(["a".into(), String::new(), "10s".into(), "é\u{1b}[31m".into()]);
         table.row(["longer".into(), String::new(), "3s".into(), String::new()]);
         let text = table.render(|_, text| text.to_owned());
         assert_eq!(text, "NAME    AGE  TEXT\na       10s  é[31m\nlonger  3s\n");

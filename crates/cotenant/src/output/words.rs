@@ -11,20 +11,12 @@ use cotenant_core::{
 
 /// How long ago, e.g. `3m ago`.
 pub(crate) fn ago(ms: u64) -> String {
-    if ms < 1_000 {
-        "just now".to_owned()
-    } else {
-        format!("{} ago", in_words(ms))
-    }
+    if ms < 1_000 { "just now".to_owned() } else { format!("{} ago", in_words(ms)) }
 }
 
 /// In how long, e.g. `in 3m`.
 pub(crate) fn in_time(ms: u64) -> String {
-    if ms == 0 {
-        "now".to_owned()
-    } else {
-        format!("in {}", in_words(ms))
-    }
+    if ms == 0 { "now".to_owned() } else { format!("in {}", in_words(ms)) }
 }
 
 /// How long ago a wall time was, e.g. `3m ago`; the time itself if it cannot be read.
@@ -34,10 +26,7 @@ pub(crate) fn since(at: &str) -> String {
 
 /// How long ago a wall time was. The wall clock may have been set meanwhile; it decides nothing.
 pub(crate) fn since_ms(at: &str) -> Option<u64> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()?
-        .as_millis();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_millis();
     let age = i64::try_from(now).ok()? - unix_ms(at)?;
     u64::try_from(age).ok().or(Some(0))
 }
@@ -61,11 +50,7 @@ fn unix_ms(at: &str) -> Option<i64> {
 /// What is held; of a path in a linked worktree also which one.
 pub(crate) fn item_words(holding: &Holding) -> String {
     let resource = for_terminal(&holding.resource);
-    match holding
-        .tree
-        .as_deref()
-        .and_then(|tree| tree.split_once('+'))
-    {
+    match holding.tree.as_deref().and_then(|tree| tree.split_once('+')) {
         Some((_, worktree)) => format!("{resource} (worktree {})", for_terminal(worktree)),
         None => resource,
     }
@@ -74,38 +59,29 @@ pub(crate) fn item_words(holding: &Holding) -> String {
 /// One holding in a line: who, since when, what for, until when.
 pub(crate) fn holding_line(holding: &Holding) -> String {
     let name = for_terminal(&holding.name);
-    let mut text = match (holding.state, holding.mode) {
+    let what = match (holding.state, holding.mode) {
         (HoldingState::Waiting, _) => format!("{name} waits for it"),
         (HoldingState::Cooling, _) => format!("cooling; {name}, its holder, was lost"),
         (HoldingState::Held, Mode::Advisory) => format!("{name} works on it (advisory)"),
         (HoldingState::Held, Mode::Exclusive) => format!("held by {name}"),
     };
     let mut who = vec![for_terminal(&holding.kind), for_terminal(&holding.user)];
-    who.extend(
-        holding
-            .host
-            .as_deref()
-            .map(|host| format!("host {}", for_terminal(host))),
-    );
+    who.extend(holding.host.as_deref().map(|host| format!("host {}", for_terminal(host))));
     who.extend(holding.pid.map(|pid| format!("pid {pid}")));
-    text.push_str(&format!(" ({})", who.join(", ")));
-    if holding.state != HoldingState::Cooling {
-        text.push_str(&format!(" for {}", in_words(holding.held_for_ms)));
-    }
-    match (holding.expires_in_ms, holding.state) {
-        (Some(ms), HoldingState::Cooling) => text.push_str(&format!(", free {}", in_time(ms))),
-        (Some(ms), _) => text.push_str(&format!(", expires {} unless renewed", in_time(ms))),
-        (None, HoldingState::Held) => text.push_str(", as long as its session lives"),
-        (None, _) => {}
-    }
-    text.push_str(&format!(
-        "; last heard of {}",
-        ago(holding.heartbeat_age_ms)
-    ));
-    if let Some(words) = holding.note.as_ref().or(holding.purpose.as_ref()) {
-        text.push_str(&format!(": {}", inline(words)));
-    }
-    text
+    let since = match holding.state {
+        HoldingState::Cooling => String::new(),
+        _ => format!(" for {}", in_words(holding.held_for_ms)),
+    };
+    let until = match (holding.expires_in_ms, holding.state) {
+        (Some(ms), HoldingState::Cooling) => format!(", free {}", in_time(ms)),
+        (Some(ms), _) => format!(", expires {} unless renewed", in_time(ms)),
+        (None, HoldingState::Held) => ", as long as its session lives".to_owned(),
+        (None, _) => String::new(),
+    };
+    let heard = ago(holding.heartbeat_age_ms);
+    let words = holding.note.as_ref().or(holding.purpose.as_ref());
+    let words = words.map(|words| format!(": {}", inline(words))).unwrap_or_default();
+    format!("{what} ({}){since}{until}; last heard of {heard}{words}", who.join(", "))
 }
 
 /// The holders that an error names, each in a line.

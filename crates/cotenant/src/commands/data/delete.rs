@@ -23,18 +23,10 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Delete {
-        scope: args.scope,
-        key: args.key,
-        expect: args.expect,
-    };
+    let operation = Delete { scope: args.scope, key: args.key, expect: args.expect };
     let reply = context.ask(&operation)?;
     screen.answer::<Delete>(&reply, |screen, deleted| {
-        screen.line(if deleted.existed {
-            "deleted"
-        } else {
-            "there was none"
-        });
+        screen.line(if deleted.existed { "deleted" } else { "there was none" });
     })?;
     Ok(Exit::SUCCESS)
 }

@@ -26,10 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let reply = context.ask(&Get {
-        scope: args.scope,
-        key: args.key,
-    })?;
+    let reply = context.ask(&Get { scope: args.scope, key: args.key })?;
     screen.answer::<Get>(&reply, |screen, entry| {
         let text = entry.value.text();
         match serde_json::from_str::<String>(text) {

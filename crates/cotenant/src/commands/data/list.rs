@@ -27,12 +27,7 @@ pub(crate) struct Args {
     #[arg(add = complete::scopes())]
     scope: Option<String>,
     /// Only keys that begin so
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        default_value = "",
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
     key: String,
     /// All scopes that begin so
     #[arg(long, requires = "scope")]
@@ -66,13 +61,11 @@ fn pages(context: &Context, mut operation: List, limit: usize) -> Result<Answere
     loop {
         let mut page = context.call(&operation)?;
         all.append(&mut page.answer.entries);
-        operation.after = page.answer.next.clone();
+        operation.after.clone_from(&page.answer.next);
         if all.len() >= limit || operation.after.is_none() {
             if all.len() > limit {
                 all.truncate(limit);
-                page.answer.next = all
-                    .last()
-                    .map(|entry| (entry.scope.clone(), entry.key.clone()));
+                page.answer.next = all.last().map(|entry| (entry.scope.clone(), entry.key.clone()));
             }
             page.answer.entries = all;
             return Ok(page);

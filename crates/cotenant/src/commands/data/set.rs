@@ -32,12 +32,7 @@ pub(crate) struct Args {
     )]
     value: Option<String>,
     /// The value as plain text
-    #[arg(
-        long,
-        value_name = "TEXT",
-        conflicts_with = "file",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "TEXT", conflicts_with = "file", allow_hyphen_values = true)]
     string: Option<String>,
     /// A file that holds the value as JSON; `-` is stdin
     #[arg(long, value_name = "FILE")]
@@ -77,7 +72,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     };
     let reply = context.ask(&operation)?;
     screen.answer::<Put>(&reply, |screen, written| {
-        screen.line(format!("rev {}", written.rev))
+        screen.line(format!("rev {}", written.rev));
     })?;
     Ok(Exit::SUCCESS)
 }

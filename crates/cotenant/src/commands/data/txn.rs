@@ -12,7 +12,8 @@ use crate::{context::Context, exit::Exit, output::Screen};
 
 /// Do several writes if all conditions hold, else none
 ///
-/// Reads `{\"compares\": [{scope, key, rev | ver | exists}], \"ops\": [{put | delete | update}]}`.
+/// Reads an object with `compares`, each with `scope`, `key` and one of `rev`, `ver`, `exists`, and
+/// `ops`, each a `put`, a `delete` or an `update`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -27,11 +28,8 @@ pub(crate) struct Args {
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
     let text = value::text(&args.file)?;
     let operation: Txn = serde_json::from_str(&text).map_err(|error| {
-        Error::invalid(format!(
-            "`{}` is no transaction: {error}",
-            args.file.display()
-        ))
-        .hint("`cotenant rpc --schema` shows its form under `data.txn`")
+        Error::invalid(format!("`{}` is no transaction: {error}", args.file.display()))
+            .hint("`cotenant rpc --schema` shows its form under `data.txn`")
     })?;
     let reply = context.ask(&operation)?;
     screen.answer::<Txn>(&reply, |screen, done| {

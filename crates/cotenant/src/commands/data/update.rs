@@ -44,12 +44,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         (_, Some(text), _) => Change::Append(value::argument(&text)?),
         (_, _, text) => Change::Merge(value::argument(text.as_deref().unwrap_or_default())?),
     };
-    let operation = Update {
-        scope: args.scope,
-        key: args.key,
-        change,
-        keep: args.keep,
-    };
+    let operation = Update { scope: args.scope, key: args.key, change, keep: args.keep };
     let reply = context.ask(&operation)?;
     screen.answer::<Update>(&reply, |screen, updated| {
         screen.line(match (updated.value, updated.length) {

@@ -9,11 +9,7 @@ use cotenant_core::{Code, Error, Result, json::Json, json::VALUE_BYTES_MAX};
 
 /// The JSON value of an argument; `-` stands for stdin.
 pub(super) fn argument(text: &str) -> Result<Json> {
-    if text == "-" {
-        file(Path::new("-"))
-    } else {
-        Json::parse(text)
-    }
+    if text == "-" { file(Path::new("-")) } else { Json::parse(text) }
 }
 
 /// A text as a JSON string.
@@ -25,10 +21,7 @@ pub(super) fn string(text: &str) -> Json {
 pub(super) fn file(path: &Path) -> Result<Json> {
     let text = text(path)?;
     // The line end that every editor and `echo` leaves is not part of the value.
-    Json::parse(
-        text.strip_suffix('\n')
-            .map_or(text.as_str(), |text| text.trim_end_matches('\r')),
-    )
+    Json::parse(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')))
 }
 
 /// The text of a file; `-` stands for stdin.

@@ -32,13 +32,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         (_, Some(message)) => Json::of(&serde_json::json!({ "message": message })),
         (payload, None) => parse::json(payload.as_deref().unwrap_or("null"))?,
     };
-    let reply = context.ask(&Append {
-        kind: args.kind,
-        scope: args.scope,
-        payload,
-    })?;
+    let reply = context.ask(&Append { kind: args.kind, scope: args.scope, payload })?;
     screen.answer::<Append>(&reply, |screen, appended| {
-        screen.line(appended.seq.to_string())
+        screen.line(appended.seq.to_string());
     })?;
     Ok(Exit::SUCCESS)
 }

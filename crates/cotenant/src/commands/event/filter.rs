@@ -33,21 +33,12 @@ impl Filter {
     pub(super) fn read(self, context: &Context, after: String, limit: u32) -> Result<Read> {
         let session = match self.by {
             Some(by) => {
-                let shown = context.call(&ShowSession {
-                    session: SessionRef(by),
-                })?;
+                let shown = context.call(&ShowSession { session: SessionRef(by) })?;
                 Some(shown.answer.session.session)
             }
             None => None,
         };
-        Ok(Read {
-            after,
-            kind: self.kind,
-            scope: self.scope,
-            session,
-            limit,
-            wait_ms: None,
-        })
+        Ok(Read { after, kind: self.kind, scope: self.scope, session, limit, wait_ms: None })
     }
 }
 
@@ -60,19 +51,11 @@ pub(super) fn print(screen: &mut Screen, event: &Event) {
         Some(payload) => {
             let text = for_terminal(payload.text());
             let short = cut(&text, PAYLOAD_BYTES_MAX);
-            if short.len() < text.len() {
-                format!("{short}…")
-            } else {
-                text
-            }
+            if short.len() < text.len() { format!("{short}…") } else { text }
         }
         None => "[erased]".to_owned(),
     };
-    let who = if event.name.is_empty() {
-        "-".to_owned()
-    } else {
-        for_terminal(&event.name)
-    };
+    let who = if event.name.is_empty() { "-".to_owned() } else { for_terminal(&event.name) };
     let seq = screen.paint(Look::Faint, &format!("{:>6}", event.seq.0));
     let kind = screen.paint(Look::Strong, &format!("{:<16}", for_terminal(&event.kind)));
     screen.line(format!(

@@ -36,11 +36,9 @@ pub(crate) struct Args {
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     let found = match args.after {
         Some(after) => context.call(&args.filter.read(context, after, args.limit)?)?,
-        None => newest(
-            context,
-            args.filter.read(context, "start".to_owned(), PAGE_MAX)?,
-            args.last,
-        )?,
+        None => {
+            newest(context, args.filter.read(context, "start".to_owned(), PAGE_MAX)?, args.last)?
+        }
     };
     if screen.json() {
         screen.data(&found.answer, found.seq, found.tick)?;
@@ -49,11 +47,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     if found.answer.events.is_empty() {
         screen.line("no events");
     }
-    found
-        .answer
-        .events
-        .iter()
-        .for_each(|event| filter::print(screen, event));
+    found.answer.events.iter().for_each(|event| filter::print(screen, event));
     if found.answer.more {
         context.note(&format!("there are more: --after {}", found.answer.cursor));
     }

@@ -18,15 +18,9 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let reply = context.ask(&Prune {
-        before: args.before,
-        force: args.force,
-    })?;
+    let reply = context.ask(&Prune { before: args.before, force: args.force })?;
     screen.answer::<Prune>(&reply, |screen, pruned| {
-        screen.line(format!(
-            "removed {} events; the oldest is {}",
-            pruned.removed, pruned.oldest
-        ));
+        screen.line(format!("removed {} events; the oldest is {}", pruned.removed, pruned.oldest));
     })?;
     Ok(Exit::SUCCESS)
 }

@@ -20,16 +20,9 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let reply = context.ask(&Redact {
-        seq: args.seq,
-        reason: args.reason,
-    })?;
+    let reply = context.ask(&Redact { seq: args.seq, reason: args.reason })?;
     screen.answer::<Redact>(&reply, |screen, redacted| {
-        screen.line(if redacted.already {
-            "was erased before"
-        } else {
-            "erased"
-        });
+        screen.line(if redacted.already { "was erased before" } else { "erased" });
     })?;
     Ok(Exit::SUCCESS)
 }

@@ -26,16 +26,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
             screen.line(format!("ok, {} events", verified.checked));
             return;
         }
-        let at = verified
-            .first_bad
-            .map(|seq| format!(" from event {seq} on"))
-            .unwrap_or_default();
+        let at = verified.first_bad.map(|seq| format!(" from event {seq} on")).unwrap_or_default();
         let why = verified.why.as_deref().unwrap_or("the chain is broken");
         screen.line(format!("bad{at}: {}", for_terminal(why)));
     })?;
-    Ok(if ok {
-        Exit::SUCCESS
-    } else {
-        Exit::of(Code::StoreCorrupt)
-    })
+    Ok(if ok { Exit::SUCCESS } else { Exit::of(Code::StoreCorrupt) })
 }

@@ -31,12 +31,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     filter: Filter,
     /// Begin behind this cursor
-    #[arg(
-        long,
-        value_name = "CURSOR",
-        default_value = "head",
-        conflicts_with = "consumer"
-    )]
+    #[arg(long, value_name = "CURSOR", default_value = "head", conflicts_with = "consumer")]
     after: String,
     /// Remember in the store how far this consumer has come
     #[arg(long, value_name = "NAME")]
@@ -50,9 +45,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let end = args
-        .duration
-        .map(|ms| Instant::now() + Duration::from_millis(ms));
+    let end = args.duration.map(|ms| Instant::now() + Duration::from_millis(ms));
     let after = match &args.consumer {
         Some(consumer) => stand(context, consumer, None)?,
         None => args.after,
@@ -85,10 +78,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
 
 /// Moves a consumer, or asks where it stands.
 fn stand(context: &Context, consumer: &str, cursor: Option<String>) -> Result<String> {
-    let operation = Commit {
-        consumer: consumer.to_owned(),
-        cursor,
-    };
+    let operation = Commit { consumer: consumer.to_owned(), cursor };
     Ok(context.call_aside(&operation)?.answer.cursor)
 }
 
@@ -97,11 +87,7 @@ fn print(screen: &mut Screen, found: &Answered<Events>) -> Result<bool> {
     if screen.json() && !found.answer.events.is_empty() {
         screen.data(&found.answer, found.seq, found.tick)?;
     } else {
-        found
-            .answer
-            .events
-            .iter()
-            .for_each(|event| filter::print(screen, event));
+        found.answer.events.iter().for_each(|event| filter::print(screen, event));
     }
     screen.flush()
 }

@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     };
     let reply = context.ask(&operation)?;
     screen.answer::<Acquire>(&reply, |screen, granted| {
-        screen.line(granted.fence.to_string())
+        screen.line(granted.fence.to_string());
     })?;
     Ok(Exit::SUCCESS)
 }

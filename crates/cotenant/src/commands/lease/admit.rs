@@ -23,10 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Admit {
-        resource: args.resource,
-        fence: args.fence,
-    };
+    let operation = Admit { resource: args.resource, fence: args.fence };
     let reply = context.ask(&operation)?;
     screen.answer::<Admit>(&reply, |screen, _| screen.line("admitted"))?;
     Ok(Exit::SUCCESS)

@@ -28,25 +28,15 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Break {
-        resource: args.resource,
-        reason: args.reason,
-    };
+    let operation = Break { resource: args.resource, reason: args.reason };
     let reply = context.ask(&operation)?;
     screen.answer::<Break>(&reply, |screen, broken| {
-        let holders: Vec<String> = broken
-            .holders
-            .iter()
-            .map(|name| for_terminal(name))
-            .collect();
+        let holders: Vec<String> = broken.holders.iter().map(|name| for_terminal(name)).collect();
         if holders.is_empty() {
             screen.line("nobody held it");
         } else {
             let free = in_time(broken.free_in_ms);
-            screen.line(format!(
-                "ended the grant of {}; free {free}",
-                holders.join(", ")
-            ));
+            screen.line(format!("ended the grant of {}; free {free}", holders.join(", ")));
         }
     })?;
     Ok(Exit::SUCCESS)

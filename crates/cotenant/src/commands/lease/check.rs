@@ -21,10 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Check {
-        resource: args.resource,
-        fence: args.fence,
-    };
+    let operation = Check { resource: args.resource, fence: args.fence };
     let reply = context.ask(&operation)?;
     let valid = crate::context::decode::<Check>(&reply)?.valid;
     screen.answer::<Check>(&reply, |screen, checked| {
@@ -34,9 +31,5 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
             (true, None) => "current for as long as its session lives".to_owned(),
         });
     })?;
-    Ok(if valid {
-        Exit::SUCCESS
-    } else {
-        Exit::of(Code::Fenced)
-    })
+    Ok(if valid { Exit::SUCCESS } else { Exit::of(Code::Fenced) })
 }

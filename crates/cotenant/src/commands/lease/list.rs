@@ -21,17 +21,14 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let reply = context.ask(&ListLeases {
-        pattern: args.pattern,
-    })?;
+    let reply = context.ask(&ListLeases { pattern: args.pattern })?;
     screen.answer::<ListLeases>(&reply, |screen, found| {
         if found.holdings.is_empty() {
             screen.line("nobody holds a lease");
             return;
         }
-        let mut table = Table::new([
-            "LEASE", "STATE", "SESSION", "FENCE", "SINCE", "ENDS", "HEARD OF", "NOTE",
-        ]);
+        let mut table =
+            Table::new(["LEASE", "STATE", "SESSION", "FENCE", "SINCE", "ENDS", "HEARD OF", "NOTE"]);
         for holding in found.holdings {
             let state = match holding.state {
                 HoldingState::Held => (Look::Plain, "held"),
@@ -44,10 +41,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
                 (Look::Plain, holding.name),
                 (Look::Plain, holding.fence.to_string()),
                 (Look::Plain, ago(holding.held_for_ms)),
-                (
-                    Look::Plain,
-                    holding.expires_in_ms.map(in_time).unwrap_or_default(),
-                ),
+                (Look::Plain, holding.expires_in_ms.map(in_time).unwrap_or_default()),
                 (Look::Plain, ago(holding.heartbeat_age_ms)),
                 (Look::Plain, holding.note.unwrap_or_default()),
             ]);

@@ -84,17 +84,14 @@ enum Happening {
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
     check_name("resource", &args.resource)?;
-    let signals = Signals::block()?;
+    let signals = Signals::catch()?;
     let (guard, sent) = acquire(context, args)?;
     let actor = context.actor()?.clone();
     let outcome = hold(context, args, &guard, &actor, sent, signals);
     // Of several commands under one lease, one in the other, the outermost gives it back.
     let inherited = context.guards()?.contains(&guard);
     if !inherited && !matches!(outcome, Ok((_, Stage::Terminating | Stage::Killed))) {
-        let release = Release {
-            resource: guard.resource.clone(),
-            fence: guard.fence,
-        };
+        let release = Release { resource: guard.resource.clone(), fence: guard.fence };
         if let Err(error) = context.call_aside(&release) {
             context.note(&format!("could not give the lease back: {}", error.message));
         }
@@ -103,10 +100,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     if stage != Stage::Running {
         return Err(Error::new(
             Code::Fenced,
-            format!(
-                "lost the lease on `{}`; the command was ended",
-                args.resource
-            ),
+            format!("lost the lease on `{}`; the command was ended", args.resource),
         )
         .hint("somebody may hold it now; see `cotenant lease list`"));
     }
@@ -130,19 +124,12 @@ fn acquire(context: &Context, args: &Args) -> Result<(Guard, Instant)> {
     };
     let mut sent = Instant::now();
     let granted = context.call(&operation)?.answer;
-    let guard = Guard {
-        resource: granted.resource,
-        fence: granted.fence,
-    };
+    let guard = Guard { resource: granted.resource, fence: granted.fence };
     if args.wait.is_some() {
         // The grant may have come long after the request, or just before: renewing tells.
         sent = Instant::now();
         let resource = guard.resource.clone();
-        context.call_aside(&Renew {
-            resource,
-            fence: guard.fence,
-            ttl_ms: Some(args.ttl),
-        })?;
+        context.call_aside(&Renew { resource, fence: guard.fence, ttl_ms: Some(args.ttl) })?;
     }
     Ok((guard, sent))
 }
@@ -159,10 +146,8 @@ fn hold(
     let mut guards = context.guards()?;
     guards.retain(|before| before != guard);
     guards.push(guard.clone());
-    let guards: Vec<String> = guards
-        .iter()
-        .map(|guard| format!("{}={}", guard.resource, guard.fence))
-        .collect();
+    let guards: Vec<String> =
+        guards.iter().map(|guard| format!("{}={}", guard.resource, guard.fence)).collect();
     let mut job = Job::start(
         &args.command,
         &[
@@ -173,21 +158,11 @@ fn hold(
     )?;
     let (tell, happenings) = mpsc::channel();
     signals.forward(tell.clone(), Happening::Signal);
-    job.watch(tell.clone(), |ended| {
-        ended.map_or(Happening::Stopped, Happening::Ended)
-    });
-    let renew = Renew {
-        resource: guard.resource.clone(),
-        fence: guard.fence,
-        ttl_ms: Some(args.ttl),
-    };
+    job.watch(tell.clone(), |ended| ended.map_or(Happening::Stopped, Happening::Ended));
+    let renew =
+        Renew { resource: guard.resource.clone(), fence: guard.fence, ttl_ms: Some(args.ttl) };
     let request = Request::new(renew).by(actor.clone());
-    keep_renewing(
-        Arc::clone(context.store()?),
-        request,
-        Duration::from_millis(args.ttl),
-        tell,
-    );
+    keep_renewing(Arc::clone(context.store()?), request, Duration::from_millis(args.ttl), tell);
 
     let mut deadlines = Deadlines::new(sent, Duration::from_millis(args.ttl));
     let mut ended = None;

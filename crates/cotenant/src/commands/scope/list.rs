@@ -20,16 +20,12 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let mut operation = ListScopes {
-        pattern: args.pattern,
-        after: None,
-        limit: PAGE_MAX,
-    };
+    let mut operation = ListScopes { pattern: args.pattern, after: None, limit: PAGE_MAX };
     let mut all = Vec::new();
     let last = loop {
         let mut page = context.call(&operation)?;
         all.append(&mut page.answer.scopes);
-        operation.after = page.answer.next.clone();
+        operation.after.clone_from(&page.answer.next);
         if operation.after.is_none() {
             page.answer.scopes = all;
             break page;
@@ -38,10 +34,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     if screen.json() {
         screen.data(&last.answer, last.seq, last.tick)?;
     } else {
-        last.answer
-            .scopes
-            .iter()
-            .for_each(|scope| screen.line(for_terminal(scope)));
+        last.answer.scopes.iter().for_each(|scope| screen.line(for_terminal(scope)));
     }
     Ok(Exit::SUCCESS)
 }

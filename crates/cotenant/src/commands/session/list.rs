@@ -68,7 +68,7 @@ pub(super) fn pages(
     loop {
         let mut page = context.call(&operation)?;
         all.append(&mut page.answer.sessions);
-        operation.after = page.answer.next.clone();
+        operation.after.clone_from(&page.answer.next);
         if all.len() >= limit || operation.after.is_none() {
             if all.len() > limit {
                 all.truncate(limit);
@@ -82,15 +82,9 @@ pub(super) fn pages(
 
 /// Sessions as a table.
 pub(super) fn table(sessions: &[SessionView]) -> Table {
-    let mut table = Table::new([
-        "SESSION", "KIND", "STATE", "SINCE", "HEARD OF", "PURPOSE", "",
-    ]);
+    let mut table = Table::new(["SESSION", "KIND", "STATE", "SINCE", "HEARD OF", "PURPOSE", ""]);
     for session in sessions {
-        let look = if session.state.is_live() {
-            Look::Strong
-        } else {
-            Look::Faint
-        };
+        let look = if session.state.is_live() { Look::Strong } else { Look::Faint };
         let remark = match (&session.reason, &session.outcome) {
             _ if session.possibly_abandoned && session.state.is_live() => {
                 "possibly abandoned".to_owned()

@@ -46,10 +46,7 @@ struct ReapedAll {
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     context.store()?;
     if let Some(name) = args.name {
-        let reply = context.ask(&Reap {
-            session: SessionRef(name),
-            force: args.force,
-        })?;
+        let reply = context.ask(&Reap { session: SessionRef(name), force: args.force })?;
         screen.answer::<Reap>(&reply, |screen, reaped| print(screen, &reaped))?;
         return Ok(Exit::SUCCESS);
     }
@@ -70,10 +67,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         if own.as_ref() == Some(&session.session) {
             continue;
         }
-        let answered = context.call_aside(&Reap {
-            session: SessionRef(session.session.0),
-            force: true,
-        })?;
+        let answered =
+            context.call_aside(&Reap { session: SessionRef(session.session.0), force: true })?;
         (seq, tick) = (answered.seq, answered.tick);
         all.reaped.push(answered.answer);
     }
@@ -90,10 +85,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
 fn print(screen: &mut Screen, reaped: &Reaped) {
     let name = for_terminal(&reaped.name);
     if reaped.already {
-        screen.line(format!(
-            "{name} was over before ({})",
-            for_terminal(&reaped.reason)
-        ));
+        screen.line(format!("{name} was over before ({})", for_terminal(&reaped.reason)));
     } else {
         screen.line(format!("{name} is lost ({})", for_terminal(&reaped.reason)));
     }

@@ -27,9 +27,7 @@ pub(crate) struct Args {
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     context.store()?;
     let shown = match args.name {
-        Some(name) => context.call(&ShowSession {
-            session: SessionRef(name),
-        })?,
+        Some(name) => context.call(&ShowSession { session: SessionRef(name) })?,
         None => context.own_session()?.ok_or_else(|| {
             Error::new(Code::NotFound, "you are not signed on")
                 .hint("name a session; `cotenant session list` shows them")
@@ -55,40 +53,22 @@ fn print(screen: &mut Screen, shown: &ShownSession) {
         format!("{} ({state})", process.pid)
     });
     let parent = session.parent.as_ref().map(|parent| {
-        let relation = session
-            .relation
-            .map_or("comes from", |relation| relation.word());
+        let relation = session.relation.map_or("comes from", |relation| relation.word());
         format!("{parent} ({relation})")
     });
-    let expires = session
-        .state
-        .is_live()
-        .then(|| in_words(session.expires_in_ms));
-    let abandoned = if session.possibly_abandoned {
-        ", possibly abandoned"
-    } else {
-        ""
-    };
+    let expires = session.state.is_live().then(|| in_words(session.expires_in_ms));
+    let abandoned = if session.possibly_abandoned { ", possibly abandoned" } else { "" };
     for (label, text) in [
         ("id", Some(session.session.to_string())),
         ("kind", Some(session.kind.clone())),
-        (
-            "state",
-            Some(format!("{}{abandoned}", session.state.word())),
-        ),
+        ("state", Some(format!("{}{abandoned}", session.state.word()))),
         ("user", Some(session.user.clone())),
         ("purpose", session.purpose.clone()),
-        (
-            "labels",
-            (!session.labels.is_empty()).then(|| session.labels.join(", ")),
-        ),
+        ("labels", (!session.labels.is_empty()).then(|| session.labels.join(", "))),
         ("native id", session.native_id.clone()),
         ("process", process),
         ("ns", Some(session.ns.clone())),
-        (
-            "since",
-            Some(format!("{} ({})", session.since, since(&session.since))),
-        ),
+        ("since", Some(format!("{} ({})", session.since, since(&session.since)))),
         ("heard of", Some(ago(session.heartbeat_age_ms))),
         ("expires in", expires),
         ("parent", parent),

@@ -64,11 +64,8 @@ struct Drawing<'a> {
 
 impl<'a> Drawing<'a> {
     fn new(view: &'a LineageView) -> Self {
-        let sessions: BTreeMap<&SessionId, &SessionView> = view
-            .sessions
-            .iter()
-            .map(|session| (&session.session, session))
-            .collect();
+        let sessions: BTreeMap<&SessionId, &SessionView> =
+            view.sessions.iter().map(|session| (&session.session, session)).collect();
         let mut parent: BTreeMap<&SessionId, &Edge> = BTreeMap::new();
         for edge in view.edges.iter().filter(|edge| edge.relation.is_parent()) {
             if sessions.contains_key(&edge.from) {
@@ -78,17 +75,10 @@ impl<'a> Drawing<'a> {
         let mut children: BTreeMap<&SessionId, Vec<(&Edge, &SessionView)>> = BTreeMap::new();
         for (to, edge) in &parent {
             if let Some(session) = sessions.get(to) {
-                children
-                    .entry(&edge.from)
-                    .or_default()
-                    .push((edge, session));
+                children.entry(&edge.from).or_default().push((edge, session));
             }
         }
-        Self {
-            view,
-            children,
-            parent,
-        }
+        Self { view, children, parent }
     }
 
     fn draw(&self, screen: &mut Screen) {
@@ -98,18 +88,13 @@ impl<'a> Drawing<'a> {
                 self.draw_below(screen, session, "", "", None, &mut drawn);
             }
         }
-        for edge in self.view.edges.iter().filter(|edge| {
-            !self
-                .parent
-                .get(&edge.to)
-                .is_some_and(|parent| parent.seq == edge.seq)
-        }) {
+        for edge in
+            self.view.edges.iter().filter(|edge| {
+                self.parent.get(&edge.to).is_none_or(|parent| parent.seq != edge.seq)
+            })
+        {
             let name = |id: &SessionId| {
-                let found = self
-                    .view
-                    .sessions
-                    .iter()
-                    .find(|session| session.session == *id);
+                let found = self.view.sessions.iter().find(|session| session.session == *id);
                 found.map_or_else(|| id.to_string(), |session| for_terminal(&session.name))
             };
             screen.line(format!(
@@ -133,13 +118,8 @@ impl<'a> Drawing<'a> {
         if !drawn.insert(&session.session) {
             return;
         }
-        let relation = edge
-            .map(|edge| format!("{}: ", edge.relation.word()))
-            .unwrap_or_default();
-        let purpose = session
-            .purpose
-            .as_deref()
-            .map(|text| format!(", {}", for_terminal(text)));
+        let relation = edge.map(|edge| format!("{}: ", edge.relation.word())).unwrap_or_default();
+        let purpose = session.purpose.as_deref().map(|text| format!(", {}", for_terminal(text)));
         screen.line(format!(
             "{branch}{relation}{} ({}, {}, heard of {}{})",
             for_terminal(&session.name),
@@ -148,10 +128,7 @@ impl<'a> Drawing<'a> {
             ago(session.heartbeat_age_ms),
             purpose.unwrap_or_default(),
         ));
-        let children = self
-            .children
-            .get(&session.session)
-            .map_or(&[][..], Vec::as_slice);
+        let children = self.children.get(&session.session).map_or(&[][..], Vec::as_slice);
         for (index, (edge, child)) in children.iter().enumerate() {
             let last = index + 1 == children.len();
             let branch = format!("{indent}{}", if last { "└─ " } else { "├─ " });

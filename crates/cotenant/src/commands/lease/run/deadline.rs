@@ -29,12 +29,7 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// The deadlines of a lease whose last successful request was sent then.
     pub(super) fn new(sent: Instant, ttl: Duration) -> Self {
-        let mut deadlines = Self {
-            stage: Stage::Running,
-            ttl,
-            terminate: sent,
-            kill: sent,
-        };
+        let mut deadlines = Self { stage: Stage::Running, ttl, terminate: sent, kill: sent };
         deadlines.renewed(sent);
         deadlines
     }

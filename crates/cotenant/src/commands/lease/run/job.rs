@@ -6,13 +6,14 @@ use std::{
 };
 
 use cotenant_core::{Code, Error, Result};
-use nix::sys::signal::{SigSet, Signal as Caught};
+use nix::sys::signal::SigSet;
 use rustix::{
     process::{
         Pid, Signal, WaitOptions, getpgrp, kill_process_group, test_kill_process_group, waitpid,
     },
     termios::{tcgetpgrp, tcsetpgrp},
 };
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,34 +35,21 @@ impl Ended {
 }
 
 /// The signals that are passed on instead of ending this process.
-pub(super) struct Signals(SigSet);
+pub(super) struct Signals(signal_hook::iterator::Signals);
 
 impl Signals {
-    /// Blocks the signals in this thread and those that it starts. A child begins with none
-    /// blocked.
-    pub(super) fn block() -> Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [
-            Caught::SIGINT,
-            Caught::SIGTERM,
-            Caught::SIGHUP,
-            Caught::SIGQUIT,
-            Caught::SIGCONT,
-            // Taking the terminal back from the background raises it.
-            Caught::SIGTTOU,
-        ] {
-            set.add(signal);
-        }
-        set.thread_block()
-            .map_err(|error| Error::internal("signals cannot be blocked").caused_by(error))?;
-        Ok(Self(set))
+    /// Catches the signals. A child begins with none caught.
+    pub(super) fn catch() -> Result<Self> {
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT])
+            .map(Self)
+            .map_err(|error| Error::internal("signals cannot be caught").caused_by(error))
     }
 
-    /// Tells of every signal from now on.
-    pub(super) fn forward<T: Send + 'static>(self, tell: Sender<T>, as_: fn(i32) -> T) {
+    /// Tells of every signal, also of those since they are caught.
+    pub(super) fn forward<T: Send + 'static>(mut self, tell: Sender<T>, as_: fn(i32) -> T) {
         thread::spawn(move || {
-            while let Ok(signal) = self.0.wait() {
-                if signal != Caught::SIGTTOU && tell.send(as_(signal as i32)).is_err() {
+            for number in self.0.forever() {
+                if tell.send(as_(number)).is_err() {
                     return;
                 }
             }
@@ -88,11 +76,8 @@ impl Job {
             .spawn()
             .map_err(|error| {
                 let program = program.to_string_lossy();
-                Error::new(
-                    Code::SpawnFailed,
-                    format!("cannot start `{program}`: {error}"),
-                )
-                .caused_by(error)
+                Error::new(Code::SpawnFailed, format!("cannot start `{program}`: {error}"))
+                    .caused_by(error)
             })?;
         let group = i32::try_from(child.id())
             .ok()
@@ -182,8 +167,16 @@ impl Job {
 }
 
 impl Drop for Job {
+    /// Takes the terminal back. Doing so from the background raises SIGTTOU, which would stop this
+    /// process, unless it is blocked.
     fn drop(&mut self) {
-        self.give_terminal(getpgrp());
+        if self.terminal {
+            let mut set = SigSet::empty();
+            set.add(nix::sys::signal::SIGTTOU);
+            if set.thread_block().is_ok() {
+                self.give_terminal(getpgrp());
+            }
+        }
     }
 }
 

@@ -1,0 +1,22 @@
+//! What people see of the commands: the real binary, a real repository, no terminal.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agents;
+mod claims;
+mod config;
+mod data;
+mod env;
+mod events;
+mod init;
+mod json;
+mod leases;
+mod plugin;
+mod races;
+mod rpc;
+mod sessions;
+mod status;
+mod terminal;
+mod usage;
+
+use env::TestEnv;
