@@ -1,0 +1,177 @@
+//! Where a storm happens: one store in a scratch directory, and the processes that work on it.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::random::Random;
+use super::worker::{Request, Worker};
+use crate::process;
+use crate::work::Work;
+
+/// How long a session of a storm lives by itself. It has no process, so that it outlives the
+/// processes that act for it.
+const SESSION_MS: u64 = 24 * 3_600_000;
+/// How long a command may take that is not a worker.
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What storms are made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Bench {
+    /// The program with failpoints and planted bugs.
+    pub(crate) binary: PathBuf,
+    /// Where scratch directories and results go.
+    pub(crate) folder: PathBuf,
+    /// The planted bug that is switched on.
+    pub(crate) mutant: Option<&'static str>,
+}
+
+impl Bench {
+    /// Builds the program.
+    pub(crate) fn build(work: &Work) -> Result<Self> {
+        let target = work.target.join("testing");
+        let mut cargo = work.cargo(&["build", "--quiet", "--locked", "--package", "cotenant"]);
+        cargo.args(["--features", "testing", "--target-dir"]).arg(&target);
+        let status = cargo.status().context("cannot start cargo")?;
+        ensure!(status.success(), "the program with failpoints does not build");
+        let folder = work.target.join("storm");
+        fs::create_dir_all(&folder)?;
+        Ok(Self { binary: target.join("debug").join("cotenant"), folder, mutant: None })
+    }
+
+    /// The same with a planted bug.
+    pub(crate) fn with_mutant(&self, mutant: &'static str) -> Self {
+        Self { mutant: Some(mutant), ..self.clone() }
+    }
+}
+
+/// A session of a storm, with the secret that lets any process act for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its token.
+    pub(crate) token: String,
+}
+
+/// One store and what is needed to work on it.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    bench: Bench,
+    directory: PathBuf,
+    /// Variables of every worker, besides the usual ones.
+    extra: Vec<(String, OsString)>,
+}
+
+impl Lab {
+    /// A fresh scratch directory.
+    pub(crate) fn new(bench: &Bench, name: &str) -> Result<Self> {
+        let mutant = bench.mutant.map(|mutant| format!("-{mutant}")).unwrap_or_default();
+        let directory =
+            bench.folder.join("scratch").join(format!("{}-{name}{mutant}", std::process::id()));
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(directory.join("store"))?;
+        Ok(Self { bench: bench.clone(), directory, extra: Vec::new() })
+    }
+
+    /// The same store for workers with more variables.
+    pub(crate) fn with(&self, variables: &[(&str, OsString)]) -> Self {
+        let mut extra = self.extra.clone();
+        extra.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        Self { bench: self.bench.clone(), directory: self.directory.clone(), extra }
+    }
+
+    /// A file of this storm.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.join("store").join("store.db")
+    }
+
+    /// A call of the program, knowing nothing but this store.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.bench.binary);
+        command.current_dir(&self.directory).env_clear().env("HOME", &self.directory);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("COTENANT_STORE", self.store());
+        command
+    }
+
+    /// A call of a worker, which may have a planted bug and a strange clock.
+    pub(crate) fn worker_command(&self, stage: &Path) -> Command {
+        let mut command = self.command();
+        command.arg("rpc").env("COTENANT_STAGE", stage);
+        command.envs(self.extra.iter().map(|(name, value)| (name, value)));
+        if let Some(mutant) = self.bench.mutant {
+            command.env("COTENANT_MUTANT", mutant);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+    }
+
+    /// Signs sessions on through one worker, which also makes the store.
+    pub(crate) fn sign_on(&self, count: usize, random: &mut Random) -> Result<Vec<Member>> {
+        let mut worker = Worker::start(self, "setup", None)?;
+        let mut members = Vec::with_capacity(count);
+        for index in 0..count {
+            let token = format!("{:016x}{:016x}", random.below(u64::MAX), random.below(u64::MAX));
+            let member = Member { name: format!("s{index}"), token };
+            let args = json!({
+                "kind": "agent", "name": member.name, "ttl_ms": SESSION_MS, "user": "storm",
+                "token_digest": digest(&member.token),
+            });
+            let answer = worker.ask(&Request::new("session.sign_on", args))?;
+            ensure!(answer["ok"] == true, "cannot sign on: {answer}");
+            members.push(member);
+        }
+        Ok(members)
+    }
+
+    /// What `doctor --deep` finds wrong, with a program that is sound.
+    pub(crate) fn doctor(&self) -> Result<Vec<String>> {
+        let mut command = self.command();
+        command.args(["--json", "doctor", "--deep"]);
+        let output = process::run(&mut command, COMMAND_TIMEOUT)?;
+        let envelope: Value = serde_json::from_str(output.stdout.trim())
+            .or_else(|_| serde_json::from_str(output.stderr.trim()))
+            .with_context(|| format!("doctor said {:?} {:?}", output.stdout, output.stderr))?;
+        let findings = match &envelope["data"] {
+            Value::Array(findings) => findings.clone(),
+            _ => envelope["error"]["details"]["findings"].as_array().cloned().unwrap_or_default(),
+        };
+        if findings.is_empty() {
+            bail!("doctor found nothing at all: {envelope}");
+        }
+        let bad = findings.iter().filter(|finding| finding["severity"] == "bad");
+        Ok(bad
+            .map(|finding| format!("doctor: {}: {}", finding["check"], finding["found"]))
+            .collect())
+    }
+
+    /// Removes the scratch directory. It stays if a storm ends before this.
+    pub(crate) fn clean(&self) {
+        // What cannot be removed is in nobody's way.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What the store learns of a token.
+fn digest(token: &str) -> String {
+    use std::fmt::Write as _;
+
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(token.as_bytes()).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,86 @@
+//! The options of a storm.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::random::any_seed;
+
+/// What may follow the command.
+pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | stop | clock | check FILE] \
+     [--seed N] [--minutes N] [--histories N] [--kills N]";
+
+/// What the command line says.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    /// Which storm; all in their long form when absent.
+    pub(crate) storm: Option<String>,
+    /// The history to check again.
+    pub(crate) file: Option<PathBuf>,
+    /// What repeats the choices.
+    pub(crate) seed: u64,
+    /// How long a storm goes on at most.
+    pub(crate) minutes: Option<f64>,
+    /// How many histories are made.
+    pub(crate) histories: Option<usize>,
+    /// How many processes are killed.
+    pub(crate) kills: Option<usize>,
+}
+
+impl Options {
+    /// Reads the words behind the command.
+    pub(crate) fn read(arguments: &[String]) -> Result<Self> {
+        let mut options = Self { seed: any_seed(), ..Self::default() };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--seed" => options.seed = number(word, words.next())?,
+                "--minutes" => options.minutes = Some(number(word, words.next())?),
+                "--histories" => options.histories = Some(number(word, words.next())?),
+                "--kills" => options.kills = Some(number(word, words.next())?),
+                "short" | "linearizability" | "kill" | "stop" | "clock"
+                    if options.storm.is_none() =>
+                {
+                    options.storm = Some(word.clone());
+                }
+                "check" if options.storm.is_none() => {
+                    options.storm = Some(word.clone());
+                    let file = words.next().context("`check` needs the file of a history")?;
+                    options.file = Some(file.into());
+                }
+                _ => bail!("`{word}` is unknown here\n\nUsage: cargo xtask storm {ARGUMENTS}"),
+            }
+        }
+        Ok(options)
+    }
+
+    /// How long a storm goes on at most.
+    pub(crate) fn time(&self, default: Duration) -> Duration {
+        self.minutes
+            .map_or(default, |minutes| Duration::from_secs_f64(minutes.clamp(0.0, 1e5) * 60.0))
+    }
+}
+
+fn number<T: FromStr>(option: &str, word: Option<&String>) -> Result<T> {
+    word.and_then(|word| word.parse().ok()).with_context(|| format!("`{option}` needs a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Options> {
+        Options::read(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read_in_any_order() {
+        let options = read("--kills 7 kill --seed 3").unwrap();
+        assert_eq!((options.storm.as_deref(), options.kills), (Some("kill"), Some(7)));
+        assert_eq!(options.seed, 3);
+        assert!(read("kill stop").is_err());
+        assert!(read("--seed x").is_err());
+    }
+}

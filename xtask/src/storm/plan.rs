@@ -1,0 +1,99 @@
+//! The storms and how large they are.
+
+use std::time::Duration;
+
+use super::lab::Bench;
+use super::options::Options;
+use super::report::Report;
+use super::{clock, kill, race, stop};
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// As much as every test run can bear.
+    Short,
+    /// As much as it takes to believe it.
+    Long,
+    /// As little as shows a planted bug.
+    Mutant,
+}
+
+/// A kind of storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storm {
+    /// Processes race; every history must have an order.
+    Linearizability,
+    /// Processes are killed; nothing is lost, nothing is there twice.
+    Kill,
+    /// Processes are stopped; those that wake up too late are refused.
+    Stop,
+    /// Wall clocks jump; nothing happens.
+    Clock,
+}
+
+impl Storm {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Linearizability, Self::Kill, Self::Stop, Self::Clock];
+
+    /// The word on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Linearizability => "linearizability",
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Clock => "clock",
+        }
+    }
+
+    /// Runs it.
+    pub(crate) fn run(self, bench: &Bench, tier: Tier, options: &Options) -> Report {
+        let seed = options.seed;
+        match self {
+            Self::Linearizability => race::run(bench, seed, race_size(tier, options)),
+            Self::Kill => kill::run(bench, seed, kill_size(tier, options)),
+            Self::Stop => {
+                let rounds = if tier == Tier::Long { 10 } else { 1 };
+                let (real_time, writers) = (tier == Tier::Long, tier != Tier::Mutant);
+                stop::run(bench, seed, stop::Size { rounds, real_time, writers })
+            }
+            Self::Clock => {
+                let rounds = if tier == Tier::Long { 10 } else { 1 };
+                clock::run(bench, seed, clock::Size { rounds })
+            }
+        }
+    }
+
+    /// Runs it as small as shows a planted bug.
+    pub(crate) fn run_small(self, bench: &Bench, seed: u64) -> Report {
+        self.run(bench, Tier::Mutant, &Options { seed, ..Options::default() })
+    }
+}
+
+fn race_size(tier: Tier, options: &Options) -> race::Size {
+    let (histories, minutes) = match tier {
+        Tier::Short => (3, 1),
+        Tier::Long => (100, 15),
+        Tier::Mutant => (1, 1),
+    };
+    race::Size {
+        histories: options.histories.unwrap_or(histories),
+        operations: 600,
+        workers: 6,
+        kills_percent: 3,
+        time: options.time(Duration::from_mins(minutes)),
+    }
+}
+
+fn kill_size(tier: Tier, options: &Options) -> kill::Size {
+    let (kills, workers, minutes): (_, &[usize], _) = match tier {
+        Tier::Short => (60, &[6, 1], 1),
+        Tier::Long => (1_200, &[6, 1, 16], 20),
+        Tier::Mutant => (30, &[3], 1),
+    };
+    kill::Size {
+        kills: options.kills.unwrap_or(kills),
+        workers,
+        failpoints_percent: 60,
+        time: options.time(Duration::from_mins(minutes)),
+    }
+}
