@@ -1,13 +1,169 @@
 //! `cargo xtask mutants`: planted bugs, each of which must be caught by a named harness.
+//!
+//! A harness is a storm with a fixed seed. It must fail with the bug switched on, and pass without
+//! it.
 
-use anyhow::{Result, bail};
+use std::fs;
+use std::time::Instant;
 
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::storm::{Bench, Report, Storm};
 use crate::work::Work;
 
 /// What may follow the command.
-pub(crate) const ARGUMENTS: &str = "";
+pub(crate) const ARGUMENTS: &str = "[NAME…]";
+
+/// A planted bug and the harness that must catch it.
+struct Mutant {
+    name: &'static str,
+    /// What it does.
+    about: &'static str,
+    storm: Storm,
+    seed: u64,
+}
+
+const MUTANTS: [Mutant; 8] = [
+    Mutant {
+        name: "no_gate_transaction",
+        about: "a write runs without gate and transaction",
+        storm: Storm::Kill,
+        seed: 11,
+    },
+    Mutant {
+        name: "guard_outside_transaction",
+        about: "guards are checked before the transaction",
+        storm: Storm::Stop,
+        seed: 12,
+    },
+    Mutant {
+        name: "wall_clock",
+        about: "the wall clock decides what has expired",
+        storm: Storm::Clock,
+        seed: 13,
+    },
+    Mutant {
+        name: "fence_not_monotonic",
+        about: "a fence is used twice",
+        storm: Storm::Linearizability,
+        seed: 14,
+    },
+    Mutant {
+        name: "event_outside_transaction",
+        about: "events follow in a transaction of their own",
+        storm: Storm::Kill,
+        seed: 11,
+    },
+    Mutant {
+        name: "no_idempotency",
+        about: "a repeated request is done again",
+        storm: Storm::Kill,
+        seed: 11,
+    },
+    Mutant {
+        name: "deny_in_another_tree",
+        about: "a path claim excludes the same path in another tree",
+        storm: Storm::Linearizability,
+        seed: 14,
+    },
+    Mutant {
+        name: "no_settle",
+        about: "what has expired is left as it is",
+        storm: Storm::Stop,
+        seed: 12,
+    },
+];
 
 /// Runs the command.
-pub(crate) fn run(_: &Work, _: &[String]) -> Result<()> {
-    bail!("`cargo xtask mutants` is not there yet")
+pub(crate) fn run(work: &Work, names: &[String]) -> Result<()> {
+    let known = |name: &String| MUTANTS.iter().any(|mutant| mutant.name == name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        let all: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+        bail!("there is no planted bug `{name}`, only {}", all.join(", "));
+    }
+    let chosen =
+        |mutant: &&Mutant| names.is_empty() || names.iter().any(|name| name == mutant.name);
+    let bench = Bench::build(work)?;
+    let begun = Instant::now();
+    let mut clean: Vec<Report> = Vec::new();
+    let mut rows = Vec::new();
+    for mutant in MUTANTS.iter().filter(chosen) {
+        let (storm, seed) = (mutant.storm, mutant.seed);
+        let is_it = |report: &Report| report.name == storm.name() && report.seed == seed;
+        if !clean.iter().any(is_it) {
+            let report = storm.run_small(&bench, seed);
+            report.print();
+            clean.push(report);
+        }
+        let without = clean.iter().find(|report| is_it(report));
+        let with = storm.run_small(&bench.with_mutant(mutant.name), seed);
+        rows.push(Row::new(mutant, without, &with));
+        println!("\nplanted {}: {}", mutant.name, with.faults.first().map_or("", String::as_str));
+    }
+    println!();
+    println!(
+        "{:<26} {:<16} {:>4}  {:<8} {:<8} the bug",
+        "planted bug", "harness", "seed", "with it", "without"
+    );
+    for row in &rows {
+        let Mutant { name, about, storm, seed } = row.mutant;
+        println!(
+            "{name:<26} {:<16} {seed:>4}  {:<8} {:<8} {about}",
+            storm.name(),
+            row.with,
+            row.without
+        );
+    }
+    println!("{:.0} s", begun.elapsed().as_secs_f32());
+    let results: Vec<Value> = rows.iter().map(Row::json).collect();
+    fs::write(bench.folder.join("mutants.json"), serde_json::to_string_pretty(&results)? + "\n")?;
+    let good = rows.iter().filter(|row| row.is_good()).count();
+    ensure!(
+        good == rows.len(),
+        "{} of {} planted bugs were not shown",
+        rows.len() - good,
+        rows.len()
+    );
+    Ok(())
+}
+
+/// What became of a planted bug.
+struct Row {
+    mutant: &'static Mutant,
+    with: &'static str,
+    without: &'static str,
+    faults: Vec<String>,
+}
+
+impl Row {
+    fn new(mutant: &'static Mutant, without: Option<&Report>, with: &Report) -> Self {
+        let skipped = with.skipped.is_some();
+        Self {
+            mutant,
+            with: match (skipped, with.is_clean()) {
+                (true, _) => "SKIPPED",
+                (false, true) => "SURVIVED",
+                (false, false) => "caught",
+            },
+            without: match without {
+                Some(report) if report.skipped.is_some() => "SKIPPED",
+                Some(report) if report.is_clean() => "passed",
+                _ => "FAILED",
+            },
+            faults: with.faults.clone(),
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        matches!((self.with, self.without), ("caught", "passed") | ("SKIPPED", "SKIPPED"))
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "mutant": self.mutant.name, "about": self.mutant.about,
+            "harness": self.mutant.storm.name(), "seed": self.mutant.seed,
+            "with": self.with, "without": self.without, "faults": self.faults,
+        })
+    }
 }
