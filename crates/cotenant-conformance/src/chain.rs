@@ -238,6 +238,9 @@ fn e6_pruning_stops_at_a_consumer_unless_forced(bench: &dyn Bench) {
     let forced = person.must(&Prune { force: true, ..prune(unread[5].0) });
     assert_eq!(forced.oldest, unread[5]);
     refuses(bench, &read(&cursor), Code::Compacted);
+    let stands = Commit { cursor: None, ..commit(&cursor) };
+    let error = a.refused(&stands, Code::Compacted);
+    assert_eq!(error.details["oldest"], json!(unread[5]));
 }
 
 fn e6_a_consumer_that_was_not_seen_for_7_days_does_not_count(bench: &dyn Bench) {

@@ -58,7 +58,7 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("who", &[Invalid]),
     ("event.append", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced]),
     ("event.read", &[Invalid, Compacted, HistoryChanged, CursorAhead]),
-    ("event.commit", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, HistoryChanged, CursorAhead, CursorBehind]),
+    ("event.commit", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, Compacted, HistoryChanged, CursorAhead, CursorBehind]),
     ("event.redact", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound]),
     ("event.prune", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, CursorBehind]),
     ("event.verify", &[Invalid]),

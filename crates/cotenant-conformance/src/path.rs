@@ -76,6 +76,8 @@ fn l11_paths_beside_each_other_do_not_conflict(bench: &dyn Bench) {
         ("src", "src2/a.rs"),
         ("src/a", "src/a.rs"),
         ("src.rs", "src"),
+        ("src", "src0/a.rs"),
+        ("src", "src./a.rs"),
         ("s%", "sx/a"),
         ("s_c", "sxc"),
         ("src", "lib/src"),

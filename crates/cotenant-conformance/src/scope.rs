@@ -117,12 +117,12 @@ fn deleting_a_scope_takes_exactly_that_scope(bench: &dyn Bench) {
 
 fn deleting_recursively_takes_what_is_below(bench: &dyn Bench) {
     let a = Agent::new(bench, "a");
-    for scope in ["p", "p/a", "p/a/b", "p2", "p:1", "p%", "q/p"] {
+    for scope in ["p", "p/a", "p/a/b", "p0", "p.", "p2", "p:1", "p%", "q/p"] {
         a.must(&put(scope, "k", "1"));
     }
     let recursive = |scope: &str| DeleteScope { recursive: true, ..delete_scope(scope) };
     assert_eq!(a.must(&recursive("p")).deleted, 3);
-    for scope in ["p2", "p:1", "p%", "q/p"] {
+    for scope in ["p0", "p.", "p2", "p:1", "p%", "q/p"] {
         must(bench, &get(scope, "k"));
     }
     a.must(&put("p/a/b", "k", "1"));

@@ -5,6 +5,7 @@ use std::thread;
 use cotenant_core::{
     Code,
     data::{Change, Put, Update},
+    id::MAX_INTEGER,
     json::{Json, VALUE_BYTES_MAX},
 };
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ cases! {
     k4_no_appended_item_is_lost,
     an_update_adds_appends_and_merges,
     an_update_of_another_type_is_refused,
+    a_sum_beyond_what_json_carries_is_refused,
     an_update_keeps_the_newest_items,
     an_update_beyond_the_limit_is_refused,
     the_event_of_an_update_carries_the_change,
@@ -91,12 +93,24 @@ fn an_update_of_another_type_is_refused(bench: &dyn Bench) {
         ("null", Change::Add(1)),
         ("{}", Change::Append(json("1"))),
         ("1", Change::Append(json("1"))),
+        ("[1]", Change::Merge(json("{\"a\":1}"))),
+        ("null", Change::Merge(json("{}"))),
     ] {
         a.must(&put("s", "k", stored));
         let before = head_seq(bench);
         a.refused(&update("s", "k", change), Code::TypeMismatch);
         assert_eq!((must(bench, &get("s", "k")).value.text(), head_seq(bench)), (stored, before));
     }
+}
+
+fn a_sum_beyond_what_json_carries_is_refused(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    let add = |number| update("s", "k", Change::Add(number));
+    a.must(&add(MAX_INTEGER));
+    let before = head_seq(bench);
+    a.refused(&add(1), Code::Invalid);
+    assert_eq!((value(bench, "k"), head_seq(bench)), (json!(MAX_INTEGER), before));
+    assert_eq!(a.must(&add(-1)).value, Some(MAX_INTEGER - 1));
 }
 
 fn an_update_keeps_the_newest_items(bench: &dyn Bench) {
