@@ -22,6 +22,7 @@ pub(crate) fn add(work: &Work, steps: &mut Steps) -> Result<()> {
     steps.run("tests and conformance", || execute(work.cargo(&[&all[..], &["--quiet"]].concat())));
     // Before the builds with failpoints, which leave their program in the same place.
     steps.run("real Claude Code processes", || e2e::all(work));
+    steps.run("demo", || execute(work.cargo(&["run", "--locked", "--quiet", "--", "demo"])));
     steps.run("tests with failpoints and planted bugs", || {
         let features = testing_features(work);
         execute(work.cargo(&[&all[..], &["--quiet", "--features", &features]].concat()))

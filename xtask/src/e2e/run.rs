@@ -64,7 +64,8 @@ fn try_cases(work: &Work, options: &Options) -> Result<Outcome> {
     else {
         return Ok(Outcome::Skipped(UNREACHABLE.to_owned()));
     };
-    let programs = Programs { client: handshake.clone(), handshake, stateless, cotenant };
+    let plugin = work.root.join("plugin");
+    let programs = Programs { client: handshake.clone(), handshake, stateless, cotenant, plugin };
     let scratch = work.target.join("e2e").join(process::id().to_string());
     let mut tried = Tried::default();
     if options.self_test {

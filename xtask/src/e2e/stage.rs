@@ -28,6 +28,8 @@ pub(crate) struct Programs {
     pub(crate) stateless: PathBuf,
     /// The program under test.
     pub(crate) cotenant: PathBuf,
+    /// The marketplace with its plugin.
+    pub(crate) plugin: PathBuf,
 }
 
 /// The surroundings of one case.

@@ -4,6 +4,7 @@ mod agent;
 mod data;
 mod files;
 mod identity;
+mod plugin;
 mod presence;
 mod prompt;
 mod repo;
@@ -12,10 +13,12 @@ mod servers;
 use crate::e2e::stage::Case;
 
 /// What each case shows, and how.
-pub(crate) const CASES: [Case; 16] = [
+pub(crate) const CASES: [Case; 18] = [
     ("`claude mcp list` shows the server connected", servers::connected),
     ("the server's tools run without a question", servers::allowed),
     ("nothing is left after `cotenant uninit`", servers::removed),
+    ("the plugin is valid", plugin::valid),
+    ("the plugin does what `init` sets up", plugin::works),
     ("two sessions see each other", presence::two_sessions),
     ("an Edit of a held file is denied, and free after kill -9", files::denied_then_free),
     ("an Edit succeeds after waiting as advised", files::waits_as_advised),

@@ -38,11 +38,16 @@ pub(super) struct Session {
 impl<'a> Repo<'a> {
     /// Makes the repository, with `a.txt` in it.
     pub(super) fn new(stage: &'a Stage) -> Result<Self> {
+        Self::with(stage, &["init", "--yes"])
+    }
+
+    /// As [`Self::new`], set up by another command of the program.
+    pub(super) fn with(stage: &'a Stage, arguments: &[&str]) -> Result<Self> {
         let repo = Self { stage };
         repo.git(&["init", "--quiet", "--initial-branch=main"])?;
         repo.commit("a file")?;
-        let init = repo.run("cotenant", &["init", "--yes"])?;
-        ensure!(init.status.success(), "`cotenant init --yes`: {}{}", init.stdout, init.stderr);
+        let init = repo.run("cotenant", arguments)?;
+        ensure!(init.status.success(), "{arguments:?}: {}{}", init.stdout, init.stderr);
         Ok(repo)
     }
 
