@@ -173,3 +173,77 @@ impl Bench for Observed {
         self.bench.raw_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cotenant_core::Error;
+
+    use super::*;
+
+    /// A store that fails whatever it is asked.
+    struct Broken;
+
+    impl Store for Broken {
+        fn submit(&self, requests: Vec<Request>) -> Vec<Outcome> {
+            requests.iter().map(|_| Err(Error::internal("broken"))).collect()
+        }
+    }
+
+    impl Bench for Broken {
+        fn store(&self) -> &dyn Store {
+            self
+        }
+
+        fn second(&self) -> Box<dyn Store> {
+            Box::new(Self)
+        }
+
+        fn advance(&self, _: u64) {}
+
+        fn set_wall(&self, _: i64) {}
+
+        fn reboot(&self) {}
+
+        fn process(&self) -> ProcessIdentity {
+            ProcessIdentity {
+                host: "h".into(),
+                boot: "b".into(),
+                namespace: "n".into(),
+                pid: 1,
+                started: 1,
+            }
+        }
+
+        fn kill(&self, _: &ProcessIdentity) {}
+
+        fn foreign_process(&self) -> ProcessIdentity {
+            self.process()
+        }
+
+        fn raw_bytes(&self) -> Option<Vec<u8>> {
+            None
+        }
+    }
+
+    #[test]
+    fn no_case_passes_on_a_broken_store() {
+        let report = run_all(&|| Box::new(Broken));
+        let failed = |case: &str| {
+            let own = |failure: &&Failure| !failure.message.starts_with("afterwards");
+            report.failures.iter().filter(own).any(|failure| failure.case == case)
+        };
+        let passed: Vec<_> =
+            cases().into_iter().map(|(case, _)| case).filter(|c| !failed(c)).collect();
+        assert_eq!(passed, ["s0_unknown_fields_and_operations_are_refused"], "it asks no store");
+        assert!(report.verdict().is_err());
+    }
+
+    #[test]
+    fn a_case_has_a_name_of_its_own() {
+        let mut names: Vec<_> = cases().into_iter().map(|(case, _)| case).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

@@ -268,3 +268,31 @@ fn declared((name, code): &Pair) -> bool {
 fn words((name, code): &Pair) -> String {
     code.map_or_else(|| format!("{name} → ok"), |code| format!("{name} → {code}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_produced_and_what_nobody_promised_are_told() {
+        let own = Recorder::default();
+        own.record().pairs.insert(("data.get", None));
+        own.saw("data.get", Code::NotFound);
+        own.saw("data.get", Code::Held);
+        own.saw("data.get", Code::Busy);
+        let elsewhere = Recorder::default();
+        elsewhere.saw("data.put", Code::StoreFull);
+        elsewhere.saw("data.put", Code::Cycle);
+        let mut report = Report::default();
+        report.add(&own);
+        report.include(&elsewhere);
+        let undeclared = ["data.get → HELD", "data.get → BUSY", "data.put → CYCLE"];
+        assert_eq!(report.undeclared(), undeclared);
+        assert!(report.missing().contains(&"data.get → INVALID".to_owned()));
+        assert!(!report.missing().contains(&"data.get → ok".to_owned()));
+        assert!(!report.environment_missing().contains(&Code::StoreFull));
+        assert!(report.environment_missing().contains(&Code::Busy));
+        let table = report.table();
+        assert!(table.lines().any(|line| line.starts_with("data.get ") && line.contains('!')));
+    }
+}
