@@ -32,7 +32,7 @@ type Command = (&'static str, &'static str, &'static str, fn(&Work, &[String]) -
 const COMMANDS: [Command; 8] = [
     ("check", "", "formatting, lints and the fast tests; run it before every commit", check::run),
     ("test", "", "all tests; installs what they need", test::run),
-    ("ci", "", "exactly what CI runs", ci::run),
+    ("ci", ci::ARGUMENTS, "exactly what CI runs", ci::run),
     ("e2e", e2e::ARGUMENTS, "the program with real Claude Code processes", e2e::run),
     ("storm", storm::ARGUMENTS, "processes killed, stopped and raced", storm::run),
     ("mutants", mutants::ARGUMENTS, "planted bugs, each of which must be caught", mutants::run),
