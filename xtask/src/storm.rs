@@ -5,6 +5,7 @@
 //! that has no order is kept and can be checked again.
 
 mod clock;
+mod failpoints;
 mod history;
 mod kill;
 mod lab;

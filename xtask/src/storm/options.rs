@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::random::any_seed;
 
 /// What may follow the command.
-pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | stop | clock | check FILE] \
+pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | stop | clock | check FILE] \
      [--seed N] [--minutes N] [--histories N] [--kills N]";
 
 /// What the command line says.
@@ -40,7 +40,7 @@ impl Options {
                 "--minutes" => options.minutes = Some(number(word, words.next())?),
                 "--histories" => options.histories = Some(number(word, words.next())?),
                 "--kills" => options.kills = Some(number(word, words.next())?),
-                "short" | "linearizability" | "kill" | "stop" | "clock"
+                "short" | "linearizability" | "kill" | "failpoints" | "stop" | "clock"
                     if options.storm.is_none() =>
                 {
                     options.storm = Some(word.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{clock, kill, race, stop};
+use super::{clock, failpoints, kill, race, stop};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) enum Storm {
     Linearizability,
     /// Processes are killed; nothing is lost, nothing is there twice.
     Kill,
+    /// Every failpoint with every action; the store is whole afterwards.
+    Failpoints,
     /// Processes are stopped; those that wake up too late are refused.
     Stop,
     /// Wall clocks jump; nothing happens.
@@ -33,13 +35,15 @@ pub(crate) enum Storm {
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Linearizability, Self::Kill, Self::Stop, Self::Clock];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Linearizability, Self::Kill, Self::Failpoints, Self::Stop, Self::Clock];
 
     /// The word on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Linearizability => "linearizability",
             Self::Kill => "kill",
+            Self::Failpoints => "failpoints",
             Self::Stop => "stop",
             Self::Clock => "clock",
         }
@@ -51,6 +55,10 @@ impl Storm {
         match self {
             Self::Linearizability => race::run(bench, seed, race_size(tier, options)),
             Self::Kill => kill::run(bench, seed, kill_size(tier, options)),
+            Self::Failpoints => {
+                let rounds = if tier == Tier::Long { 10 } else { 1 };
+                failpoints::run(bench, seed, failpoints::Size { rounds })
+            }
             Self::Stop => {
                 let rounds = if tier == Tier::Long { 10 } else { 1 };
                 let (real_time, writers) = (tier == Tier::Long, tier != Tier::Mutant);

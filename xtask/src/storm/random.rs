@@ -37,6 +37,14 @@ impl Random {
         &of[usize::try_from(self.below(of.len() as u64)).unwrap_or_default()]
     }
 
+    /// Brings things into another order.
+    pub(crate) fn shuffle<T>(&mut self, of: &mut [T]) {
+        for last in (1..of.len()).rev() {
+            let other = self.below(last as u64 + 1);
+            of.swap(last, usize::try_from(other).unwrap_or_default());
+        }
+    }
+
     /// A time below a bound.
     pub(crate) fn within(&mut self, bound: Duration) -> Duration {
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX).max(1);
