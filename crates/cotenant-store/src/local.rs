@@ -238,8 +238,8 @@ impl LocalStore {
         let mut step = None;
         let result = self.with_engine(|engine| {
             engine.read(&mut |sql| {
+                let reading = self.reading_before_snapshot(sql)?;
                 let mut meta = Meta::load(sql, Intent::Write)?;
-                let reading = self.clock.reading(sql)?;
                 if reading.source != meta.source {
                     return Ok(());
                 }
@@ -268,11 +268,18 @@ impl LocalStore {
         }
     }
 
+    /// The clock, read before the first statement takes the snapshot. Read behind it, a row that was
+    /// renewed in between would be judged as expired, although it never was.
+    fn reading_before_snapshot(&self, sql: &mut dyn Sql) -> Result<cotenant_core::clock::Reading> {
+        self.clock.reading(sql)
+    }
+
     /// Carries out a read on one snapshot.
     fn read(&self, request: &Request) -> Outcome {
         let mut reply = None;
         self.with_engine(|engine| {
             engine.read(&mut |sql| {
+                let reading = self.reading_before_snapshot(sql)?;
                 let mut meta = Meta::load(sql, Intent::Read)?;
                 if let Some(wanted) = request.at_least_seq.filter(|wanted| wanted.0 > meta.seq) {
                     return Err(Error::new(
@@ -282,7 +289,6 @@ impl LocalStore {
                     .detail("head", meta.seq)
                     .retry_after(100));
                 }
-                let reading = self.clock.reading(sql)?;
                 meta.tick = meta.tick_at(&reading, None);
                 let mut snapshot = Snapshot { sql, wrote: false };
                 let mut tx = self.tx(&mut snapshot, meta, false);
