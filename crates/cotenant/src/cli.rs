@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, CommandFactory as _, Parser, error::ErrorKind};
+use clap::{Args, FromArgMatches as _, Subcommand as _, error::ErrorKind};
 use cotenant_core::{Error, Result, store::Guard};
 
 use crate::{
-    commands::Command,
+    commands::{self, Command},
     complete,
     context::{Context, Options},
     env,
@@ -30,22 +30,45 @@ program; 70 a bug; 73 held by another session; 74 the store cannot be used; 75 t
 session or lease is over; 77 not allowed.";
 
 /// The whole command line.
-#[derive(Parser)]
-#[command(
-    name = "cotenant",
-    version,
-    about = OVERVIEW,
-    after_help = EXAMPLES,
-    disable_help_subcommand = true,
-    subcommand_required = true,
-    arg_required_else_help = true,
-    max_term_width = 100
-)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    global: Global,
-    #[command(subcommand)]
-    command: Command,
+pub(crate) fn whole() -> clap::Command {
+    Command::augment_subcommands(options())
+}
+
+/// The command line with as much of it as the arguments need: building all of it takes longer than
+/// a short command does.
+fn needed(arguments: &[OsString]) -> clap::Command {
+    match named(arguments).and_then(|name| commands::only(name, options())) {
+        Some(command) => command,
+        None => whole(),
+    }
+}
+
+/// The command that the arguments name, if the options before it leave no doubt.
+fn named(arguments: &[OsString]) -> Option<&str> {
+    let mut rest = arguments.get(1..)?.iter().map(|argument| argument.to_str());
+    loop {
+        match rest.next()?? {
+            "--json" => {}
+            "--store" | "--session" | "--request-id" | "--guard" => {
+                rest.next();
+            }
+            option if option.starts_with('-') => return None,
+            name => return Some(name),
+        }
+    }
+}
+
+/// The command line without its commands.
+fn options() -> clap::Command {
+    let command = clap::Command::new("cotenant")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(OVERVIEW)
+        .after_help(EXAMPLES)
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .max_term_width(100);
+    Global::augment_args(command)
 }
 
 /// What every command takes.
@@ -87,15 +110,19 @@ fn guard(text: &str) -> std::result::Result<Guard, String> {
 /// Runs a command line and answers its exit status.
 pub(crate) fn run(arguments: &[OsString]) -> Exit {
     if env::is_set(env::COMPLETE) {
-        return complete::answer(Cli::command);
+        return complete::answer(whole);
     }
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let parsed = needed(arguments).try_get_matches_from(arguments).and_then(|matches| {
+        Ok((Global::from_arg_matches(&matches)?, Command::from_arg_matches(&matches)?))
+    });
+    let (global, command) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return refuse(&error, arguments),
     };
-    let json = cli.global.json;
+    let json = global.json;
     let mut screen = Screen::new(json);
-    let outcome = execute(cli, &mut screen).and_then(|exit| screen.flush().map(|_| exit));
+    let outcome =
+        execute(global, command, &mut screen).and_then(|exit| screen.flush().map(|_| exit));
     outcome.unwrap_or_else(|error| {
         // What was printed before the failure belongs to the answer, unless that must be one
         // envelope.
@@ -107,15 +134,15 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     })
 }
 
-fn execute(cli: Cli, screen: &mut Screen) -> Result<Exit> {
+fn execute(global: Global, command: Command, screen: &mut Screen) -> Result<Exit> {
     let directory = env::working_directory().map_err(|error| {
         Error::invalid(format!("the working directory is not there: {error}")).caused_by(error)
     })?;
-    let Global { store, session, json, request_id, guards } = cli.global;
+    let Global { store, session, json, request_id, guards } = global;
     let options = Options { store, session, request_id, guards, quiet: json };
     // The process ends after this command; closing the database in order would only take time.
     let context = Box::leak(Box::new(Context::new(options, directory)));
-    cli.command.run(context, screen)
+    command.run(context, screen)
 }
 
 /// Reports a usage error, with the status of `INVALID`; help and version are no errors.
@@ -140,6 +167,46 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        whole().debug_assert();
+    }
+
+    #[test]
+    fn what_is_built_alone_is_as_in_the_whole() {
+        let mut whole = whole();
+        whole.build();
+        let mut alone = 0;
+        for expected in whole.get_subcommands() {
+            let Some(mut command) = commands::only(expected.get_name(), options()) else {
+                continue;
+            };
+            command.build();
+            let found: Vec<_> = command.get_subcommands().collect();
+            let [found] = found[..] else { panic!("{}", expected.get_name()) };
+            assert_same(expected, found);
+            alone += 1;
+        }
+        assert!(alone >= 12, "{alone}");
+    }
+
+    fn assert_same(expected: &clap::Command, found: &clap::Command) {
+        let help = |command: &clap::Command| command.clone().render_long_help().to_string();
+        assert_eq!(help(expected), help(found));
+        assert_eq!(expected.is_subcommand_required_set(), found.is_subcommand_required_set());
+        assert_eq!(expected.is_arg_required_else_help_set(), found.is_arg_required_else_help_set());
+        let inner = expected.get_subcommands().zip(found.get_subcommands());
+        inner.for_each(|(expected, found)| assert_same(expected, found));
+    }
+
+    #[test]
+    fn the_command_is_found_behind_the_options() {
+        let named = |line: &str| {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            super::named(&arguments).map(str::to_owned)
+        };
+        assert_eq!(named("cotenant --json --session a data get").as_deref(), Some("data"));
+        assert_eq!(named("cotenant claim --json").as_deref(), Some("claim"));
+        assert_eq!(named("cotenant --session=a data"), None);
+        assert_eq!(named("cotenant --help"), None);
+        assert_eq!(named("cotenant"), None);
     }
 }

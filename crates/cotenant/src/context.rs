@@ -131,6 +131,15 @@ impl Context {
         Ok(item)
     }
 
+    /// Gives a resource that is a claimed path its tree; others stay as they are.
+    pub(crate) fn resource(&self, name: String) -> Result<String> {
+        if !name.starts_with("path:") {
+            return Ok(name);
+        }
+        let item = self.place(name.parse()?)?;
+        Ok(cotenant_core::lease::Resource::Claim(item).to_string())
+    }
+
     /// Carries out an operation as the command's main action, under the request id it was given.
     pub(crate) fn call<O: Operation>(&self, operation: &O) -> Result<Answered<O::Answer>> {
         answered::<O>(&self.ask(operation)?)
@@ -199,6 +208,9 @@ impl Context {
     /// The guards of every mutation, from the command line and the environment.
     pub(crate) fn guards(&self) -> Result<Vec<Guard>> {
         let mut guards = self.options.guards.clone();
+        for guard in &mut guards {
+            guard.resource = self.resource(std::mem::take(&mut guard.resource))?;
+        }
         for line in env::text(env::GUARDS).unwrap_or_default().lines() {
             let guard = line.parse()?;
             if !guards.contains(&guard) {

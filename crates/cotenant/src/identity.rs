@@ -3,7 +3,7 @@
 //! A command is run by an agent, or by a person at a terminal, through any number of shells and
 //! wrappers. The session lives as long as that agent, or as the terminal's session leader.
 
-use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{fs, os::unix::ffi::OsStrExt as _, path::Path, sync::OnceLock};
 
 use cotenant_core::{event::sha256_hex, process::ProcessIdentity};
 use cotenant_store::host::{Stat, identity, stat};
@@ -62,7 +62,13 @@ pub(crate) fn agent_for_hook() -> Option<ProcessIdentity> {
 }
 
 /// What runs this command: the nearest known agent above it, else the person at its terminal.
+/// Looked up once; who runs a process does not change.
 pub(crate) fn runner() -> Runner {
+    static RUNNER: OnceLock<Runner> = OnceLock::new();
+    RUNNER.get_or_init(find_runner).clone()
+}
+
+fn find_runner() -> Runner {
     let agent = ancestors().find_map(|(pid, stat)| Some((pid, agent_kind(pid, &stat)?)));
     if let Some((pid, kind)) = agent
         && let Some(process) = identity(pid)

@@ -21,7 +21,7 @@ mod tree;
 
 fn main() {
     // A full disk or a file-size limit must come back as an error of the write, never as a signal in
-    // the middle of it. Children get an empty mask again from the standard library.
+    // the middle of it. Programs that we start inherit that, unless it is undone for them.
     let mut blocked = nix::sys::signal::SigSet::empty();
     blocked.add(nix::sys::signal::SIGXFSZ);
     let _ = blocked.thread_block();

@@ -25,7 +25,7 @@ mod unclaim;
 mod uninit;
 mod who;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use cotenant_core::Result;
 
 use crate::{context::Context, exit::Exit, output::Screen};
@@ -96,4 +96,39 @@ impl Command {
             Self::Rpc(args) => rpc::run(context, screen, &args),
         }
     }
+}
+
+/// Adds the arguments or the subcommands of a command.
+type Augment = fn(clap::Command) -> clap::Command;
+
+/// Commands that are run often and shortly.
+const VERBS: [(&str, Augment); 7] = [
+    ("status", status::Args::augment_args),
+    ("sign-on", sign_on::Args::augment_args),
+    ("sign-off", sign_off::Args::augment_args),
+    ("heartbeat", heartbeat::Args::augment_args),
+    ("claim", claim::Args::augment_args),
+    ("unclaim", unclaim::Args::augment_args),
+    ("who", who::Args::augment_args),
+];
+
+/// The same, with subcommands.
+const NOUNS: [(&str, Augment); 5] = [
+    ("session", session::Command::augment_subcommands),
+    ("lease", lease::Command::augment_subcommands),
+    ("data", data::Command::augment_subcommands),
+    ("scope", scope::Command::augment_subcommands),
+    ("event", event::Command::augment_subcommands),
+];
+
+/// The command line with one command only; none for a command that can wait for all of it.
+pub(crate) fn only(name: &str, line: clap::Command) -> Option<clap::Command> {
+    let find =
+        |table: &[(&'static str, Augment)]| table.iter().find(|(known, _)| *known == name).copied();
+    if let Some((name, augment)) = find(&VERBS) {
+        return Some(line.subcommand(augment(clap::Command::new(name))));
+    }
+    let (name, augment) = find(&NOUNS)?;
+    let noun = clap::Command::new(name).subcommand_required(true).arg_required_else_help(true);
+    Some(line.subcommand(augment(noun)))
 }

@@ -65,20 +65,19 @@ impl Caller {
             .iter()
             .filter_map(|(name, kind)| Some((*kind, env::text(name)?)))
             .collect();
-        // One agent may have started another, which inherits its variables; then the nearest
-        // process decides. Usually there is one, and no process need be looked at.
-        if let [(kind, native_id)] = &told[..] {
-            return Self::Conversation { kind, native_id: native_id.clone() };
-        }
+        // One agent may have started another, which inherits its variables: the nearest process
+        // decides.
         match identity::runner() {
             Runner::Agent { kind, process } => match told.into_iter().find(|(of, _)| *of == kind) {
                 Some((kind, native_id)) => Self::Conversation { kind, native_id },
                 None => Self::Agent { kind, process },
             },
-            Runner::Terminal { native_id, process } => Self::Person { native_id, process },
-            Runner::Nobody => match told.into_iter().next() {
-                Some((kind, native_id)) => Self::Conversation { kind, native_id },
-                None => Self::Nobody,
+            runner => match (told.into_iter().next(), runner) {
+                (Some((kind, native_id)), _) => Self::Conversation { kind, native_id },
+                (None, Runner::Terminal { native_id, process }) => {
+                    Self::Person { native_id, process }
+                }
+                (None, _) => Self::Nobody,
             },
         }
     }
@@ -123,7 +122,7 @@ impl Caller {
             Self::Named(_) | Self::Nobody => return None,
             Self::Conversation { kind, native_id } => {
                 let process = match identity::runner() {
-                    Runner::Agent { process, .. } => Some(process),
+                    Runner::Agent { kind: runner, process } if runner == *kind => Some(process),
                     _ => None,
                 };
                 (*kind, Some(native_id.clone()), process)

@@ -137,3 +137,13 @@ fn a_guard_stops_what_is_no_longer_covered() {
     assert_eq!(env.prints("data get a k"), "1\n");
     assert_eq!(env.cotenant("data set a k 2 --guard issue:1 --session alice").exit, 64);
 }
+
+#[test]
+fn a_guard_may_be_a_path() {
+    let env = env();
+    let fence = env.json("claim path:src --session alice")["data"]["items"][0]["fence"].clone();
+    env.prints(&format!("data set a k 1 --guard path:src={fence} --session alice"));
+    env.shows(&format!("lease check path:src {fence}"), "current as long as its session lives");
+    let wrong = env.cotenant("data set a k 2 --guard path:src=1 --session alice");
+    assert_eq!(wrong.exit, 76);
+}

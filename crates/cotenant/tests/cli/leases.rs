@@ -103,6 +103,15 @@ fn the_status_of_the_command_is_that_of_the_run() {
 }
 
 #[test]
+fn with_json_the_command_speaks_on_stderr() {
+    let env = env();
+    let ran = env.cotenant("lease run --lease x --session alice --json -- echo hello");
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, "hello\n"));
+    let envelope: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(envelope["data"]["exit"], 0);
+}
+
+#[test]
 fn of_nested_runs_the_outermost_gives_the_lease_back() {
     let env = env();
     let ran = env.cotenant(

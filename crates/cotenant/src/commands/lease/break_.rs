@@ -28,7 +28,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Break { resource: args.resource, reason: args.reason };
+    context.store()?;
+    let operation = Break { resource: context.resource(args.resource)?, reason: args.reason };
     let reply = context.ask(&operation)?;
     screen.answer::<Break>(&reply, |screen, broken| {
         let holders: Vec<String> = broken.holders.iter().map(|name| for_terminal(name)).collect();

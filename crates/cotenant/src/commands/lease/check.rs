@@ -21,14 +21,15 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Check { resource: args.resource, fence: args.fence };
+    context.store()?;
+    let operation = Check { resource: context.resource(args.resource)?, fence: args.fence };
     let reply = context.ask(&operation)?;
     let valid = crate::context::decode::<Check>(&reply)?.valid;
     screen.answer::<Check>(&reply, |screen, checked| {
         screen.line(match (checked.valid, checked.expires_in_ms) {
             (false, _) => "not current".to_owned(),
             (true, Some(ms)) => format!("current for {}", in_words(ms)),
-            (true, None) => "current for as long as its session lives".to_owned(),
+            (true, None) => "current as long as its session lives".to_owned(),
         });
     })?;
     Ok(if valid { Exit::SUCCESS } else { Exit::of(Code::Fenced) })

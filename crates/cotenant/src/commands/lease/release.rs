@@ -17,7 +17,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Release { resource: args.resource, fence: args.fence };
+    context.store()?;
+    let operation = Release { resource: context.resource(args.resource)?, fence: args.fence };
     let reply = context.ask(&operation)?;
     screen.answer::<Release>(&reply, |screen, released| {
         screen.line(if released.already { "was given back before" } else { "gave it back" });

@@ -22,7 +22,9 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let operation = Renew { resource: args.resource, fence: args.fence, ttl_ms: args.ttl };
+    context.store()?;
+    let operation =
+        Renew { resource: context.resource(args.resource)?, fence: args.fence, ttl_ms: args.ttl };
     let reply = context.ask(&operation)?;
     screen.answer::<Renew>(&reply, |screen, renewed| {
         screen.line(format!("held for another {}", in_words(renewed.expires_in_ms)));

@@ -13,6 +13,7 @@ mod job;
 
 use std::{
     ffi::OsString,
+    process::Stdio,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError, Sender},
@@ -82,12 +83,22 @@ enum Happening {
     Ended(Ended),
 }
 
+/// The lease that the command runs under.
+struct Lease {
+    guard: Guard,
+    actor: Actor,
+    /// When the request was sent that made it ours, or kept it.
+    sent: Instant,
+}
+
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
     check_name("resource", &args.resource)?;
     let signals = Signals::catch()?;
-    let (guard, sent) = acquire(context, args)?;
-    let actor = context.actor()?.clone();
-    let outcome = hold(context, args, &guard, &actor, sent, signals);
+    let lease = acquire(context, args)?;
+    // Nothing but the envelope may stand on stdout then.
+    let stdout = if screen.json() { Stdio::from(std::io::stderr()) } else { Stdio::inherit() };
+    let outcome = hold(context, args, &lease, signals, stdout);
+    let Lease { guard, .. } = lease;
     // Of several commands under one lease, one in the other, the outermost gives it back.
     let inherited = context.guards()?.contains(&guard);
     if !inherited && !matches!(outcome, Ok((_, Stage::Terminating | Stage::Killed))) {
@@ -112,8 +123,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     Ok(Exit(ended.status()))
 }
 
-/// Takes the lease. Answers its guard, and when the request was sent that made it ours.
-fn acquire(context: &Context, args: &Args) -> Result<(Guard, Instant)> {
+fn acquire(context: &Context, args: &Args) -> Result<Lease> {
     let operation = Acquire {
         resource: args.resource.clone(),
         ttl_ms: args.ttl,
@@ -131,18 +141,18 @@ fn acquire(context: &Context, args: &Args) -> Result<(Guard, Instant)> {
         let resource = guard.resource.clone();
         context.call_aside(&Renew { resource, fence: guard.fence, ttl_ms: Some(args.ttl) })?;
     }
-    Ok((guard, sent))
+    Ok(Lease { guard, actor: context.actor()?.clone(), sent })
 }
 
 /// Runs the command and keeps the lease until it ends.
 fn hold(
     context: &Context,
     args: &Args,
-    guard: &Guard,
-    actor: &Actor,
-    sent: Instant,
+    lease: &Lease,
     signals: Signals,
+    stdout: Stdio,
 ) -> Result<(Ended, Stage)> {
+    let Lease { guard, actor, sent } = lease;
     let mut guards = context.guards()?;
     guards.retain(|before| before != guard);
     guards.push(guard.clone());
@@ -150,6 +160,7 @@ fn hold(
         guards.iter().map(|guard| format!("{}={}", guard.resource, guard.fence)).collect();
     let mut job = Job::start(
         &args.command,
+        stdout,
         &[
             (env::SESSION, actor.session.0.clone()),
             (env::GUARDS, guards.join("\n")),
@@ -164,7 +175,7 @@ fn hold(
     let request = Request::new(renew).by(actor.clone());
     keep_renewing(Arc::clone(context.store()?), request, Duration::from_millis(args.ttl), tell);
 
-    let mut deadlines = Deadlines::new(sent, Duration::from_millis(args.ttl));
+    let mut deadlines = Deadlines::new(*sent, Duration::from_millis(args.ttl));
     let mut ended = None;
     loop {
         if let Some(ended) =

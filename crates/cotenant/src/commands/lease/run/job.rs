@@ -1,7 +1,11 @@
 //! The command that runs under a lease: its process group, its terminal, its signals.
 
 use std::{
-    ffi::OsString, io, os::unix::process::CommandExt as _, process::Command, sync::mpsc::Sender,
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    sync::mpsc::Sender,
     thread,
 };
 
@@ -65,20 +69,30 @@ pub(super) struct Job {
 
 impl Job {
     /// Starts a command. It gets the terminal if this process has it.
-    pub(super) fn start(command: &[OsString], variables: &[(&str, String)]) -> Result<Self> {
+    pub(super) fn start(
+        command: &[OsString],
+        stdout: Stdio,
+        variables: &[(&str, String)],
+    ) -> Result<Self> {
         let [program, arguments @ ..] = command else {
             return Err(Error::invalid("no command"));
         };
-        let child = Command::new(program)
+        // What is blocked for the sake of the store would be blocked in the command too.
+        let mut blocked = SigSet::empty();
+        blocked.add(nix::sys::signal::SIGXFSZ);
+        let _ = blocked.thread_unblock();
+        let spawned = Command::new(program)
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdout(stdout)
             .process_group(0)
-            .spawn()
-            .map_err(|error| {
-                let program = program.to_string_lossy();
-                Error::new(Code::SpawnFailed, format!("cannot start `{program}`: {error}"))
-                    .caused_by(error)
-            })?;
+            .spawn();
+        let _ = blocked.thread_block();
+        let child = spawned.map_err(|error| {
+            let program = program.to_string_lossy();
+            Error::new(Code::SpawnFailed, format!("cannot start `{program}`: {error}"))
+                .caused_by(error)
+        })?;
         let group = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
