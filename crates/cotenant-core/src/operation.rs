@@ -2,7 +2,7 @@
 //!
 //! An operation is a struct (its arguments), an answer type and, in `cotenant-store`, a function
 //! over a transaction. Command line, MCP, `rpc` and the JSON schemas decode and list this table;
-//! adding an operation touches its module and one line of [`for_each_operation`].
+//! adding an operation touches its module and one line of `for_each_operation`.
 
 use schemars::{JsonSchema, Schema};
 use serde::{Serialize, de::DeserializeOwned};

@@ -101,7 +101,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Prints a line of our own words, which may hold texts that went through [`Self::safe`].
+    /// Prints a line of our own words, which may hold texts that went through `for_terminal`.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) {
         self.text.push_str(text.as_ref());
         self.text.push('\n');

@@ -1,8 +1,8 @@
 //! Installs cotenant into the settings files of agents, and takes it out again.
 //!
 //! The steps, in order: [`Plan::new`] says which entries belong in which files, [`read`] takes a
-//! [`Snapshot`] of those files, [`install`] edits the texts and notes what is needed to undo that,
-//! [`unified_diff`] shows the edits, and [`write_all`] writes them. [`remove`] is the way back.
+//! [`Snapshot`] of those files, [`install()`] edits the texts and notes what is needed to undo that,
+//! [`unified_diff`] shows the edits, and [`write_all`] writes them. [`remove()`] is the way back.
 //! Everything but [`read`], [`write_all`], [`write_atomic`] and [`remove_dirs`] is pure, and
 //! nothing here looks at the environment.
 //!
@@ -17,7 +17,7 @@
 //! # On a crash
 //!
 //! Save the record before the files. A record of an edit that never reached the disk does no
-//! harm: [`remove`] sees that the file still has its original bytes and leaves it alone.
+//! harm: [`remove()`] sees that the file still has its original bytes and leaves it alone.
 
 mod apply;
 mod claude;

@@ -81,7 +81,7 @@ impl Record {
     /// Stands in for a record that was lost: nothing is known about the files before, so [`remove`]
     /// goes by the form of the entries, and no file is deleted that says more than they do.
     ///
-    /// [`remove`]: super::remove
+    /// [`remove`]: super::remove()
     pub(crate) fn assumed(plan: &Plan) -> Self {
         let file = |planned: &PlannedFile| {
             let file = FileRecord { edited: true, ..FileRecord::new(planned, None, b"") };
