@@ -52,9 +52,7 @@ fn library() -> Option<PathBuf> {
 }
 
 fn storm(bench: &Bench, library: &Path, seed: u64, size: Size, report: &mut Report) -> Result<()> {
-    let lab = Lab::new(bench, &format!("clock-{seed}"))?;
-    let ahead = lab.file("ahead");
-    let lab = lab.with(&[("COTENANT_CLOCK_AHEAD", ahead.clone().into())]);
+    let lab = Lab::new(bench, &format!("clock-{seed}"))?.with_clock();
     let members = lab.sign_on(2, &mut Random::new(seed, 0))?;
     let mut stage = Stage { lab: &lab, library, members: &members, fence: 0, years: Vec::new() };
     let (mut random, mut passed, mut jumps) = (Random::new(seed, 1), 0, 0);
@@ -67,7 +65,7 @@ fn storm(bench: &Bench, library: &Path, seed: u64, size: Size, report: &mut Repo
             let lease = format!("lease-{round}-{word}");
             stage.nothing_expires(&lease, offset, report)?;
             passed += LEASE_MS + 60_000;
-            fs::write(&ahead, passed.to_string())?;
+            lab.set_clock(passed)?;
             stage.nothing_revives(&lease, -offset, report)?;
             jumps += 4;
         }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+/// How the names of leases begin that expire during a history.
+pub(crate) const BRIEF: &str = "brief";
+
 /// One operation of a history.
 #[derive(Clone)]
 pub(crate) struct Entry {
@@ -60,12 +63,16 @@ impl Entry {
     /// guarded write is an operation on that lease.
     pub(crate) fn object(&self) -> Object {
         let text = |name: &str| self.args[name].as_str().unwrap_or_default().to_owned();
+        let lease = |resource: String| {
+            let is_brief = resource.starts_with(BRIEF);
+            if is_brief { Object::Brief(resource) } else { Object::Lease(resource) }
+        };
         if let Some((resource, _)) = &self.guard {
-            return Object::Lease(resource.clone());
+            return lease(resource.clone());
         }
         match self.op.split_once('.').map_or(self.op.as_str(), |(noun, _)| noun) {
             "data" => Object::Data(format!("{} {}", text("scope"), text("key"))),
-            "lease" => Object::Lease(text("resource")),
+            "lease" => lease(text("resource")),
             "event" => Object::Log(text("scope")),
             _ => {
                 let first = self.args["items"].get(0).unwrap_or(&self.args["item"]);
@@ -121,8 +128,10 @@ impl fmt::Debug for Entry {
 pub(crate) enum Object {
     /// A key of a scope.
     Data(String),
-    /// A lease.
+    /// A lease that outlasts the history.
     Lease(String),
+    /// A lease that expires in between.
+    Brief(String),
     /// All items of a kind: they can be claimed together, and paths overlap.
     Items(String),
     /// The events of a scope.
@@ -133,7 +142,7 @@ impl fmt::Display for Object {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Data(name) => write!(formatter, "data {name}"),
-            Self::Lease(name) => write!(formatter, "lease {name}"),
+            Self::Lease(name) | Self::Brief(name) => write!(formatter, "lease {name}"),
             Self::Items(kind) => write!(formatter, "claims {kind}"),
             Self::Log(scope) => write!(formatter, "events {scope}"),
         }

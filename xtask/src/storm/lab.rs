@@ -89,6 +89,19 @@ impl Lab {
         Self { bench: self.bench.clone(), directory: self.directory.clone(), extra }
     }
 
+    /// The same store for workers whose clock runs ahead by what [`Self::set_clock`] says.
+    pub(crate) fn with_clock(&self) -> Self {
+        self.with(&[("COTENANT_CLOCK_AHEAD", self.file("clock").into())])
+    }
+
+    /// Sets how far the store's clock runs ahead.
+    pub(crate) fn set_clock(&self, ahead_ms: i64) -> Result<()> {
+        // Replaced at once, so that no process reads half a number.
+        let draft = self.file("clock-draft");
+        fs::write(&draft, ahead_ms.to_string())?;
+        Ok(fs::rename(draft, self.file("clock"))?)
+    }
+
     /// A file of this storm.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)

@@ -1,7 +1,6 @@
 //! Stops: a process that is paused longer than its lease lasts must not write when it goes on, and
 //! a writer that is paused inside its transaction must be named to those who wait for it.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,9 +43,8 @@ pub(crate) fn run(bench: &Bench, seed: u64, size: Size) -> Report {
 }
 
 fn storm(bench: &Bench, seed: u64, size: Size, report: &mut Report) -> Result<()> {
-    let lab = Lab::new(bench, &format!("stop-{seed}"))?;
+    let lab = Lab::new(bench, &format!("stop-{seed}"))?.with_clock();
     let clock = Clock { lab: &lab, ahead: 0, is_real: false };
-    let lab = lab.with(&[("COTENANT_CLOCK_AHEAD", lab.file("clock").into())]);
     let members = lab.sign_on(3, &mut Random::new(seed, 0))?;
     let mut stage = Stage { lab: &lab, members: &members, clock, random: Random::new(seed, 1) };
     let mut rounds = 0;
@@ -102,10 +100,7 @@ impl Clock<'_> {
             return Ok(());
         }
         self.ahead += ms;
-        // Replaced at once, so that no process reads half a number.
-        let draft = self.lab.file("clock-draft");
-        fs::write(&draft, self.ahead.to_string())?;
-        Ok(fs::rename(draft, self.lab.file("clock"))?)
+        self.lab.set_clock(self.ahead)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the objects of a store do, one operation after the other: the contract as small machines.
 
+pub(super) mod brief;
 mod claim;
 mod data;
 mod lease;
@@ -7,6 +8,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 
+pub(super) use brief::Brief;
 pub(super) use claim::Claims;
 pub(super) use data::Data;
 pub(super) use lease::Lease;

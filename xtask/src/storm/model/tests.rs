@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Claims, Data, Lease, Log, with_hindsight};
+use super::{Brief, Claims, Data, Lease, Log, with_hindsight};
 use crate::storm::history::Entry;
 use crate::storm::search::{Model, Timed, Verdict, search};
 
@@ -13,7 +13,7 @@ fn entry(line: &Line, call: u64, end: u64) -> Entry {
     let Line(actor, op, args, answer) = line;
     let answer = match &answer["code"] {
         Value::String(code) => json!({"ok": false, "error": {"code": code, "details": answer}}),
-        _ => json!({"ok": true, "data": answer}),
+        _ => json!({"ok": true, "data": answer, "tick": answer["at"]}),
     };
     Entry {
         actor: (*actor).to_owned(),
@@ -116,6 +116,35 @@ fn a_killed_acquisition_shows_later() {
     let refused = || Line("b", "lease.acquire", json!({}), held.clone());
     assert!(in_turn(&Lease, &[killed(), refused(), acquire("a", 5, true)]));
     assert!(!in_turn(&Lease, &[killed(), refused(), acquire("a", 6, true)]));
+}
+
+fn acquire_at(tick: i64, actor: &'static str, fence: i64) -> Line {
+    let answer = json!({"fence": fence, "already_held": false, "at": tick});
+    Line(actor, "lease.acquire", json!({}), answer)
+}
+
+#[test]
+fn a_brief_lease_expires_cools_down_and_is_free() {
+    let then = |tick| in_turn(&Brief, &[acquire_at(100, "a", 5), acquire_at(tick, "b", 6)]);
+    assert!(!then(5_099));
+    assert!(!then(6_599));
+    assert!(then(6_600));
+    let own = [acquire_at(100, "a", 5), acquire_at(5_100, "a", 6)];
+    assert!(in_turn(&Brief, &own));
+}
+
+#[test]
+fn nothing_expires_early_and_nothing_is_revived() {
+    let renew = |answer| Line("a", "lease.renew", json!({"fence": 5}), answer);
+    let renewed = |tick: i64| renew(json!({"at": tick}));
+    let fenced = || renew(json!({"code": "FENCED"}));
+    assert!(in_turn(&Brief, &[acquire_at(100, "a", 5), renewed(5_000), renewed(9_999)]));
+    assert!(!in_turn(&Brief, &[acquire_at(100, "a", 5), renewed(5_100)]));
+    assert!(in_turn(&Brief, &[acquire_at(100, "a", 5), fenced()]));
+    assert!(!in_turn(&Brief, &[acquire_at(100, "a", 5), fenced(), renewed(200)]));
+    let killed = || renew(Value::Null);
+    assert!(in_turn(&Brief, &[acquire_at(100, "a", 5), killed(), renewed(9_000)]));
+    assert!(!in_turn(&Brief, &[acquire_at(100, "a", 5), renewed(3_000), renewed(8_000)]));
 }
 
 fn claim(actor: &'static str, paths: &[(&str, &str)], answer: Value) -> Line {

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::storm::history::Entry;
+use crate::storm::history::{BRIEF, Entry};
 use crate::storm::lab::Member;
+use crate::storm::model::brief;
 use crate::storm::random::Random;
 use crate::storm::worker::Request;
 
 const SCOPE: &str = "storm";
 const KEYS: [&str; 2] = ["x", "y"];
-const LEASES: [&str; 2] = ["deploy", "schema"];
+const LEASE: &str = "deploy";
 const LOG: &str = "storm-log";
 const ISSUES: [&str; 3] = ["1", "15", "2"];
 /// Trees and paths; equal paths of two trees do not exclude each other.
@@ -109,14 +110,21 @@ impl Chooser {
     }
 
     fn lease(&mut self) -> Request {
-        let resource = *self.random.pick(&LEASES);
+        let is_brief = self.random.percent(60);
+        let resource = if is_brief { BRIEF } else { LEASE };
         let fence = self.fences.get(resource).copied().unwrap_or(1);
         let args = json!({"resource": resource, "fence": fence});
         match self.random.below(10) {
+            0..4 if is_brief => {
+                let (ttl, delay) = (brief::TTL_MS, brief::LOCK_DELAY_MS);
+                let args = json!({"resource": resource, "ttl_ms": ttl, "lock_delay_ms": delay});
+                self.mine("lease.acquire", args)
+            }
             0..4 => self.mine("lease.acquire", json!({"resource": resource, "ttl_ms": LEASE_MS})),
-            4..7 => self.mine("lease.release", args),
-            7 => self.mine("lease.renew", args),
-            8 => Request::new("lease.check", args),
+            4..6 => self.mine("lease.release", args),
+            6 => self.mine("lease.renew", args),
+            7 if is_brief => self.mine("lease.renew", args),
+            7 => Request::new("lease.check", args),
             _ => {
                 let value = self.random.below(1000);
                 let args = json!({"scope": "guarded", "key": resource, "value": value});

@@ -1,6 +1,7 @@
 //! Runs the processes of one history and writes down what it sees.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,11 @@ const MORTAL_PERCENT: u64 = 60;
 /// Such a process dies when it passes its failpoint for the nth time, at most this.
 const MORTAL_PASSES: u64 = 8;
 
+/// The clock runs ahead after such a pause, or up to twice as long, by a step up to this: leases
+/// are renewed, and some expire.
+const CLOCK_PAUSE: Duration = Duration::from_millis(15);
+const CLOCK_STEP: Duration = Duration::from_secs(3);
+
 /// What one history left.
 pub(super) struct Run {
     /// Every operation, in the order of the calls.
@@ -32,12 +38,14 @@ pub(super) struct Run {
 
 /// Makes one history on a fresh store.
 pub(super) fn run(bench: &Bench, seed: u64, size: Size) -> Result<Run> {
-    let lab = Lab::new(bench, &format!("race-{seed}"))?;
+    let lab = Lab::new(bench, &format!("race-{seed}"))?.with_clock();
     let members = lab.sign_on(size.workers, &mut Random::new(seed, 0))?;
     let start = Instant::now();
     let together = Barrier::new(members.len());
     let each = size.operations.div_ceil(size.workers);
+    let is_over = AtomicBool::new(false);
     let runs: Vec<Result<Vec<Entry>>> = thread::scope(|scope| {
+        let clock = scope.spawn(|| run_ahead(&lab, Random::new(seed, u64::MAX), &is_over));
         let threads: Vec<_> = members
             .iter()
             .enumerate()
@@ -53,7 +61,13 @@ pub(super) fn run(bench: &Bench, seed: u64, size: Size) -> Result<Run> {
             })
             .collect();
         let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        joined.map(|joined| joined.unwrap_or_else(|_| Err(anyhow!("a driver panicked")))).collect()
+        let joined =
+            joined.map(|joined| joined.unwrap_or_else(|_| Err(anyhow!("a driver panicked"))));
+        let mut runs: Vec<Result<Vec<Entry>>> = joined.collect();
+        is_over.store(true, Ordering::Relaxed);
+        let clock = clock.join().unwrap_or_else(|_| Err(anyhow!("the clock panicked")));
+        runs.push(clock.map(|()| Vec::new()));
+        runs
     });
     let mut history = Vec::new();
     for run in runs {
@@ -65,6 +79,17 @@ pub(super) fn run(bench: &Bench, seed: u64, size: Size) -> Result<Run> {
         lab.clean();
     }
     Ok(Run { history, faults })
+}
+
+/// Lets the store's clock run ahead in steps until the race is over.
+fn run_ahead(lab: &Lab, mut random: Random, is_over: &AtomicBool) -> Result<()> {
+    let mut ahead = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        thread::sleep(CLOCK_PAUSE + random.within(CLOCK_PAUSE));
+        ahead += random.within(CLOCK_STEP).as_millis();
+        lab.set_clock(i64::try_from(ahead)?)?;
+    }
+    Ok(())
 }
 
 /// One session, and the process that acts for it now.

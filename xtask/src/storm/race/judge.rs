@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::storm::history::{Entry, Object, Said};
-use crate::storm::model::{Claims, Data, Lease, Log, with_hindsight};
+use crate::storm::model::{Brief, Claims, Data, Lease, Log, with_hindsight};
 use crate::storm::search::{Model, Timed, Verdict, search};
 
 /// States visited for one object before the search gives up, which counts as a fault.
@@ -92,6 +92,7 @@ fn verdict(object: &Object, entries: &[&Entry]) -> Verdict {
     match object {
         Object::Data(_) => explained(&Data, cloned()),
         Object::Lease(_) => explained(&Lease, cloned()),
+        Object::Brief(_) => explained(&Brief, cloned()),
         Object::Items(_) => explained(&Claims, cloned()),
         Object::Log(_) => explained(&Log, with_hindsight(entries)),
     }
