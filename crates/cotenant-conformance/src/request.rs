@@ -1,12 +1,13 @@
-//! Section 1: the write transaction – precedence, repeats, guards, batches.
+//! Section 1: the write transaction – atomicity, repeats and reads.
 
 use cotenant_core::{
     Code,
     claim::{Holding, HoldingState},
-    clock::{MINUTE, SECOND},
+    clock::{HOUR, MINUTE, SECOND},
     data::{Change, Get, Put, Update, Write},
     event::{Append, Read},
     json::Json,
+    lease::{Acquire, ListLeases},
     session::State,
     store::Request,
 };
@@ -243,7 +244,7 @@ fn s5_a_waiting_read_blocks_no_writer(bench: &dyn Bench) {
 
 fn s5_reads_show_what_has_expired_and_write_nothing(bench: &dyn Bench) {
     let a = Agent::brief(bench, "a", MINUTE);
-    let held = a.must(&acquire("r"));
+    let held = a.must(&Acquire { ttl_ms: HOUR, ..acquire("r") });
     a.must(&claim(&["issue:1"]));
     a.must(&Put { ttl_ms: Some(MINUTE), ..put("s", "timed", "1") });
     a.must(&Put { ephemeral: true, ..put("s", "mine", "1") });
@@ -256,5 +257,6 @@ fn s5_reads_show_what_has_expired_and_write_nothing(bench: &dyn Bench) {
     assert!(must(bench, &list("s")).entries.is_empty());
     let held = |holding: &Holding| holding.state == HoldingState::Held;
     assert!(!must(bench, &who("issue:1")).holdings.iter().any(held));
+    assert!(!must(bench, &ListLeases { pattern: None }).holdings.iter().any(held));
     assert_eq!(log(bench), before);
 }
