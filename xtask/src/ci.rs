@@ -11,9 +11,9 @@ pub(crate) const ARGUMENTS: &str = "[--lint]  everything but the tests";
 
 /// Runs the command.
 pub(crate) fn run(work: &Work, arguments: &[String]) -> Result<()> {
-    let lint = match arguments {
+    let lint_only = match arguments {
         [] => false,
-        [word] if word == "--lint" => true,
+        [option] if option == "--lint" => true,
         _ => bail!("usage: cargo xtask ci {ARGUMENTS}"),
     };
     let before = changes(work)?;
@@ -26,7 +26,7 @@ pub(crate) fn run(work: &Work, arguments: &[String]) -> Result<()> {
         execute(doc)
     });
     steps.run("licences", || licences::check(work));
-    if lint {
+    if lint_only {
         return steps.finish();
     }
     test::add(work, &mut steps)?;

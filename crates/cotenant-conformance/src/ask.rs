@@ -20,7 +20,7 @@ use cotenant_core::{
 use crate::{Bench, sample};
 
 /// How long a case waits, in real time, for what must happen; long, for a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How often it looks.
 const PAUSE: Duration = Duration::from_millis(2);
 

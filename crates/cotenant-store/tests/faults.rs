@@ -1,6 +1,7 @@
 //! Broken, foreign, newer and unreachable stores: each gives its code, says what to do, and changes
 //! nothing.
 #![allow(missing_docs)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs::{self, File, Permissions},

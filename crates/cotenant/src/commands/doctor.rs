@@ -61,10 +61,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     if args.unblock {
         findings.retain(|finding| finding.check == "writer");
     }
-    let bad = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Bad)
-        .count();
+    let bad = findings.iter().filter(|finding| finding.severity == Severity::Bad).count();
     if screen.json() {
         if bad > 0 {
             return Err(Error::new(Code::StoreIo, format!("{bad} things are wrong"))

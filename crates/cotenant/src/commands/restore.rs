@@ -46,10 +46,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         ));
     }
     if let Some(replaced) = &restored.replaced {
-        screen.line(format!(
-            "what was there before is kept in {}",
-            replaced.display()
-        ));
+        screen.line(format!("what was there before is kept in {}", replaced.display()));
     }
     Ok(Exit::SUCCESS)
 }

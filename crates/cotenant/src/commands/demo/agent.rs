@@ -37,7 +37,12 @@ impl Drop for Agent {
 
 impl Agent {
     /// Starts a player in a directory.
-    pub(super) fn start(scratch: &Scratch, name: &'static str, number: u32, directory: &Path) -> Result<Self> {
+    pub(super) fn start(
+        scratch: &Scratch,
+        name: &'static str,
+        number: u32,
+        directory: &Path,
+    ) -> Result<Self> {
         let native_id = format!("00000000-0000-4000-8000-{number:012}");
         let mut command = scratch.program()?;
         command.arg0("claude").args(["demo-player", &native_id]).current_dir(directory);
@@ -79,7 +84,8 @@ impl Agent {
             RecvTimeoutError::Timeout => broken(format!("{} does not answer", self.name)),
             RecvTimeoutError::Disconnected => broken(format!("{} died", self.name)),
         })?;
-        serde_json::from_str(&line).map_err(|error| broken(format!("{} talks nonsense: {error}", self.name)))
+        serde_json::from_str(&line)
+            .map_err(|error| broken(format!("{} talks nonsense: {error}", self.name)))
     }
 
     /// Runs a hook.
@@ -109,14 +115,17 @@ impl Agent {
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| broken("a player has no process id"))?;
-        kill_process(pid, signal).map_err(|error| broken(format!("{} cannot be signalled: {error}", self.name)))
+        kill_process(pid, signal)
+            .map_err(|error| broken(format!("{} cannot be signalled: {error}", self.name)))
     }
 
     /// Kills the process with `kill -9` and waits until it is gone.
     pub(super) fn kill(&mut self) -> Result<u32> {
         let pid = self.process.id();
         self.signal(Signal::KILL)?;
-        self.process.wait().map_err(|error| broken(format!("{} cannot be waited for: {error}", self.name)))?;
+        self.process
+            .wait()
+            .map_err(|error| broken(format!("{} cannot be waited for: {error}", self.name)))?;
         Ok(pid)
     }
 }

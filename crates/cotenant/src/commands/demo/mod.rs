@@ -29,7 +29,7 @@ use crate::{
 pub(crate) use player::{Args as PlayerArgs, run as play};
 
 /// The longest wait for a player to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Who plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -114,6 +114,7 @@ impl Stage<'_> {
 
 /// The error of a demo that could not be played to its end.
 fn broken(message: impl Into<String>) -> cotenant_core::Error {
-    cotenant_core::Error::new(Code::SpawnFailed, message)
-        .hint("run `cotenant demo --keep` and look into the scratch clone with `cotenant doctor --deep`")
+    cotenant_core::Error::new(Code::SpawnFailed, message).hint(
+        "run `cotenant demo --keep` and look into the scratch clone with `cotenant doctor --deep`",
+    )
 }

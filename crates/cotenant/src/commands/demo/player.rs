@@ -91,9 +91,12 @@ impl Player {
     }
 
     fn command(&self) -> Result<Command> {
-        let program = env::program().map_err(|error| broken(format!("this program cannot be found: {error}")))?;
+        let program = env::program()
+            .map_err(|error| broken(format!("this program cannot be found: {error}")))?;
         let mut command = Command::new(program);
-        command.env(env::CLAUDE_SESSION, &self.native_id).env(env::CLAUDE_PROJECT, working_directory()?);
+        command
+            .env(env::CLAUDE_SESSION, &self.native_id)
+            .env(env::CLAUDE_PROJECT, working_directory()?);
         Ok(command)
     }
 
@@ -110,8 +113,9 @@ impl Player {
             // A command that does not read its input is no failure.
             let _ = stdin.write_all(input.as_bytes());
         }
-        let output =
-            child.wait_with_output().map_err(|error| broken(format!("a command was lost: {error}")))?;
+        let output = child
+            .wait_with_output()
+            .map_err(|error| broken(format!("a command was lost: {error}")))?;
         Ok(Told {
             exit: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -143,11 +147,12 @@ impl Player {
             let id = format!("toolu_demo_{}_{}", self.native_id, self.calls);
             let params = json!({"name": name, "arguments": arguments, "_meta": {"claudecode/toolUseId": id}});
             let server = self.server.as_mut().ok_or_else(|| broken("the MCP server is gone"))?;
-            let answer = server.ask("tools/call", params)?;
+            let answer = server.ask("tools/call", &params)?;
             let result = &answer["result"];
             let failed = answer.get("error").is_some() || result["isError"] == json!(true);
             told.failed += usize::from(failed);
-            told.out = result["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+            let text = result["content"][0]["text"].as_str();
+            text.unwrap_or_default().clone_into(&mut told.out);
         }
         Ok(told)
     }
@@ -164,10 +169,11 @@ impl Player {
         let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(broken("the MCP server has no pipes"));
         };
-        let mut server = Server { _process: process, input, output: BufReader::new(output), ids: 0 };
+        let mut server =
+            Server { _process: process, input, output: BufReader::new(output), ids: 0 };
         server.ask(
             "initialize",
-            json!({
+            &json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {},
                 "clientInfo": {"name": "cotenant-demo", "version": env!("CARGO_PKG_VERSION")},
@@ -185,7 +191,7 @@ impl Server {
             .map_err(|error| broken(format!("the MCP server hung up: {error}")))
     }
 
-    fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
+    fn ask(&mut self, method: &str, params: &Value) -> Result<Value> {
         self.ids += 1;
         let id = self.ids;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))?;
@@ -205,5 +211,6 @@ impl Server {
 }
 
 fn working_directory() -> Result<PathBuf> {
-    env::working_directory().map_err(|error| broken(format!("the working directory is gone: {error}")))
+    env::working_directory()
+        .map_err(|error| broken(format!("the working directory is gone: {error}")))
 }

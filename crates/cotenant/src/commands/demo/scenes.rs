@@ -52,7 +52,8 @@ fn context_of(answer: &Value) -> &str {
 /// Why a hook refuses, if it does.
 fn refusal_of(answer: &Value) -> Option<&str> {
     let output = &answer["hookSpecificOutput"];
-    (output["permissionDecision"] == "deny").then(|| output["permissionDecisionReason"].as_str().unwrap_or_default())
+    (output["permissionDecision"] == "deny")
+        .then(|| output["permissionDecisionReason"].as_str().unwrap_or_default())
 }
 
 impl Cast<'_> {
@@ -78,7 +79,8 @@ impl Cast<'_> {
         for agent in &mut self.agents {
             let answer = agent.hook("UserPromptSubmit", json!({"prompt": "go"}))?;
             let context = context_of(&answer).to_owned();
-            let others = ["claude_1", "claude_2", "claude_3"].into_iter().filter(|name| *name != agent.name);
+            let others =
+                ["claude_1", "claude_2", "claude_3"].into_iter().filter(|name| *name != agent.name);
             let sees = others.clone().filter(|name| context.contains(name)).count();
             told += sees;
             stage.say(&format!("{} signs on and is told of {sees} others.", agent.name));
@@ -105,8 +107,11 @@ impl Cast<'_> {
             for index in &idle {
                 outcomes.push((*index, self.agents[*index].told()?));
             }
-            let won: Vec<usize> =
-                outcomes.iter().filter(|(_, told)| told.exit == 0).map(|(index, _)| *index).collect();
+            let won: Vec<usize> = outcomes
+                .iter()
+                .filter(|(_, told)| told.exit == 0)
+                .map(|(index, _)| *index)
+                .collect();
             let [first] = won[..] else {
                 stage.say(&format!("{} sessions got {issue} at once!", won.len()));
                 continue;
@@ -152,7 +157,10 @@ impl Cast<'_> {
         stage.scene("All write the same data at once, through the MCP server");
         let adds = self.all(|_| Ask::Tool {
             name: "update_data".to_owned(),
-            arguments: vec![json!({"scope": "demo", "key": "count", "op": "add", "value": 1}); UPDATES],
+            arguments: vec![
+                json!({"scope": "demo", "key": "count", "op": "add", "value": 1});
+                UPDATES
+            ],
         })?;
         let appends = self.all(|index| Ask::Tool {
             name: "update_data".to_owned(),
@@ -164,17 +172,24 @@ impl Cast<'_> {
                 .collect(),
         })?;
         let failed: usize = adds.iter().chain(&appends).map(|told| told.failed).sum();
-        let count = self.scratch.data(&["data", "get", "demo", "count"])?["value"].as_u64().unwrap_or(0);
+        let count =
+            self.scratch.data(&["data", "get", "demo", "count"])?["value"].as_u64().unwrap_or(0);
         let list = self.scratch.data(&["data", "get", "demo", "list"])?;
         let mut items: Vec<&str> =
             list["value"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         items.sort_unstable();
         items.dedup();
         let wanted = 3 * UPDATES;
-        stage.say(&format!("{wanted} additions gave {count}, {wanted} entries gave {}.", items.len()));
+        stage.say(&format!(
+            "{wanted} additions gave {count}, {wanted} entries gave {}.",
+            items.len()
+        ));
         summary.row(
             "no update is lost",
-            format!("counter {count} of {wanted}, list {} of {wanted}, {failed} calls failed", items.len()),
+            format!(
+                "counter {count} of {wanted}, list {} of {wanted}, {failed} calls failed",
+                items.len()
+            ),
             count == wanted as u64 && items.len() == wanted && failed == 0,
         );
         Ok(())
@@ -182,7 +197,10 @@ impl Cast<'_> {
 
     fn edit(&mut self, stage: &mut Stage<'_>, summary: &mut Summary) -> Result<()> {
         stage.scene("claude_1 edits a file, claude_2 wants to");
-        let (here, there) = (self.scratch.repository().join("README.md"), self.scratch.worktree().join("README.md"));
+        let (here, there) = (
+            self.scratch.repository().join("README.md"),
+            self.scratch.worktree().join("README.md"),
+        );
         let first = self.agents[0].edit(&here, 1)?;
         let second = self.agents[1].edit(&here, 2)?;
         let third = self.agents[2].edit(&there, 3)?;
@@ -195,7 +213,10 @@ impl Cast<'_> {
         let named = reason.contains("claude_1");
         summary.row(
             "nobody edits another's file",
-            format!("claude_1 allowed: {}; claude_2 refused: {named}", refusal_of(&first).is_none()),
+            format!(
+                "claude_1 allowed: {}; claude_2 refused: {named}",
+                refusal_of(&first).is_none()
+            ),
             refusal_of(&first).is_none() && named,
         );
         let note = context_of(&third).contains("claude_1");
@@ -204,7 +225,11 @@ impl Cast<'_> {
             "claude_3 edits the same file in its own worktree: allowed{}.",
             if note { ", with a note" } else { "" }
         ));
-        summary.row("another worktree is only told", format!("allowed: {allowed}; told: {note}"), allowed && note);
+        summary.row(
+            "another worktree is only told",
+            format!("allowed: {allowed}; told: {note}"),
+            allowed && note,
+        );
         Ok(())
     }
 
@@ -221,7 +246,9 @@ impl Cast<'_> {
             .to_owned();
         let pid = self.agents[0].kill()?;
         let died = Instant::now();
-        stage.say(&format!("Process {pid} is gone; nobody signed off for it. claude_2 asks for its {issue}."));
+        stage.say(&format!(
+            "Process {pid} is gone; nobody signed off for it. claude_2 asks for its {issue}."
+        ));
         let told = self.agents[1].run(&["claim", &issue, "--wait", "30s"])?;
         let took = died.elapsed();
         let file = self.scratch.repository().join("README.md");
@@ -234,7 +261,11 @@ impl Cast<'_> {
         let order = self.passed_in_order(&issue)?;
         summary.row(
             "a crash gives everything back",
-            format!("exit {}; {:.1} s (lock delay 5 s); lost before granted again: {order}", told.exit, took.as_secs_f64()),
+            format!(
+                "exit {}; {:.1} s (lock delay 5 s); lost before granted again: {order}",
+                told.exit,
+                took.as_secs_f64()
+            ),
             told.exit == 0 && free && order && took <= bound + Duration::from_secs(1),
         );
         Ok(())
@@ -250,7 +281,9 @@ impl Cast<'_> {
             .filter_map(|event| event["kind"].as_str())
             .collect();
         let at = |kind: &str, from: usize| kinds.iter().skip(from).position(|found| *found == kind);
-        Ok(at("claim.granted", 0) == Some(0) && at("claim.lost", 1).is_some() && kinds.last() == Some(&"claim.granted"))
+        Ok(at("claim.granted", 0) == Some(0)
+            && at("claim.lost", 1).is_some()
+            && kinds.last() == Some(&"claim.granted"))
     }
 
     fn pause(&mut self, stage: &mut Stage<'_>, summary: &mut Summary) -> Result<()> {
@@ -264,17 +297,39 @@ impl Cast<'_> {
         let new = self.agents[heir].run(&waiting)?.out.trim().to_owned();
         stage.say(&format!("claude_3 waited and holds it now: fence {new} instead of {old}."));
         let guard = format!("deploy={new}");
-        let fresh = self.agents[heir].run(&["--guard", &guard, "data", "set", "deploy", "by", "\"claude_3\""])?;
+        let fresh = self.agents[heir].run(&[
+            "--guard",
+            &guard,
+            "data",
+            "set",
+            "deploy",
+            "by",
+            "\"claude_3\"",
+        ])?;
         self.agents[sleeper].signal(Signal::CONT)?;
         let guard = format!("deploy={old}");
-        let stale = self.agents[sleeper].run(&["--guard", &guard, "data", "set", "deploy", "by", "\"claude_2\""])?;
-        stage.say(&format!("claude_2 wakes up and writes with its old fence: exit {}.", stale.exit));
+        let refused = self.agents[sleeper].run(&[
+            "--guard",
+            &guard,
+            "data",
+            "set",
+            "deploy",
+            "by",
+            "\"claude_2\"",
+        ])?;
+        stage.say(&format!(
+            "claude_2 wakes up and writes with its old fence: exit {}.",
+            refused.exit
+        ));
         let value = self.scratch.data(&["data", "get", "deploy", "by"])?["value"].clone();
         let risen = old.parse::<i64>().unwrap_or(i64::MAX) < new.parse::<i64>().unwrap_or(0);
         summary.row(
             "an old holder cannot write",
-            format!("fence {old} then {new}; stale write exits {} (FENCED is 76); value {value}", stale.exit),
-            fresh.exit == 0 && stale.exit == 76 && value == "claude_3" && risen,
+            format!(
+                "fence {old} then {new}; stale write exits {} (FENCED is 76); value {value}",
+                refused.exit
+            ),
+            fresh.exit == 0 && refused.exit == 76 && value == "claude_3" && risen,
         );
         Ok(())
     }
@@ -284,12 +339,18 @@ impl Cast<'_> {
         for index in [1, 2] {
             let session = self.agents[index].session();
             self.agents[index].hook("SessionEnd", json!({"reason": "other"}))?;
-            let state = self.scratch.data(&["session", "show", &session])?["session"]["state"].clone();
-            stage.say(&format!("{} signs off: {state}.", self.agents[index].name));
+            let shown = self.scratch.data(&["session", "show", &session])?;
+            let left = &shown["session"]["state"];
+            stage.say(&format!("{} signs off: {left}.", self.agents[index].name));
         }
         let left = self.scratch.data(&["who"])?["holdings"].as_array().map_or(0, Vec::len);
-        let live = self.scratch.data(&["session", "list"])?["sessions"].as_array().map_or(0, Vec::len);
-        summary.row("nothing is left behind", format!("{live} sessions live, {left} claims held"), live + left == 0);
+        let live =
+            self.scratch.data(&["session", "list"])?["sessions"].as_array().map_or(0, Vec::len);
+        summary.row(
+            "nothing is left behind",
+            format!("{live} sessions live, {left} claims held"),
+            live + left == 0,
+        );
         let chain = self.scratch.data(&["event", "verify"])?;
         let checked = chain["checked"].as_u64().unwrap_or(0);
         stage.say(&format!("The log has {checked} events, each hashed onto the one before."));
@@ -300,7 +361,10 @@ impl Cast<'_> {
         }
         summary.row(
             "the audit log is whole",
-            format!("{checked} events, chain whole: {}; rows agree with the log: {sound}", chain["ok"]),
+            format!(
+                "{checked} events, chain whole: {}; rows agree with the log: {sound}",
+                chain["ok"]
+            ),
             chain["ok"] == json!(true) && checked > 0 && sound,
         );
         Ok(())

@@ -31,8 +31,9 @@ impl Scratch {
     /// Clones the repository of the working directory; where there is none, makes one.
     pub(super) fn make(context: &Context) -> Result<Self> {
         let mut nonce = [0u8; 6];
-        getrandom::fill(&mut nonce)
-            .map_err(|error| Error::internal("the system gives no random bytes").caused_by(error))?;
+        getrandom::fill(&mut nonce).map_err(|error| {
+            Error::internal("the system gives no random bytes").caused_by(error)
+        })?;
         let directory = std::env::temp_dir().join(format!("cotenant-demo-{}", hex(&nonce)));
         make_private(&directory)?;
         let directory = fs::canonicalize(&directory).map_err(|error| failed(&directory, error))?;
@@ -49,21 +50,21 @@ impl Scratch {
             scratch.origin = project.root.display().to_string();
         } else {
             scratch.begin_anew()?;
-            scratch.origin = "(a new one, since there is no commit here)".to_owned();
+            "(a new one, since there is no commit here)".clone_into(&mut scratch.origin);
         }
         scratch.git(&["worktree", "add", "-q", "--detach", "../other/worktree"])?;
         Ok(scratch)
     }
 
     fn clone_of(&self, root: &Path) -> Result<bool> {
-        let output = self
-            .git_command(&self.directory)
+        let output = git_command(&self.directory)
             .args(["clone", "-q", "--no-hardlinks", "--"])
             .arg(root)
             .arg(self.repository())
             .output()
             .map_err(no_git)?;
-        let has_commit = output.status.success() && self.git(&["rev-parse", "-q", "--verify", "HEAD"]).is_ok();
+        let has_commit =
+            output.status.success() && self.git(&["rev-parse", "-q", "--verify", "HEAD"]).is_ok();
         if !has_commit {
             let _ = fs::remove_dir_all(self.repository());
         }
@@ -100,33 +101,25 @@ impl Scratch {
         &self.directory
     }
 
-    fn git_command(&self, directory: &Path) -> Command {
-        let mut command = Command::new("git");
-        command.current_dir(directory).stdin(Stdio::null()).env("LC_ALL", "C");
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-            command.env_remove(name);
-        }
-        for (name, value) in [("AUTHOR", "Demo"), ("COMMITTER", "Demo")] {
-            command.env(format!("GIT_{name}_NAME"), value);
-            command.env(format!("GIT_{name}_EMAIL"), "demo@localhost");
-        }
-        command
-    }
-
     fn git(&self, arguments: &[&str]) -> Result<()> {
-        let output = self.git_command(&self.repository()).args(arguments).output().map_err(no_git)?;
+        let output = git_command(&self.repository()).args(arguments).output().map_err(no_git)?;
         if output.status.success() {
             return Ok(());
         }
         Err(Error::new(
             Code::GitFailed,
-            format!("git {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()),
+            format!(
+                "git {} failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            ),
         ))
     }
 
     /// This program, as a person in the clone would run it.
     pub(super) fn program(&self) -> Result<Command> {
-        let program = env::program().map_err(|error| broken(format!("this program cannot be found: {error}")))?;
+        let program = env::program()
+            .map_err(|error| broken(format!("this program cannot be found: {error}")))?;
         let mut command = Command::new(program);
         command.current_dir(self.repository()).stdin(Stdio::null()).env("HOME", self.home());
         for name in env::OF_SESSIONS {
@@ -137,11 +130,9 @@ impl Scratch {
 
     /// Runs a command that must succeed.
     pub(super) fn command(&self, arguments: &[&str]) -> Result<Output> {
-        let output = self
-            .program()?
-            .args(arguments)
-            .output()
-            .map_err(|error| broken(format!("`cotenant {}` cannot run: {error}", arguments.join(" "))))?;
+        let output = self.program()?.args(arguments).output().map_err(|error| {
+            broken(format!("`cotenant {}` cannot run: {error}", arguments.join(" ")))
+        })?;
         if output.status.success() {
             return Ok(output);
         }
@@ -159,10 +150,25 @@ impl Scratch {
         let mut words = vec!["--json"];
         words.extend(arguments);
         let output = self.command(&words)?;
-        let envelope: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| broken(format!("`cotenant {}` printed no JSON: {error}", arguments.join(" "))))?;
+        let envelope: serde_json::Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| {
+                broken(format!("`cotenant {}` printed no JSON: {error}", arguments.join(" ")))
+            })?;
         Ok(envelope["data"].clone())
     }
+}
+
+fn git_command(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.current_dir(directory).stdin(Stdio::null()).env("LC_ALL", "C");
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        command.env_remove(name);
+    }
+    for (name, value) in [("AUTHOR", "Demo"), ("COMMITTER", "Demo")] {
+        command.env(format!("GIT_{name}_NAME"), value);
+        command.env(format!("GIT_{name}_EMAIL"), "demo@localhost");
+    }
+    command
 }
 
 fn make_private(path: &Path) -> Result<()> {
