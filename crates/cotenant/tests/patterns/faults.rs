@@ -27,9 +27,9 @@ fn refused(ran: &Ran, because: &str, hint: &str) {
     assert!(ran.stderr.contains(because) && ran.stderr.contains(hint), "{ran:?}");
 }
 
-/// A file with a value of 100 KB, `big.json`.
+/// A file with a value of 300 KB, `big.json`.
 fn big_value(env: &TestEnv) {
-    fs::write(env.top().join("big.json"), format!("\"{}\"", "x".repeat(100_000))).unwrap();
+    fs::write(env.top().join("big.json"), format!("\"{}\"", "x".repeat(300_000))).unwrap();
 }
 
 #[test]
@@ -41,9 +41,12 @@ fn at_the_limit_of_the_size_of_files_nothing_is_changed() {
     let line = |number: usize, limit: &str| {
         format!("{limit} cotenant data set s k{number} --file big.json --session s{number}")
     };
-    let limited: Vec<String> = (0..8).map(|number| line(number, "ulimit -f 60;")).collect();
-    for ran in lines_at_once(&env, &limited) {
-        refused(&ran, "nothing was changed", "hint: ");
+    // The first limit is met by the index of the log, the second by the log itself.
+    for limit in ["ulimit -f 60;", "ulimit -f 200;"] {
+        let limited: Vec<String> = (0..8).map(|number| line(number, limit)).collect();
+        for ran in lines_at_once(&env, &limited) {
+            refused(&ran, "nothing was changed", "hint: ");
+        }
     }
     assert_eq!(env.prints("event head"), head);
     assert_eq!(env.prints("data list"), "no keys\n");
@@ -59,7 +62,7 @@ fn at_the_limit_of_the_size_of_files_nothing_is_changed() {
 fn on_a_full_disk_nothing_is_changed() {
     let env = TestEnv::new();
     big_value(&env);
-    let mounts = env.shell("mkdir full && unshare -m mount -t tmpfs -o size=1m none full");
+    let mounts = env.shell("mkdir full && unshare -m mount -t tmpfs -o size=2m none full");
     if mounts.exit != 0 {
         eprintln!("skipped: no small disk can be mounted here: {}", mounts.stderr.trim());
         return;
@@ -67,7 +70,7 @@ fn on_a_full_disk_nothing_is_changed() {
     // The disk is there for the script alone, and gone with it.
     let script = "
         set -e
-        mount -t tmpfs -o size=1m none full
+        mount -t tmpfs -o size=2m none full
         mkdir -m 700 full/store
         export COTENANT_STORE=full/store/store.db
         cotenant sign-on a >/dev/null
