@@ -13,13 +13,14 @@ mod servers;
 use crate::e2e::stage::Case;
 
 /// What each case shows, and how.
-pub(crate) const CASES: [Case; 18] = [
+pub(crate) const CASES: [Case; 19] = [
     ("`claude mcp list` shows the server connected", servers::connected),
     ("the server's tools run without a question", servers::allowed),
     ("nothing is left after `cotenant uninit`", servers::removed),
     ("the plugin is valid", plugin::valid),
     ("the plugin does what `init` sets up", plugin::works),
     ("two sessions see each other", presence::two_sessions),
+    ("a session is seen under the name it chose", presence::named),
     ("an Edit of a held file is denied, and free after kill -9", files::denied_then_free),
     ("an Edit succeeds after waiting as advised", files::waits_as_advised),
     ("an Edit in another work tree is only remarked on", files::other_tree),

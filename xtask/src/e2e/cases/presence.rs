@@ -39,3 +39,27 @@ pub(super) fn two_sessions(stage: &Stage) -> Result<()> {
     ensure!(repo.live()?.len() == 1, "{:?}", repo.live()?);
     Ok(())
 }
+
+pub(super) fn named(stage: &Stage) -> Result<()> {
+    let repo = Repo::new(stage)?;
+    let mut a = repo.agent()?;
+    let hello = a.ask("@@say hello")?;
+    let before = repo.live_of(&hello.native)?;
+    let name = json!({"session_id": "claude_1", "purpose": "the backend API"});
+    a.ask(&Prompt::new().mcp("sign_on", &name).say("so be it"))?.answer()?;
+    let after = repo.live_of(&hello.native)?;
+    ensure!(after.name == "claude_1" && after.id == before.id, "{:#?}", repo.sessions()?);
+    let mut b = repo.agent()?;
+    let told = b.ask("@@say who is there?")?.presence()?;
+    ensure!(told.contains("- `claude_1` (claude") && told.contains("the backend API"), "{told}");
+    // The name is taken as long as its process lives.
+    let taken = b.ask(&Prompt::new().mcp("sign_on", &name).say("so be it"))?;
+    let results = taken.results();
+    ensure!(results.iter().any(|it| it.is_error && it.text.contains("AGENT_BUSY")), "{results:?}");
+    a.kill9()?;
+    b.ask(&Prompt::new().mcp("sign_on", &name).say("so be it"))?.answer()?;
+    let heir = repo.live()?;
+    ensure!(heir.len() == 1 && heir[0].name == "claude_1" && heir[0].id != after.id, "{heir:#?}");
+    ensure!(repo.session(&after.id)?.state == "lost", "{:#?}", repo.sessions()?);
+    Ok(())
+}
