@@ -96,7 +96,7 @@ impl Page<'_> {
         let held = self.held();
         for session in &self.status.sessions {
             let own = self.own == Some(session.session.0.as_str());
-            let holds = held.get(session.session.0.as_str()).copied().unwrap_or(0);
+            let holds = held.get(session.session.0.as_str()).map_or(&[][..], Vec::as_slice);
             let (look, remark) = self.remark(session);
             table.styled_row([
                 (Look::Good, if own { "*" } else { "" }.to_owned()),
@@ -104,8 +104,11 @@ impl Page<'_> {
                 (Look::Plain, session.kind.clone()),
                 (Look::Plain, since(&session.since)),
                 (Look::Plain, ago(session.heartbeat_age_ms)),
-                (Look::Plain, if holds > 0 { holds.to_string() } else { String::new() }),
-                (Look::Plain, session.purpose.clone().unwrap_or_default()),
+                (
+                    Look::Plain,
+                    if holds.is_empty() { String::new() } else { holds.len().to_string() },
+                ),
+                (Look::Plain, session.purpose.clone().unwrap_or_else(|| on_what(holds))),
                 (look, remark),
             ]);
         }
@@ -116,10 +119,10 @@ impl Page<'_> {
         }
     }
 
-    fn held(&self) -> BTreeMap<&str, usize> {
-        let mut held = BTreeMap::new();
+    fn held(&self) -> BTreeMap<&str, Vec<&Holding>> {
+        let mut held: BTreeMap<&str, Vec<&Holding>> = BTreeMap::new();
         for holding in self.status.holdings.iter().filter(|h| h.state == HoldingState::Held) {
-            *held.entry(holding.session.0.as_str()).or_insert(0) += 1;
+            held.entry(holding.session.0.as_str()).or_default().push(holding);
         }
         held
     }
@@ -149,6 +152,19 @@ impl Page<'_> {
             screen.gap();
             screen.table(&table);
         }
+    }
+}
+
+/// What a session that does not say it is probably about: what it decided to hold.
+fn on_what(holds: &[&Holding]) -> String {
+    let decided: Vec<String> = holds
+        .iter()
+        .filter(|holding| !holding.automatic)
+        .map(|holding| item_words(holding))
+        .collect();
+    match &decided[..] {
+        [first, second, _, ..] => format!("{first}, {second}, …"),
+        few => few.join(", "),
     }
 }
 

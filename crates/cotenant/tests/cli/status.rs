@@ -38,7 +38,7 @@ fn the_page_tells_who_is_here_on_what_holding_what() {
         "status --session alice",
         "
         SESSION  KIND  SINCE  HEARD OF  HOLDS  ON
-        bob  agent  TIME ago  TIME ago  2
+        bob  agent  TIME ago  TIME ago  2  deploy, issue:16
         *  alice  claude  TIME ago  TIME ago  2  issue 15: the parser
 
         HELD  BY  STATE  FOR  ENDS  WHAT FOR
