@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{
     meta::{APPLICATION_ID, SCHEMA},
     migrate::KERNEL,
-    place::{directory, make_directory, make_file},
+    place::{check_file_system, directory, make_directory, make_file},
     sql::{Clock, Param, Row, Sql},
     sqlite::{self, BootClock},
     tx::random,
@@ -26,6 +26,9 @@ const INSERT_META: &str = "INSERT INTO meta (id, app, schema, min_reader, min_wr
 /// Makes a store at this path. If another process was faster, its store stays.
 pub(crate) fn create(file: &Path) -> Result<()> {
     let home = directory(file);
+    // Nothing is made where it would be refused.
+    let standing = home.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    check_file_system(standing)?;
     let mut nonce = [0u8; 6];
     random(&mut nonce)?;
     let nonce = hex(&nonce);

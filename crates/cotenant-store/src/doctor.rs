@@ -77,6 +77,7 @@ pub fn doctor(file: &Path, deep: bool) -> Vec<Finding> {
     };
     findings.push(Finding::good("store", path.display().to_string()));
     findings.extend(modes(&path));
+    findings.push(writable(&path));
     findings.push(writer(&path));
     match settle(&path) {
         Ok(()) => findings.push(Finding::good("expired", "settled")),
@@ -124,6 +125,22 @@ fn modes(path: &Path) -> Vec<Finding> {
     }
     let hint = "chmod -R go-rwx the store's directory";
     vec![Finding::bad("modes", format!("others can read {}", wrong.join(", ")), hint)]
+}
+
+/// Whether this user can write the database and the directory that its log lies in.
+fn writable(path: &Path) -> Finding {
+    use rustix::fs::{Access, access};
+    let closed = [path.to_path_buf(), crate::directory(path)]
+        .into_iter()
+        .find(|path| access(path, Access::WRITE_OK).is_err());
+    match closed {
+        None => Finding::good("writable", "this user can write the store"),
+        Some(path) => Finding::bad(
+            "writable",
+            format!("`{}` cannot be written", path.display()),
+            "check its mode, its owner and whether its file system is mounted read-only",
+        ),
+    }
 }
 
 /// Who holds the write lock, if anybody does.

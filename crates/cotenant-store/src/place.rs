@@ -157,7 +157,7 @@ fn check_file(path: &Path, found: &fs::Metadata) -> Result<()> {
 }
 
 /// Refuses file systems that several machines share, or that emulate locks.
-fn check_file_system(directory: &Path) -> Result<()> {
+pub(crate) fn check_file_system(directory: &Path) -> Result<()> {
     let Ok(found) = rustix::fs::statfs(directory) else { return Ok(()) };
     #[expect(clippy::useless_conversion, reason = "the type of f_type differs between platforms")]
     let magic = pretended().unwrap_or(i64::from(found.f_type)) & 0xffff_ffff;

@@ -293,7 +293,7 @@ pub(crate) fn error(cause: rusqlite::Error) -> Error {
                 }
                 ErrorCode::DiskFull => Error::new(Code::StoreFull, "the disk is full; nothing was changed")
                     .hint("free some space and repeat"),
-                ErrorCode::ReadOnly => Error::new(Code::StoreReadonly, "the store cannot be written")
+                ErrorCode::ReadOnly => Error::new(Code::StoreReadonly, "the store cannot be written; nothing was changed")
                     .hint("check the file's mode, its owner and whether its file system is mounted read-only"),
                 ErrorCode::CannotOpen => Error::new(Code::StoreIo, "the store's database cannot be opened")
                     .hint("check that its directory exists and can be written"),

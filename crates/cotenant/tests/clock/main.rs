@@ -31,6 +31,7 @@ fn a_store_on_a_network_file_system_is_refused() {
     const NFS: &str = "26985";
     let env = TestEnv::new().with("COTENANT_FILE_SYSTEM", NFS);
     refuses(&env, &["sign-on a", "init --yes"]);
+    assert!(!env.top().join(".git/cotenant").exists(), "nothing is made where it is refused");
     assert!(!env.top().join(".claude").exists());
     let env = TestEnv::new();
     env.sign_on(&["a"]);
