@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::random::Random;
 use super::worker::{Request, Worker};
-use crate::process;
+use crate::process::{self, Output};
 use crate::work::Work;
 
 /// How long a session of a storm lives by itself. It has no process, so that it outlives the
@@ -107,7 +107,8 @@ impl Lab {
         self.directory.join(name)
     }
 
-    fn store(&self) -> PathBuf {
+    /// The database.
+    pub(crate) fn store(&self) -> PathBuf {
         self.directory.join("store").join("store.db")
     }
 
@@ -150,14 +151,25 @@ impl Lab {
         Ok(members)
     }
 
+    /// Runs a command to its end. Answers how it ended and its envelope; what is no envelope is
+    /// answered as text.
+    pub(crate) fn call(
+        &self,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<(ExitStatus, Value)> {
+        let mut command = self.command();
+        command.arg("--json").args(arguments).envs(variables.iter().copied());
+        let Output { status, stdout, stderr } = process::run(&mut command, COMMAND_TIMEOUT)?;
+        let envelope = serde_json::from_str(stdout.trim())
+            .or_else(|_| serde_json::from_str(stderr.trim()))
+            .unwrap_or_else(|_| json!(format!("{status}: {stdout}{stderr}")));
+        Ok((status, envelope))
+    }
+
     /// What `doctor --deep` finds wrong, with a program that is sound.
     pub(crate) fn doctor(&self) -> Result<Vec<String>> {
-        let mut command = self.command();
-        command.args(["--json", "doctor", "--deep"]);
-        let output = process::run(&mut command, COMMAND_TIMEOUT)?;
-        let envelope: Value = serde_json::from_str(output.stdout.trim())
-            .or_else(|_| serde_json::from_str(output.stderr.trim()))
-            .with_context(|| format!("doctor said {:?} {:?}", output.stdout, output.stderr))?;
+        let (_, envelope) = self.call(&["doctor", "--deep"], &[])?;
         let findings = match &envelope["data"] {
             Value::Array(findings) => findings.clone(),
             _ => envelope["error"]["details"]["findings"].as_array().cloned().unwrap_or_default(),
@@ -179,7 +191,7 @@ impl Lab {
 }
 
 /// What the store learns of a token.
-fn digest(token: &str) -> String {
+pub(crate) fn digest(token: &str) -> String {
     use std::fmt::Write as _;
 
     use sha2::{Digest as _, Sha256};

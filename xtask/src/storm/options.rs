@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::plan::Storm;
 use super::random::any_seed;
 
 /// What may follow the command.
-pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | stop | clock | check FILE] \
-     [--seed N] [--minutes N] [--histories N] [--kills N]";
+pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | birth | \
+     stop | clock | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N]";
 
 /// What the command line says.
 #[derive(Debug, Default, PartialEq)]
@@ -40,9 +41,7 @@ impl Options {
                 "--minutes" => options.minutes = Some(number(word, words.next())?),
                 "--histories" => options.histories = Some(number(word, words.next())?),
                 "--kills" => options.kills = Some(number(word, words.next())?),
-                "short" | "linearizability" | "kill" | "failpoints" | "stop" | "clock"
-                    if options.storm.is_none() =>
-                {
+                name if options.storm.is_none() && is_storm(name) => {
                     options.storm = Some(word.clone());
                 }
                 "check" if options.storm.is_none() => {
@@ -63,6 +62,11 @@ impl Options {
     }
 }
 
+/// Whether a word names a storm, or all of them in their short form.
+fn is_storm(word: &str) -> bool {
+    word == "short" || Storm::ALL.iter().any(|storm| storm.name() == word)
+}
+
 fn number<T: FromStr>(option: &str, word: Option<&String>) -> Result<T> {
     word.and_then(|word| word.parse().ok()).with_context(|| format!("`{option}` needs a number"))
 }
@@ -73,6 +77,14 @@ mod tests {
 
     fn read(line: &str) -> Result<Options> {
         Options::read(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_storm_can_be_named() {
+        for storm in Storm::ALL {
+            assert!(ARGUMENTS.contains(storm.name()));
+            assert!(read(storm.name()).is_ok());
+        }
     }
 
     #[test]

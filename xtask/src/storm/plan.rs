@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{clock, failpoints, kill, race, stop};
+use super::{birth, clock, failpoints, kill, race, stop};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum Storm {
     Kill,
     /// Every failpoint with every action; the store is whole afterwards.
     Failpoints,
+    /// Many processes make one store at once; there is one afterwards.
+    Birth,
     /// Processes are stopped; those that wake up too late are refused.
     Stop,
     /// Wall clocks jump; nothing happens.
@@ -35,8 +37,8 @@ pub(crate) enum Storm {
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Linearizability, Self::Kill, Self::Failpoints, Self::Stop, Self::Clock];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Linearizability, Self::Kill, Self::Failpoints, Self::Birth, Self::Stop, Self::Clock];
 
     /// The word on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Storm {
             Self::Linearizability => "linearizability",
             Self::Kill => "kill",
             Self::Failpoints => "failpoints",
+            Self::Birth => "birth",
             Self::Stop => "stop",
             Self::Clock => "clock",
         }
@@ -52,22 +55,20 @@ impl Storm {
     /// Runs it.
     pub(crate) fn run(self, bench: &Bench, tier: Tier, options: &Options) -> Report {
         let seed = options.seed;
+        let rounds = if tier == Tier::Long { 10 } else { 1 };
         match self {
             Self::Linearizability => race::run(bench, seed, race_size(tier, options)),
             Self::Kill => kill::run(bench, seed, kill_size(tier, options)),
-            Self::Failpoints => {
-                let rounds = if tier == Tier::Long { 10 } else { 1 };
-                failpoints::run(bench, seed, failpoints::Size { rounds })
+            Self::Failpoints => failpoints::run(bench, seed, failpoints::Size { rounds }),
+            Self::Birth => {
+                let rounds = if tier == Tier::Long { 100 } else { 4 };
+                birth::run(bench, seed, birth::Size { rounds })
             }
             Self::Stop => {
-                let rounds = if tier == Tier::Long { 10 } else { 1 };
                 let (real_time, writers) = (tier == Tier::Long, tier != Tier::Mutant);
                 stop::run(bench, seed, stop::Size { rounds, real_time, writers })
             }
-            Self::Clock => {
-                let rounds = if tier == Tier::Long { 10 } else { 1 };
-                clock::run(bench, seed, clock::Size { rounds })
-            }
+            Self::Clock => clock::run(bench, seed, clock::Size { rounds }),
         }
     }
 

@@ -16,7 +16,7 @@ use super::lab::{Lab, Member};
 use crate::process::{Group, wait_until};
 
 /// How long an answer may take; more than three times the store's own patience.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The stage of a request that no failpoint has seen yet.
 pub(crate) const SENT: &str = "sent";
 /// The width of a name in the stage file.
@@ -148,16 +148,16 @@ impl Worker {
 
     /// Waits for the answer to what was sent.
     pub(crate) fn answer(&self) -> Result<Value> {
-        match self.listen(ANSWER_TIMEOUT)? {
+        match self.listen(PATIENCE)? {
             Heard::Answer(_, answer) => Ok(answer),
-            Heard::Nothing => bail!("process {} gave no answer in {ANSWER_TIMEOUT:?}", self.pid()),
+            Heard::Nothing => bail!("process {} gave no answer in {PATIENCE:?}", self.pid()),
             Heard::Death => bail!("process {} died unasked", self.pid()),
         }
     }
 
     /// Waits for the answer, or for the death that a failpoint brings.
     pub(crate) fn answer_or_death(&self) -> Result<Heard> {
-        match self.listen(ANSWER_TIMEOUT)? {
+        match self.listen(PATIENCE)? {
             Heard::Nothing => bail!("process {} neither answered nor died", self.pid()),
             heard => Ok(heard),
         }
@@ -190,7 +190,7 @@ impl Worker {
 
     /// Waits until it is stopped, by whomever.
     pub(crate) fn wait_stopped(&self) -> Result<()> {
-        wait_until("stop", ANSWER_TIMEOUT, || Ok((self.state()? == 'T').then_some(())))
+        wait_until("stop", PATIENCE, || Ok((self.state()? == 'T').then_some(())))
     }
 
     /// Lets it go on.

@@ -1,6 +1,8 @@
 //! Stops: a process that is paused longer than its lease lasts must not write when it goes on, and
 //! a writer that is paused inside its transaction must be named to those who wait for it.
 
+mod reader;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,8 @@ fn storm(bench: &Bench, seed: u64, size: Size, report: &mut Report) -> Result<()
         rounds += 1;
     }
     report.fact("lease holders stopped past their ttl", rounds);
+    let readers = reader::stop(&lab, &members[2], stage.clock.ahead, report)?;
+    report.fact("readers stopped while they look at the clock", readers);
     if size.writers {
         let waits = stage.writer(report)?;
         let longest = waits.iter().max().map_or(0.0, Duration::as_secs_f64);
