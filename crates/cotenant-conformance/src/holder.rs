@@ -26,6 +26,8 @@ cases! {
     a_name_whose_process_died_is_free_at_once,
     a_conversation_whose_process_died_is_resumed_at_once,
     the_next_incarnation_inherits_what_was_held,
+    a_session_that_takes_the_name_of_a_dead_one_goes_on_for_it,
+    one_process_has_a_name_once,
     the_next_incarnation_inherits_what_is_still_cooling,
     the_next_incarnation_inherits_nothing_that_has_cooled,
     nobody_else_inherits,
@@ -154,6 +156,37 @@ fn the_next_incarnation_inherits_what_was_held(bench: &dyn Bench) {
     Agent::new(bench, "b").refused(&claim(&["issue:1"]), Code::Claimed);
     bench.advance(2 * LOCK_DELAY_MS);
     Agent::new(bench, "c").refused(&acquire("r"), Code::Held);
+}
+
+/// As an agent does whose hooks signed it on under a drawn name before it said its own.
+fn a_session_that_takes_the_name_of_a_dead_one_goes_on_for_it(bench: &dyn Bench) {
+    let (a, process) = holder(bench);
+    bench.kill(&process);
+    let again = bench.process();
+    let drawn =
+        SignOn { native_id: Some("n2".into()), process: Some(again.clone()), ..anonymous() };
+    let first = must(bench, &drawn);
+    let named = must(bench, &SignOn { name: Some("a".into()), ..drawn });
+    assert_eq!((&named.session, named.existing), (&first.session, true));
+    assert_eq!((named.parent, named.relation), (Some(a.id.clone()), Some(Relation::Resume)));
+    let mut inherited: Vec<_> =
+        named.inherited.iter().map(|holding| holding.resource.as_str()).collect();
+    inherited.sort_unstable();
+    assert_eq!(inherited, ["issue:1", "path:src/a.rs", "r"]);
+}
+
+fn one_process_has_a_name_once(bench: &dyn Bench) {
+    let process = Some(bench.process());
+    let thread = |native: &str| SignOn {
+        native_id: Some(native.into()),
+        process: process.clone(),
+        ..anonymous()
+    };
+    must(bench, &thread("one"));
+    must(bench, &thread("two"));
+    let first = must(bench, &SignOn { name: Some("a".into()), ..thread("one") });
+    let second = must(bench, &SignOn { name: Some("a".into()), ..thread("two") });
+    assert_eq!(second.session, first.session);
 }
 
 fn the_next_incarnation_inherits_what_is_still_cooling(bench: &dyn Bench) {

@@ -66,6 +66,7 @@ fn l11_paths_conflict_with_their_directories_in_one_tree(bench: &dyn Bench) {
         ("a b/c", "a b"),
     ] {
         assert!(clash(bench, &a, &b, one, other), "{one} and {other}");
+        assert!(clash(bench, &a, &b, other, one), "{other} and {one}");
     }
 }
 
@@ -83,6 +84,7 @@ fn l11_paths_beside_each_other_do_not_conflict(bench: &dyn Bench) {
         ("src", "lib/src"),
     ] {
         assert!(!clash(bench, &a, &b, one, other), "{one} and {other}");
+        assert!(!clash(bench, &a, &b, other, one), "{other} and {one}");
     }
 }
 

@@ -20,7 +20,13 @@ const SELECT_PARENTS: &str =
 const SELECT_CHILDREN: &str =
     "SELECT parent, child, relation, seq, purpose FROM edge WHERE parent = $1 ORDER BY seq";
 
-/// Adds an edge to a session that was just made, so that it cannot close a cycle.
+/// Whether one session descends from another, so that an edge the other way would close a cycle.
+pub(crate) fn comes_from(tx: &mut Tx<'_>, id: &str, ancestor: &str) -> Result<bool> {
+    let above = walk(tx, id, SELECT_PARENTS, |edge| &edge.from)?;
+    Ok(above.iter().any(|edge| edge.from.0 == ancestor))
+}
+
+/// Adds an edge that closes no cycle.
 pub(crate) fn add_edge(
     tx: &mut Tx<'_>,
     from: &str,

@@ -25,6 +25,7 @@ const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, n
      $18, $19, $20, $21, $22, $23)";
 const SELECT_LAST_ID: &str = "SELECT MAX(id) FROM session";
 const UPDATE_NAME: &str = "UPDATE session SET name = $1, name_given = 1 WHERE id = $2";
+const UPDATE_PARENT: &str = "UPDATE session SET parent = $1, relation = $2 WHERE id = $3";
 const UPDATE_PURPOSE: &str = "UPDATE session SET purpose = $1 WHERE id = $2";
 
 pub(crate) fn sign_on(tx: &mut Tx<'_>, op: &SignOn) -> Result<SignedOn> {
@@ -48,9 +49,13 @@ pub(crate) fn sign_on(tx: &mut Tx<'_>, op: &SignOn) -> Result<SignedOn> {
             match &op.name {
                 Some(name) if *name != row.name && row.name_given => {}
                 Some(name) if *name != row.name => {
-                    refuse_if_busy(by_name.as_ref(), op)?;
-                    let row = rename(tx, row.clone(), name)?;
-                    return existing(tx, row, op);
+                    return match by_name {
+                        Some(named) if named.state.is_live() && !is_same(tx, &named, op) => {
+                            Err(agent_busy(tx, &named))
+                        }
+                        Some(named) if named.state.is_live() => existing(tx, named, op),
+                        earlier => take_name(tx, row.clone(), name, earlier, op),
+                    };
                 }
                 _ => return existing(tx, row.clone(), op),
             }
@@ -80,11 +85,8 @@ pub(crate) fn sign_on(tx: &mut Tx<'_>, op: &SignOn) -> Result<SignedOn> {
         && let Some(row) = adoptable(tx, op)?
     {
         return match &op.name {
-            Some(name) => {
-                let row = rename(tx, row, name)?;
-                existing(tx, row, op)
-            }
-            None => existing(tx, row, op),
+            Some(name) if *name != row.name => take_name(tx, row, name, by_name, op),
+            _ => existing(tx, row, op),
         };
     }
     let earlier: Vec<SessionRow> = dead_incarnations(by_native, by_name);
@@ -116,23 +118,6 @@ fn is_same(tx: &Tx<'_>, row: &SessionRow, op: &SignOn) -> bool {
     proven
         || row.token_digest == op.token_digest
         || (row.process.is_some() && row.process == op.process)
-}
-
-fn refuse_if_busy(by_name: Option<&SessionRow>, op: &SignOn) -> Result<()> {
-    match by_name {
-        Some(row)
-            if row.state.is_live() && (row.process.is_none() || row.process != op.process) =>
-        {
-            Err(Error::new(
-                Code::AgentBusy,
-                format!("the name `{}` is taken by a live session", row.name),
-            )
-            .detail("session", &row.id)
-            .detail("name", &row.name)
-            .hint("choose another name"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The refusal of a name or conversation that another live process has.
@@ -205,6 +190,33 @@ fn existing(tx: &mut Tx<'_>, row: SessionRow, op: &SignOn) -> Result<SignedOn> {
         inherited: Vec::new(),
         expires_in_ms: row.ttl_ms,
     })
+}
+
+/// Gives a session whose name was drawn another one. If an earlier session had it, this one goes on
+/// where that one stopped.
+fn take_name(
+    tx: &mut Tx<'_>,
+    row: SessionRow,
+    name: &str,
+    earlier: Option<SessionRow>,
+    op: &SignOn,
+) -> Result<SignedOn> {
+    let mut row = rename(tx, row, name)?;
+    let mut inherited = Vec::new();
+    if let Some(earlier) = earlier.filter(|earlier| earlier.id != row.id) {
+        if !lineage::comes_from(tx, &earlier.id, &row.id)? {
+            let seq = tx.meta.head();
+            lineage::add_edge(tx, &earlier.id, &row.id, Relation::Resume, seq, None)?;
+            if row.parent.is_none() {
+                tx.sql
+                    .run(UPDATE_PARENT, params![&earlier.id, Relation::Resume.word(), &row.id])?;
+                row.parent = Some(earlier.id.clone());
+                row.relation = Some(Relation::Resume.word().to_owned());
+            }
+        }
+        inherited = holding::pass_on(tx, &earlier, &row)?;
+    }
+    Ok(SignedOn { inherited, ..existing(tx, row, op)? })
 }
 
 fn rename(tx: &mut Tx<'_>, row: SessionRow, name: &str) -> Result<SessionRow> {
