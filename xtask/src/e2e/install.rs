@@ -1,5 +1,6 @@
 //! One version of the client, from npm into a cache folder.
 
+use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +15,12 @@ pub(crate) const HANDSHAKE: &str = "2.1.197";
 
 /// The client that tries the stateless `server/discover` first.
 pub(crate) const STATELESS: &str = "2.1.328";
+
+/// Where Debian and its kin keep the certificates that this machine trusts.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Where Node.js looks for more than its own.
+const MORE_CERTIFICATES: &str = "NODE_EXTRA_CA_CERTS";
 
 /// Some hundred megabytes on a slow line.
 const NPM_TIMEOUT: Duration = Duration::from_mins(10);
@@ -88,6 +95,10 @@ fn npm_install(package: &str, folder: &Path) -> Result<bool> {
         "--fetch-retries=1",
         "--fetch-timeout=60000",
     ]);
+    // What the machine trusts, as behind a company's proxy, counts for npm as it does for cargo.
+    if env::var_os(MORE_CERTIFICATES).is_none() && Path::new(CERTIFICATES).exists() {
+        npm.env(MORE_CERTIFICATES, CERTIFICATES);
+    }
     let answer = match run(&mut npm, NPM_TIMEOUT) {
         Ok(answer) => answer,
         Err(why) if is_missing(&why) => return Ok(false),
