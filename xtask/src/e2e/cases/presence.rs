@@ -56,10 +56,14 @@ pub(super) fn named(stage: &Stage) -> Result<()> {
     let taken = b.ask(&Prompt::new().mcp("sign_on", &name).say("so be it"))?;
     let results = taken.results();
     ensure!(results.iter().any(|it| it.is_error && it.text.contains("AGENT_BUSY")), "{results:?}");
+    // Who takes it afterwards goes on with what it held.
+    a.ask(&Prompt::new().bash("cotenant claim issue:15").say("mine"))?.answer()?;
     a.kill9()?;
     b.ask(&Prompt::new().mcp("sign_on", &name).say("so be it"))?.answer()?;
     let heir = repo.live()?;
     ensure!(heir.len() == 1 && heir[0].name == "claude_1" && heir[0].id != after.id, "{heir:#?}");
     ensure!(repo.session(&after.id)?.state == "lost", "{:#?}", repo.sessions()?);
+    let holders = repo.holders("issue:15")?;
+    ensure!(holders.len() == 1 && holders[0]["session"] == *heir[0].id, "{holders:?}");
     Ok(())
 }
