@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::steps::{Steps, execute};
 use crate::tools::{self, FAKETIME, TMUX};
 use crate::work::Work;
-use crate::{e2e, storm};
+use crate::{e2e, mutants, storm};
 
 /// Runs the command.
 pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
@@ -28,6 +28,7 @@ pub(crate) fn add(work: &Work, steps: &mut Steps) -> Result<()> {
         execute(work.cargo(&[&all[..], &["--quiet", "--features", &features]].concat()))
     });
     steps.run("short storm", || storm::short(work));
+    steps.run("planted bugs", || mutants::all(work));
     Ok(())
 }
 

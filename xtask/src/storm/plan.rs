@@ -97,7 +97,7 @@ fn kill_size(tier: Tier, options: &Options) -> kill::Size {
     let (kills, workers, minutes): (_, &[usize], _) = match tier {
         Tier::Short => (60, &[6, 1], 1),
         Tier::Long => (1_200, &[6, 1, 16], 20),
-        Tier::Mutant => (30, &[3], 1),
+        Tier::Mutant => (80, &[3], 1),
     };
     kill::Size {
         kills: options.kills.unwrap_or(kills),

@@ -17,14 +17,15 @@ use super::worker::{Request, Worker};
 const SCOPE: &str = "stop";
 /// The shortest lease.
 const LEASE_MS: i64 = 5_000;
-const LOCK_DELAY_MS: i64 = 1_000;
+/// Long enough to be asked in, on a busy machine.
+const LOCK_DELAY_MS: i64 = 4_000;
 /// How long a writer waits for its turn, and how often the program repeats that.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_TRIES: u32 = 3;
 /// The store's way from a wait that is over to an answer, on a busy machine.
-const SLACK: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_secs(5);
 /// How long a read may take while a writer is stopped.
-const READ_MAX: Duration = Duration::from_secs(1);
+const READ_MAX: Duration = Duration::from_secs(3);
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
