@@ -101,8 +101,8 @@ impl Command {
 /// Adds the arguments or the subcommands of a command.
 type Augment = fn(clap::Command) -> clap::Command;
 
-/// Commands that are run often and shortly.
-const VERBS: [(&str, Augment); 7] = [
+/// Commands that are run often, or that somebody waits for.
+const VERBS: [(&str, Augment); 9] = [
     ("status", status::Args::augment_args),
     ("sign-on", sign_on::Args::augment_args),
     ("sign-off", sign_off::Args::augment_args),
@@ -110,6 +110,8 @@ const VERBS: [(&str, Augment); 7] = [
     ("claim", claim::Args::augment_args),
     ("unclaim", unclaim::Args::augment_args),
     ("who", who::Args::augment_args),
+    ("mcp", mcp::Args::augment_args),
+    ("rpc", rpc::Args::augment_args),
 ];
 
 /// The same, with subcommands.

@@ -127,7 +127,7 @@ fn of_nested_runs_the_outermost_gives_the_lease_back() {
 fn a_command_whose_lease_is_lost_is_ended() {
     let env = env();
     let ran = env.cotenant(
-        "lease run --lease x --ttl 5s --session alice -- sh -c \
+        "lease run --lease x --ttl 10s --session alice -- sh -c \
          'trap \"echo asked; exit 0\" TERM; \
           env -u COTENANT_GUARDS cotenant lease break x --reason test --session ann; \
           while :; do sleep 0.1; done'",
