@@ -52,8 +52,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, op: &Claim) -> Result<Claimed> {
         }
     }
     if !conflicts.is_empty() {
-        let asked = op.items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
-        return Err(holding::refusal(tx, &asked, &conflicts));
+        return Err(holding::refusal(tx, &conflicts));
     }
     let mut items = Vec::with_capacity(op.items.len());
     for (item, own) in op.items.iter().zip(own) {

@@ -504,8 +504,8 @@ pub(crate) fn count_claims(tx: &mut Tx<'_>, session: &str, automatic: bool) -> R
         .map_or(Ok(0), |mut row| row.int())
 }
 
-/// The refusal that names all who are in the way.
-pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, SessionRow)]) -> Error {
+/// The refusal that names what is taken, by whom, and all who are in the way.
+pub(crate) fn refusal(tx: &Tx<'_>, in_the_way: &[(LeaseRow, SessionRow)]) -> Error {
     let holders: Vec<Holding> =
         in_the_way.iter().map(|(row, holder)| row.view(holder, tx)).collect();
     let cooling = holders.iter().all(|holder| holder.state == HoldingState::Cooling);
@@ -521,10 +521,14 @@ pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, Session
         holders.iter().find(|holder| holder.state == HoldingState::Held).or(holders.first());
     let mut message = match first {
         Some(holder) if cooling => format!(
-            "{asked} was held by `{}`, whose session was lost; it is free in {}",
+            "`{}` was held by `{}`, whose session was lost; it is free in {}",
+            holder.resource,
             holder.name,
             cotenant_core::clock::in_words(holder.expires_in_ms.unwrap_or(0).max(1))
         ),
+        Some(holder) if holder.state == HoldingState::Waiting => {
+            format!("`{}` is free for `{}`, who waited first", holder.resource, holder.name)
+        }
         Some(holder) => {
             let until = holder.expires_in_ms.map_or_else(
                 || "as long as its session lives".to_owned(),
@@ -536,12 +540,13 @@ pub(crate) fn refusal(tx: &Tx<'_>, asked: &str, in_the_way: &[(LeaseRow, Session
                 },
             );
             format!(
-                "{asked} is held by `{}`, for {} now, {until}",
+                "`{}` is held by `{}`, for {} now, {until}",
+                holder.resource,
                 holder.name,
                 cotenant_core::clock::in_words(holder.held_for_ms)
             )
         }
-        None => format!("others wait for {asked}"),
+        None => "something is in the way".to_owned(),
     };
     if holders.len() > 1 {
         let _ = write!(message, " (and {} more)", holders.len() - 1);

@@ -120,13 +120,12 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>>
     let taken = held.len() + cooling.len();
     let free = usize::try_from(slots).unwrap_or(1).saturating_sub(taken);
     if free == 0 || earlier.len() >= free {
-        let asked = format!("`{}`", op.resource);
         let in_the_way = match (held.is_empty(), cooling.is_empty()) {
             (false, _) => held,
             (true, false) => cooling,
             (true, true) => earlier,
         };
-        let refusal = holding::refusal(tx, &asked, &in_the_way);
+        let refusal = holding::refusal(tx, &in_the_way);
         return wait_or_refuse(tx, op, &actor, own, refusal);
     }
     let row = LeaseRow {

@@ -141,7 +141,7 @@ fn relative_paths_are_refused() {
 #[test]
 fn paths_that_are_not_utf8_are_refused() {
     use std::os::unix::ffi::OsStrExt as _;
-    let project_dir = PathBuf::from(std::ffi::OsStr::from_bytes(b"/work/\xff"));
+    let project_dir = PathBuf::from(std::ffi::OsStr::from_bytes(b"/srv/\xff"));
     let result = Plan::new(&Inputs { project_dir, ..inputs() });
     assert!(matches!(result, Err(SettingsError::PathNotUtf8 { .. })));
 }
