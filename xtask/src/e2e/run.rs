@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use std::{fs, process};
+use std::{env, fs, process};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -66,7 +66,9 @@ fn try_cases(work: &Work, options: &Options) -> Result<Outcome> {
     };
     let plugin = work.root.join("plugin");
     let programs = Programs { client: handshake.clone(), handshake, stateless, cotenant, plugin };
-    let scratch = work.target.join("e2e").join(process::id().to_string());
+    // Outside the repository: a client reads the CLAUDE.md of every directory above its project, and
+    // asks at a terminal before it follows what they import.
+    let scratch = env::temp_dir().join(format!("cotenant-e2e-{}", process::id()));
     let mut tried = Tried::default();
     if options.self_test {
         if let Outcome::Skipped(why) = tools::install(&[TMUX]) {
