@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     IfMissing, LocalStore,
-    create::{beside, failed, remove_database, sync_directory},
+    create::{beside, failed, put_without_replacing, remove_database, sync_directory},
     event::Chain,
     host::LocalProcesses,
     meta::{Intent, Meta},
@@ -73,15 +73,16 @@ pub fn backup(file: &Path, target: &Path) -> Result<Copied> {
 /// As [`backup`], of a path that was looked at.
 pub(crate) fn backup_of(path: &Path, target: &Path) -> Result<Copied> {
     if target.exists() {
-        return Err(Error::new(Code::PathExists, format!("`{}` exists", target.display()))
-            .hint("name a file that does not exist yet"));
+        return Err(exists(target));
     }
     let draft = draft_name(target)?;
     let made = copy(path, &draft).and_then(|()| {
         failpoint("backup.copied")?;
         let (seq, events_checked) = check_database(&draft)?;
         failpoint("backup.verified")?;
-        fs::rename(&draft, target).map_err(|cause| failed(target, cause))?;
+        if !put_without_replacing(&draft, target)? {
+            return Err(exists(target));
+        }
         sync_directory(&directory(target));
         let bytes = fs::metadata(target).map_or(0, |found| found.len());
         Ok(Copied { path: target.to_path_buf(), bytes, seq, events_checked })
@@ -90,6 +91,11 @@ pub(crate) fn backup_of(path: &Path, target: &Path) -> Result<Copied> {
         remove_database(&draft);
     }
     made
+}
+
+fn exists(target: &Path) -> Error {
+    Error::new(Code::PathExists, format!("`{}` exists", target.display()))
+        .hint("name a file that does not exist yet")
 }
 
 fn draft_name(target: &Path) -> Result<PathBuf> {
@@ -119,7 +125,7 @@ pub(crate) fn check_database(path: &Path) -> Result<(i64, u64)> {
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite::error)?;
     check_structure(&connection)?;
     let mut sql = Statements(&connection);
-    let meta = Meta::load(&mut sql, Intent::Read)?;
+    let meta = Meta::load(&mut sql, Intent::Inspect)?;
     let mut chain = Chain::begin(&meta, None);
     loop {
         if let Some(verdict) = chain.step(&mut sql, &meta, VERIFY_PAGE)? {

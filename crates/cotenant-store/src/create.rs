@@ -34,10 +34,9 @@ pub(crate) fn create(file: &Path) -> Result<()> {
     let nonce = hex(&nonce);
     if home.exists() {
         let draft = beside(file, &nonce);
-        let made = draft_database(&draft).and_then(|()| match fs::hard_link(&draft, file) {
-            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(failed(file, cause)),
-            _ => Ok(()),
-        });
+        // Of two makers one wins; the other's draft is dropped.
+        let made =
+            draft_database(&draft).and_then(|()| put_without_replacing(&draft, file).map(drop));
         remove_database(&draft);
         made?;
         return make_file(&home.join("gate")).map_err(|cause| failed(file, cause));
@@ -70,6 +69,26 @@ pub(crate) fn beside(path: &Path, nonce: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".new-{nonce}"));
     path.with_file_name(name)
+}
+
+/// Gives a file its name unless something has that name. Answers whether it did.
+///
+/// One step, so that a crash leaves no second link to a database, which would be refused.
+pub(crate) fn put_without_replacing(draft: &Path, target: &Path) -> Result<bool> {
+    use rustix::{
+        fs::{CWD, RenameFlags, renameat_with},
+        io::Errno,
+    };
+    match renameat_with(CWD, draft, CWD, target, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // File systems without that flag: the check and the rename are two steps there.
+        Err(Errno::INVAL | Errno::NOSYS) if target.exists() => Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::rename(draft, target).map(|()| true).map_err(|cause| failed(target, cause))
+        }
+        Err(errno) => Err(failed(target, errno.into())),
+    }
 }
 
 /// An error of the file system as one of the store.

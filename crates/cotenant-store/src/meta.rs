@@ -54,6 +54,8 @@ const UPDATE_HISTORY: &str = "UPDATE meta SET history = $1 WHERE id = 1";
 pub(crate) enum Intent {
     Read,
     Write,
+    /// Only copy or check it: an older schema will do.
+    Inspect,
 }
 
 impl Meta {
@@ -77,7 +79,7 @@ impl Meta {
             .detail("known", known)
             .hint("upgrade cotenant on this machine"));
         }
-        if schema < known {
+        if schema < known && intent != Intent::Inspect {
             return Err(Error::new(
                 Code::SchemaOlder,
                 format!("the store has schema {schema}; this cotenant needs {known}"),

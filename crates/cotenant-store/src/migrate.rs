@@ -77,8 +77,10 @@ pub fn migrate(file: &Path) -> Result<Migrated> {
         return Ok(Migrated { before, after: known, backup: None });
     }
     let backup = path.with_extension(format!("schema-{before}.db"));
-    if !backup.exists() {
-        admin::backup_of(&path, &backup)?;
+    // Another process may be migrating too: the first backup is the one of the old schema.
+    match admin::backup_of(&path, &backup) {
+        Err(error) if error.code != Code::PathExists => return Err(error),
+        _ => {}
     }
     engine.migrate(&mut |connection| {
         // Another process may have been faster; the gate and the write lock are held now.

@@ -74,6 +74,10 @@ pub(crate) fn look(file: &Path) -> Result<Found> {
                 ["gate", "signal", "tokens"].iter().any(|name| canonical.join(name).exists());
             let own =
                 canonical.file_name().is_some_and(|name| name == "cotenant" || name == ".cotenant");
+            if (remains || own) && file.exists() {
+                // Another process finished making it just now.
+                return look(file);
+            }
             if remains || own {
                 return Err(Error::new(
                     Code::StoreMissing,
