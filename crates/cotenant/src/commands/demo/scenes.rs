@@ -29,13 +29,10 @@ pub(super) fn play(stage: &mut Stage<'_>, scratch: &Scratch) -> Result<Summary> 
         agents.push(Agent::start(scratch, name, u32::try_from(index + 1).unwrap_or(0), &home)?);
     }
     let mut cast = Cast { scratch, agents };
-    cast.sign_on(stage, &mut summary)?;
-    cast.race(stage, &mut summary)?;
-    cast.share(stage, &mut summary)?;
-    cast.edit(stage, &mut summary)?;
-    cast.crash(stage, &mut summary)?;
-    cast.pause(stage, &mut summary)?;
-    cast.leave(stage, &mut summary)?;
+    // A scene that cannot be played to its end is a promise that was not kept.
+    if let Err(error) = cast.play(stage, &mut summary) {
+        summary.row("the story is told to its end", error.message, false);
+    }
     Ok(summary)
 }
 
@@ -57,6 +54,16 @@ fn refusal_of(answer: &Value) -> Option<&str> {
 }
 
 impl Cast<'_> {
+    fn play(&mut self, stage: &mut Stage<'_>, summary: &mut Summary) -> Result<()> {
+        self.sign_on(stage, summary)?;
+        self.race(stage, summary)?;
+        self.share(stage, summary)?;
+        self.edit(stage, summary)?;
+        self.crash(stage, summary)?;
+        self.pause(stage, summary)?;
+        self.leave(stage, summary)
+    }
+
     /// Asks all agents at once; answers in their order.
     fn all(&mut self, ask: impl Fn(usize) -> Ask) -> Result<Vec<Told>> {
         for (index, agent) in self.agents.iter_mut().enumerate() {
