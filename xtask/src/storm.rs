@@ -4,6 +4,7 @@
 //! what the workers are told to do; how the kernel interleaves them is its own affair, so a history
 //! that has no order is kept and can be checked again.
 
+mod admin;
 mod birth;
 mod clock;
 mod failpoints;

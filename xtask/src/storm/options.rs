@@ -10,7 +10,7 @@ use super::plan::Storm;
 use super::random::any_seed;
 
 /// What may follow the command.
-pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | birth | \
+pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
      stop | clock | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N]";
 
 /// What the command line says.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{birth, clock, failpoints, kill, race, stop};
+use super::{admin, birth, clock, failpoints, kill, race, stop};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum Storm {
     Kill,
     /// Every failpoint with every action; the store is whole afterwards.
     Failpoints,
+    /// Backups, restores and migrations are interrupted; each has happened or not.
+    Admin,
     /// Many processes make one store at once; there is one afterwards.
     Birth,
     /// Processes are stopped; those that wake up too late are refused.
@@ -37,8 +39,15 @@ pub(crate) enum Storm {
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Linearizability, Self::Kill, Self::Failpoints, Self::Birth, Self::Stop, Self::Clock];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Linearizability,
+        Self::Kill,
+        Self::Failpoints,
+        Self::Admin,
+        Self::Birth,
+        Self::Stop,
+        Self::Clock,
+    ];
 
     /// The word on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +55,7 @@ impl Storm {
             Self::Linearizability => "linearizability",
             Self::Kill => "kill",
             Self::Failpoints => "failpoints",
+            Self::Admin => "admin",
             Self::Birth => "birth",
             Self::Stop => "stop",
             Self::Clock => "clock",
@@ -60,6 +70,7 @@ impl Storm {
             Self::Linearizability => race::run(bench, seed, race_size(tier, options)),
             Self::Kill => kill::run(bench, seed, kill_size(tier, options)),
             Self::Failpoints => failpoints::run(bench, seed, failpoints::Size { rounds }),
+            Self::Admin => admin::run(bench, seed, admin::Size { rounds }),
             Self::Birth => {
                 let rounds = if tier == Tier::Long { 100 } else { 4 };
                 birth::run(bench, seed, birth::Size { rounds })
