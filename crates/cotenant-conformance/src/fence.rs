@@ -24,6 +24,7 @@ cases! {
     l3_only_the_holder_renews,
     l4_check_is_advisory,
     l5_admission_is_monotone,
+    l5_a_claim_is_admitted_under_each_of_its_names,
 }
 
 fn held(bench: &dyn Bench, resource: &str) -> Vec<Holding> {
@@ -137,4 +138,13 @@ fn l5_admission_is_monotone(bench: &dyn Bench) {
     assert_eq!(refused.details["highest"], json!(12));
     let fence = a.must(&acquire("r")).fence;
     assert_eq!(a.must(&admit("r", fence.0)).highest, fence);
+}
+
+fn l5_a_claim_is_admitted_under_each_of_its_names(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    let fence = a.must(&claim(&["issue:15"])).items[0].fence;
+    a.must(&admit("issue:15", fence.0));
+    a.refused(&admit("claim/issue/15", fence.0 - 1), Code::Fenced);
+    a.refused(&admit("issue:15", fence.0 - 1), Code::Fenced);
+    a.must(&admit("issue:1", 1));
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     sample::{
         acquire, check, claim, delete, get, guard, list, note, put, put_expecting, read, release,
-        sign_off, update, who, writes,
+        scopes, sign_off, update, who, writes,
     },
 };
 
@@ -255,6 +255,7 @@ fn s5_reads_show_what_has_expired_and_write_nothing(bench: &dyn Bench) {
     refuses(bench, &get("s", "timed"), Code::NotFound);
     refuses(bench, &get("s", "mine"), Code::NotFound);
     assert!(must(bench, &list("s")).entries.is_empty());
+    assert!(must(bench, &scopes("s")).scopes.is_empty());
     let held = |holding: &Holding| holding.state == HoldingState::Held;
     assert!(!must(bench, &who("issue:1")).holdings.iter().any(held));
     assert!(!must(bench, &ListLeases { pattern: None }).holdings.iter().any(held));

@@ -21,6 +21,7 @@ cases! {
     k4_no_appended_item_is_lost,
     an_update_adds_appends_and_merges,
     an_update_of_another_type_is_refused,
+    an_update_leaves_what_it_does_not_change,
     a_sum_beyond_what_json_carries_is_refused,
     an_update_keeps_the_newest_items,
     an_update_beyond_the_limit_is_refused,
@@ -101,6 +102,20 @@ fn an_update_of_another_type_is_refused(bench: &dyn Bench) {
         a.refused(&update("s", "k", change), Code::TypeMismatch);
         assert_eq!((must(bench, &get("s", "k")).value.text(), head_seq(bench)), (stored, before));
     }
+}
+
+fn an_update_leaves_what_it_does_not_change(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    a.must(&put("s", "map", "{\"big\":18446744073709551616,\"float\":1.0,\"text\":\"\\u00e9\"}"));
+    a.must(&update("s", "map", Change::Merge(json("{\"new\":1.50}"))));
+    let map = must(bench, &get("s", "map")).value;
+    for kept in ["18446744073709551616", "\"float\":1.0", "1.50"] {
+        assert!(map.text().contains(kept), "{kept} is missing in {map:?}");
+    }
+    a.must(&put("s", "list", "[18446744073709551616,1.0]"));
+    a.must(&update("s", "list", Change::Append(json("{\"b\":2e3,\"a\":1}"))));
+    let list = must(bench, &get("s", "list")).value;
+    assert_eq!(list.text(), "[18446744073709551616,1.0,{\"b\":2e3,\"a\":1}]");
 }
 
 fn a_sum_beyond_what_json_carries_is_refused(bench: &dyn Bench) {

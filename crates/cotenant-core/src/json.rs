@@ -177,31 +177,79 @@ impl<'de> de::Visitor<'de> for Walk {
 
 use de::DeserializeSeed as _;
 
-/// Applies a JSON merge patch (RFC 7396) to a value.
-pub fn merge_patch(target: serde_json::Value, patch: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    let Value::Object(patch) = patch else { return patch };
-    let mut object = match target {
-        Value::Object(object) => object,
-        _ => serde_json::Map::new(),
+/// The members of an object, in order, their values as they were written.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(
+                self,
+                mut entries: A,
+            ) -> std::result::Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = entries.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// Applies a JSON merge patch (RFC 7396) to a JSON text. Members that the patch does not name keep
+/// their values byte for byte; a target that is no object counts as empty.
+pub fn merge_patch(target: &str, patch: &str) -> Result<String> {
+    let unreadable = |error: serde_json::Error| Error::invalid(format!("not valid JSON: {error}"));
+    if !patch.trim_start().starts_with('{') {
+        return Ok(patch.to_owned());
+    }
+    let Members(changes) = serde_json::from_str(patch).map_err(unreadable)?;
+    let mut members = if target.trim_start().starts_with('{') {
+        serde_json::from_str::<Members>(target).map_err(unreadable)?.0
+    } else {
+        Vec::new()
     };
-    for (key, change) in patch {
-        if change.is_null() {
-            object.shift_remove(&key);
-        } else {
-            let old = object.get(&key).cloned().unwrap_or(Value::Null);
-            object.insert(key, merge_patch(old, change));
+    for (key, change) in changes {
+        let at = members.iter().position(|(known, _)| *known == key);
+        if change.get() == "null" {
+            if let Some(at) = at {
+                members.remove(at);
+            }
+            continue;
+        }
+        let old = at.map_or("null", |at| members[at].1.get());
+        let new = RawValue::from_string(merge_patch(old, change.get())?).map_err(unreadable)?;
+        match at {
+            Some(at) => members[at].1 = new,
+            None => members.push((key, new)),
         }
     }
-    Value::Object(object)
+    let mut text = String::from("{");
+    for (index, (key, value)) in members.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::to_string(key).map_err(unreadable)?);
+        text.push(':');
+        text.push_str(value.get());
+    }
+    text.push('}');
+    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn values_are_kept_byte_for_byte() {
@@ -227,9 +275,19 @@ mod tests {
 
     #[test]
     fn merge_patches_follow_the_rfc() {
-        let target = json!({"a": {"b": 1, "c": 2}, "d": 3});
-        let patched = merge_patch(target, json!({"a": {"b": null, "e": [1]}, "d": {"x": null}}));
-        assert_eq!(patched, json!({"a": {"c": 2, "e": [1]}, "d": {}}));
+        let merged = |target, patch| merge_patch(target, patch).unwrap();
+        let target = r#"{"a": {"b": 1, "c": 2}, "d": 3}"#;
+        let patch = r#"{"a": {"b": null, "e": [1]}, "d": {"x": null}}"#;
+        assert_eq!(merged(target, patch), r#"{"a":{"c":2,"e":[1]},"d":{}}"#);
+        assert_eq!(merged("[1]", r#"{"a":1}"#), r#"{"a":1}"#);
+        assert_eq!(merged(r#"{"a":1}"#, "[2]"), "[2]");
+    }
+
+    #[test]
+    fn a_merge_patch_leaves_what_it_does_not_name_byte_for_byte() {
+        let target = r#"{"big":18446744073709551616,"one":1.0,"deep":{"n":1e2,"m":0}}"#;
+        let merged = merge_patch(target, r#"{"deep":{"m":2}}"#).unwrap();
+        assert_eq!(merged, r#"{"big":18446744073709551616,"one":1.0,"deep":{"n":1e2,"m":2}}"#);
     }
 
     proptest! {

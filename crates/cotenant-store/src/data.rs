@@ -44,8 +44,9 @@ const SELECT_BELOW_SCOPE: &str = "SELECT scope, key, value, rev, ver, writer, tr
      expires_tick FROM data WHERE scope > $1 AND scope < $2 ORDER BY scope, key LIMIT $3";
 const SELECT_OWNED: &str = "SELECT scope, key, value, rev, ver, writer, trust, at_ms, owner, \
      expires_tick FROM data WHERE owner = $1";
-const SELECT_SCOPES: &str = "SELECT DISTINCT scope FROM data WHERE scope > $1 AND scope >= $2 \
-     AND scope < $3 AND (expires_tick IS NULL OR expires_tick > $4) ORDER BY scope LIMIT $5";
+const SELECT_SCOPES: &str = "SELECT scope, MAX(CASE WHEN owner IS NULL THEN 1 ELSE 0 END) FROM data \
+     WHERE scope > $1 AND scope >= $2 AND scope < $3 \
+     AND (expires_tick IS NULL OR expires_tick > $4) GROUP BY scope ORDER BY scope LIMIT $5";
 const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM data LIMIT $1) AS some";
 const UPSERT: &str = "INSERT INTO data (scope, key, value, rev, ver, writer, trust, at_ms, owner, \
      expires_tick) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
@@ -161,6 +162,16 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: &List) -> Result<Entries> {
     }
 }
 
+fn holds_any(tx: &mut Tx<'_>, scope: &str) -> Result<bool> {
+    for row in tx.sql.rows(SELECT_OF_SCOPE, params![scope, i64::MAX])? {
+        let row = data(row)?;
+        if is_there(tx, &row)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<Scopes> {
     let prefix = glob_prefix(&op.pattern);
     let end = end_of(prefix);
@@ -174,7 +185,9 @@ pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<Scopes> {
         for mut row in rows {
             let scope = row.text()?;
             after.clone_from(&scope);
-            if glob(&op.pattern, &scope) {
+            // Ephemeral keys are there as long as their sessions are.
+            let lasting = row.int()? != 0;
+            if glob(&op.pattern, &scope) && (lasting || holds_any(tx, &scope)?) {
                 if scopes.len() == limit {
                     let next = scopes.last().cloned();
                     return Ok(Scopes { scopes, next });
@@ -301,8 +314,13 @@ pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedS
         let (first, end) = (format!("{}/", op.scope), format!("{}0", op.scope));
         rows.extend(tx.sql.rows(SELECT_BELOW_SCOPE, params![&first, &end, limit])?);
     }
-    let mut doomed: Vec<DataRow> = rows.into_iter().map(data).collect::<Result<_>>()?;
-    doomed.retain(|row| row.is_there(tx.now));
+    let mut doomed = Vec::new();
+    for row in rows {
+        let row = data(row)?;
+        if is_there(tx, &row)? {
+            doomed.push(row);
+        }
+    }
     if doomed.len() > DELETE_MAX {
         return Err(Error::new(
             Code::TooLarge,
@@ -396,19 +414,12 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: &Update) -> Result<Updated> {
             (Json::of(&items), change, None, Some(length))
         }
         Change::Merge(patch) => {
-            let old = match text {
-                Some(text) => serde_json::from_str::<serde_json::Value>(text)
-                    .ok()
-                    .filter(serde_json::Value::is_object)
-                    .ok_or_else(|| type_mismatch(op, "an object"))?,
-                None => json!({}),
-            };
-            (
-                Json::of(&merge_patch(old, patch.value()?)),
-                json!({"merge": shown(patch)}),
-                None,
-                None,
-            )
+            let old = text.unwrap_or("{}");
+            if !old.trim_start().starts_with('{') {
+                return Err(type_mismatch(op, "an object"));
+            }
+            let new = Json::stored(merge_patch(old, patch.text())?);
+            (new, json!({"merge": shown(patch)}), None, None)
         }
     };
     if new.text().len() > VALUE_BYTES_MAX {

@@ -321,7 +321,9 @@ pub(crate) fn check(tx: &mut Tx<'_>, op: &Check) -> Result<Checked> {
 }
 
 pub(crate) fn admit(tx: &mut Tx<'_>, op: &Admit) -> Result<Admitted> {
-    let highest = mark(tx, "admitted", &op.resource)?;
+    // One resource, one mark, however it is written.
+    let resource = Resource::parse(&op.resource)?.to_string();
+    let highest = mark(tx, "admitted", &resource)?;
     if let Some(highest) = highest.filter(|highest| op.fence.0 < *highest) {
         return Err(Error::new(
             Code::Fenced,
@@ -336,7 +338,7 @@ pub(crate) fn admit(tx: &mut Tx<'_>, op: &Admit) -> Result<Admitted> {
         .hint("stop this work; a later holder has been here"));
     }
     if highest != Some(op.fence.0) {
-        set_mark(tx, "admitted", &op.resource, op.fence.0)?;
+        set_mark(tx, "admitted", &resource, op.fence.0)?;
         let facts =
             Json::of(&json!({"resource": op.resource, "fence": op.fence, "before": highest}));
         tx.event("lease.admitted", &format!("lease:{}", op.resource), &facts)?;
