@@ -15,7 +15,7 @@ use crate::process::run;
 pub(crate) const UNATTENDED: [&str; 2] = ["--permission-mode", "bypassPermissions"];
 
 /// How long one run may take on a busy machine.
-const RUN_TIMEOUT: Duration = Duration::from_mins(2);
+const RUN_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Where and as whom the client runs.
 #[derive(Clone, Debug)]

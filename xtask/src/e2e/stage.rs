@@ -12,7 +12,7 @@ use crate::e2e::claude::Claude;
 use crate::e2e::home::ClaudeHome;
 
 /// How long a turn may take on a busy machine.
-pub(crate) const TURN: Duration = Duration::from_mins(1);
+pub(crate) const TURN: Duration = Duration::from_mins(3);
 
 /// What a case shows, and how: it fails, or shows it.
 pub(crate) type Case = (&'static str, fn(&Stage) -> Result<()>);

@@ -16,7 +16,7 @@ use crate::e2e::home::ClaudeHome;
 use crate::process::{Group, wait_until};
 
 /// How long a command of the client itself may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A running client; dropping it kills it.
 #[derive(Debug)]

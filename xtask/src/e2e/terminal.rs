@@ -12,7 +12,7 @@ use crate::e2e::home::ClaudeHome;
 use crate::process::{run, wait_until};
 
 /// How long a command of the client or of tmux may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How much of a line is looked for on the screen, where long lines are wrapped.
 const RECOGNISED: usize = 40;

@@ -16,7 +16,7 @@ use crate::process::wait_until;
 const LOCK_DELAY_MS: i64 = 5_000;
 
 /// How long it may take on a busy machine.
-const FREE: Duration = Duration::from_secs(30);
+const FREE: Duration = Duration::from_mins(2);
 
 /// Two agents, one of which has edited `a.txt`.
 struct Two<'a> {

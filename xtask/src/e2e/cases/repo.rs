@@ -14,7 +14,7 @@ use crate::e2e::stage::Stage;
 use crate::process::{Output, run};
 
 /// How long a command may take on a busy machine.
-const COMMAND: Duration = Duration::from_secs(30);
+const COMMAND: Duration = Duration::from_mins(2);
 
 /// The repository of a case.
 pub(super) struct Repo<'a> {
