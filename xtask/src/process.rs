@@ -1,4 +1,8 @@
 //! Child processes that end with their owner.
+//!
+//! # Invariants
+//! - A signal goes only to ids that still belong to us: a process that has ended keeps its id, and
+//!   that of its group, until it is waited for; afterwards both may be anybody's.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -10,7 +14,9 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
 /// How often a wait looks.
 const POLL: Duration = Duration::from_millis(10);
@@ -23,6 +29,13 @@ const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Group {
     child: Child,
     pid: Pid,
+}
+
+/// How the first process of a group stands, as long as its id is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leader {
+    Runs,
+    Ended,
 }
 
 /// What a finished process leaves.
@@ -56,12 +69,17 @@ impl Group {
         &mut self.child
     }
 
-    /// Waits for the child to end.
+    /// Waits for the child to end; what it started ends with it.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let end = Instant::now() + timeout;
         loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
+            match self.look() {
+                Some(Leader::Runs) => {}
+                Some(Leader::Ended) => {
+                    let _ = kill_process_group(self.pid, Signal::KILL);
+                    return Ok(self.child.wait()?);
+                }
+                None => return Ok(self.child.wait()?),
             }
             if Instant::now() > end {
                 bail!("process {} still runs after {timeout:?}", self.pid());
@@ -75,13 +93,24 @@ impl Group {
         self.child.kill()?;
         Ok(self.child.wait()?)
     }
+
+    /// How the child stands; none once it was waited for.
+    fn look(&self) -> Option<Leader> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::Pid(self.pid), options) {
+            Ok(None) => Some(Leader::Runs),
+            Ok(Some(_)) => Some(Leader::Ended),
+            Err(_) => None,
+        }
+    }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The group may be gone already, which is what is wanted.
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        let _ = self.child.wait();
+        if self.look().is_some() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            let _ = self.child.wait();
+        }
     }
 }
 
@@ -151,4 +180,59 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
 
 fn name(command: &Command) -> String {
     format!("`{}`", command.get_program().display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_mins(1);
+
+    /// A shell that has started another process, and that one's id.
+    fn parent(last: &str) -> (Group, Pid) {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("sleep 600 & echo $!; {last}")]).stdout(Stdio::piped());
+        let mut group = Group::spawn(&mut command).unwrap();
+        let mut line = Vec::new();
+        let mut stdout = group.child().stdout.take().unwrap();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            stdout.read_exact(&mut byte).unwrap();
+            line.extend(byte);
+        }
+        let pid = String::from_utf8(line).unwrap().trim().parse().ok().and_then(Pid::from_raw);
+        (group, pid.unwrap())
+    }
+
+    /// Whether a process runs; one that nobody has waited for yet does not.
+    fn runs(pid: Pid) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+
+    fn ends(pid: Pid) -> bool {
+        wait_until("end", SOON, || Ok((!runs(pid)).then_some(()))).is_ok()
+    }
+
+    #[test]
+    fn what_a_child_started_ends_with_it() {
+        let (mut group, pid) = parent("exit 3");
+        assert_eq!(group.wait(SOON).unwrap().code(), Some(3));
+        assert!(ends(pid));
+        let (group, pid) = parent("wait");
+        assert!(runs(pid));
+        drop(group);
+        assert!(ends(pid));
+    }
+
+    #[test]
+    fn a_group_whose_leader_is_gone_gets_no_signal() {
+        let (mut group, pid) = parent("wait");
+        assert!(!group.kill9().unwrap().success());
+        assert_eq!(group.look(), None);
+        drop(group);
+        assert!(runs(pid));
+        kill_process(pid, Signal::KILL).unwrap();
+        assert!(ends(pid));
+    }
 }
