@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::launch::Launch;
 use super::row::{Limit, Row, short};
 use super::run::Measured;
-use super::sample::{Contender, combine, interleave};
+use super::sample::{Contender, Series, combine, interleave};
 use super::scene::Scene;
 use super::setting::Setting;
 
@@ -86,9 +86,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Measured> {
         .hard(Limit::Most(5.0))
         .goal(Limit::Most(2.0)),
     ];
-    let figures =
-        series.iter().map(|one| json!({"of": one.name, "p50_us": one.p50(), "min_us": one.best()}));
-    Ok((rows, figures.collect()))
+    Ok((rows, series.iter().map(Series::json).collect()))
 }
 
 /// What stands in for a coding agent.

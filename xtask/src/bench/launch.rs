@@ -7,6 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
+use super::sample::Took;
 
 /// How to start a process. Its environment is what is named here, and where programs are.
 #[derive(Clone, Debug)]
@@ -65,14 +69,14 @@ impl Launch {
     }
 
     /// Runs it to its end, which must be a success, and answers how long it took.
-    pub(crate) fn time(&self) -> Result<Duration> {
+    pub(crate) fn time(&self) -> Result<Took> {
         let mut command = self.command()?;
         command.stdout(Stdio::null()).stderr(Stdio::inherit());
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), used_by_children()?);
         let status = command.status().with_context(|| self.words())?;
-        let took = start.elapsed();
+        let wall = start.elapsed();
         ensure!(status.success(), "`{}` ended with {status}", self.words());
-        Ok(took)
+        Ok(Took { wall, processor: used_by_children()?.saturating_sub(used) })
     }
 
     /// Runs it to its end, which must be a success, and answers what it printed.
@@ -90,4 +94,11 @@ impl Launch {
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
         std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Processor time of all processes that were started here and have ended.
+fn used_by_children() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+    Ok(Duration::from_micros(micros.unsigned_abs()))
 }

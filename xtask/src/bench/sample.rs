@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 /// Durations in microseconds.
 #[derive(Clone, Debug, Default)]
@@ -60,16 +61,34 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     Sample(values.into_iter().collect()).p50()
 }
 
+/// How long something took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    /// As people wait for it.
+    pub(crate) wall: Duration,
+    /// Of a processor, which other work on the machine changes little; zero where nobody asked.
+    pub(crate) processor: Duration,
+}
+
+impl From<Duration> for Took {
+    fn from(wall: Duration) -> Self {
+        Self { wall, processor: Duration::ZERO }
+    }
+}
+
 /// Something that is measured: each call answers how long it took.
 pub(crate) struct Contender<'a> {
     name: &'static str,
-    once: Box<dyn FnMut() -> Result<Duration> + 'a>,
+    once: Box<dyn FnMut() -> Result<Took> + 'a>,
 }
 
 impl<'a> Contender<'a> {
     /// A contender by what it does once.
-    pub(crate) fn new(name: &'static str, once: impl FnMut() -> Result<Duration> + 'a) -> Self {
-        Self { name, once: Box::new(once) }
+    pub(crate) fn new<T: Into<Took>>(
+        name: &'static str,
+        mut once: impl FnMut() -> Result<T> + 'a,
+    ) -> Self {
+        Self { name, once: Box::new(move || once().map(Into::into)) }
     }
 }
 
@@ -85,21 +104,39 @@ pub(crate) struct Plan {
 /// What was measured of one contender: a sample for each repetition.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
-    /// The contender.
-    pub(crate) name: &'static str,
-    /// Its samples.
-    pub(crate) repetitions: Vec<Sample>,
+    name: &'static str,
+    wall: Vec<Sample>,
+    processor: Vec<Sample>,
 }
 
 impl Series {
+    fn new(name: &'static str) -> Self {
+        Self { name, wall: Vec::new(), processor: Vec::new() }
+    }
+
     /// The median of the repetitions' medians.
     pub(crate) fn p50(&self) -> f64 {
-        median(self.repetitions.iter().map(Sample::p50))
+        median(self.wall.iter().map(Sample::p50))
     }
 
     /// The shortest of all.
     pub(crate) fn best(&self) -> f64 {
-        self.repetitions.iter().map(|sample| sample.quantile(0)).fold(f64::INFINITY, f64::min)
+        self.wall.iter().map(|sample| sample.quantile(0)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The processor's time instead of that on the wall.
+    pub(crate) fn processor(&self) -> Self {
+        Self { wall: self.processor.clone(), ..self.clone() }
+    }
+
+    /// For the file.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "of": self.name,
+            "p50_us": self.p50(),
+            "min_us": self.best(),
+            "processor_p50_us": self.processor().p50(),
+        })
     }
 }
 
@@ -109,25 +146,24 @@ pub(crate) fn interleave<const N: usize>(
     plan: Plan,
     mut contenders: [Contender<'_>; N],
 ) -> Result<[Series; N]> {
-    let mut series =
-        contenders.each_ref().map(|one| Series { name: one.name, repetitions: Vec::new() });
-    for repetition in 0..=plan.repetitions {
-        let warms_up = repetition == 0;
-        for one in &mut series {
-            one.repetitions.push(Sample::default());
-        }
-        for round in 0..if warms_up { 1 } else { plan.rounds } {
+    let mut series = contenders.each_ref().map(|one| Series::new(one.name));
+    for contender in &mut contenders {
+        (contender.once)().with_context(|| contender.name)?;
+    }
+    for _ in 0..plan.repetitions {
+        let mut samples = [const { (Sample(Vec::new()), Sample(Vec::new())) }; N];
+        for round in 0..plan.rounds {
             for turn in 0..N {
                 let index = (turn + round) % N;
-                let one = &mut contenders[index];
-                let took = (one.once)().with_context(|| one.name)?;
-                if let Some(sample) = series[index].repetitions.last_mut() {
-                    sample.push(took);
-                }
+                let contender = &mut contenders[index];
+                let took = (contender.once)().with_context(|| contender.name)?;
+                samples[index].0.push(took.wall);
+                samples[index].1.push(took.processor);
             }
         }
-        if warms_up {
-            series = series.map(|one| Series { repetitions: Vec::new(), ..one });
+        for (series, (wall, processor)) in series.iter_mut().zip(samples) {
+            series.wall.push(wall);
+            series.processor.push(processor);
         }
     }
     Ok(series)
@@ -136,8 +172,8 @@ pub(crate) fn interleave<const N: usize>(
 /// A figure made of several series: computed from the medians of each repetition, then the median
 /// over the repetitions.
 pub(crate) fn combine<const N: usize>(of: [&Series; N], figure: impl Fn([f64; N]) -> f64) -> f64 {
-    let repetitions = of.iter().map(|one| one.repetitions.len()).min().unwrap_or_default();
-    median((0..repetitions).map(|index| figure(of.map(|one| one.repetitions[index].p50()))))
+    let repetitions = of.iter().map(|one| one.wall.len()).min().unwrap_or_default();
+    median((0..repetitions).map(|index| figure(of.map(|one| one.wall[index].p50()))))
 }
 
 #[cfg(test)]
@@ -163,7 +199,7 @@ mod tests {
         });
         let fast = Contender::new("fast", || Ok(Duration::from_micros(10)));
         let [slow, fast] = interleave(plan, [slow, fast]).unwrap();
-        assert_eq!(slow.repetitions.iter().map(Sample::len).collect::<Vec<_>>(), [4, 4, 4]);
+        assert_eq!(slow.wall.iter().map(Sample::len).collect::<Vec<_>>(), [4, 4, 4]);
         assert!((combine([&slow, &fast], |[slow, fast]| slow / fast) - 2.0).abs() < 1e-6);
         assert_eq!(calls, 13);
     }

@@ -6,7 +6,6 @@
 use std::cell::Cell;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
 
 use super::asked::CLAIMS_A_SESSION;
 use super::disk::Disk;
@@ -62,7 +61,10 @@ pub(crate) fn run(setting: &Setting) -> Result<Measured> {
     };
     let from = |command: &Series, fsync: f64| {
         let parts = [command.p50(), fsync, empty.p50()].map(|micros| short(micros / 1e3));
-        format!("({} − {} ms) ÷ {} ms", parts[0], parts[1], parts[2])
+        let used = [&command.processor(), &empty.processor()];
+        let used = combine(used, |[command, empty]| command / empty);
+        let [command, fsync, empty] = parts;
+        format!("({command} − {fsync} ms) ÷ {empty} ms; of the processor's time {} ×", short(used))
     };
     let above = combine([set, fsync], |[set, fsync]| (set - fsync) / 1e3);
     let rows = vec![
@@ -79,9 +81,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Measured> {
             .hard(Limit::Most(5.0))
             .goal(Limit::Most(2.0)),
     ];
-    let figures =
-        series.iter().map(|one| json!({"of": one.name, "p50_us": one.p50(), "min_us": one.best()}));
-    Ok((rows, figures.collect()))
+    Ok((rows, series.iter().map(Series::json).collect()))
 }
 
 /// The number of the next issue, and a session that still may claim it.

@@ -130,7 +130,7 @@ pub(crate) fn sessions(setting: &Setting) -> Result<Measured> {
     });
     let claims = Sample::of(claims.collect::<Result<Vec<Duration>>>()?);
     let status = scene.cotenant(&["status"]);
-    let pages = (0..setting.size(20, 3)).map(|_| status.time());
+    let pages = (0..setting.size(20, 3)).map(|_| Ok(status.time()?.wall));
     let pages = Sample::of(pages.collect::<Result<Vec<Duration>>>()?);
     let inside = (0..setting.size(20, 3)).map(|_| {
         let began = Instant::now();
