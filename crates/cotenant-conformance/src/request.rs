@@ -5,10 +5,10 @@ use cotenant_core::{
     claim::{Holding, HoldingState},
     clock::{HOUR, MINUTE, SECOND},
     data::{Change, Get, Put, Update, Write},
-    event::{Append, Read},
+    event::{Append, Read, sha256_hex},
     json::Json,
     lease::{Acquire, ListLeases},
-    session::State,
+    session::{SignOn, State},
     store::Request,
 };
 
@@ -20,7 +20,7 @@ use crate::{
     },
     sample::{
         acquire, check, claim, delete, get, guard, list, note, put, put_expecting, read, release,
-        scopes, sign_off, update, who, writes,
+        scopes, sign_off, sign_on, update, who, writes,
     },
 };
 
@@ -39,6 +39,7 @@ cases! {
     s4_a_failure_is_not_remembered,
     s4_a_result_is_remembered_for_an_hour,
     s4_ids_belong_to_their_actor,
+    s4_a_repeated_sign_on_keeps_its_first_token,
     s5_a_waiting_read_blocks_no_writer,
     s5_reads_show_what_has_expired_and_write_nothing,
 }
@@ -225,6 +226,19 @@ fn s4_ids_belong_to_their_actor(bench: &dyn Bench) {
     let other = succeeds(b.send(b.request(put("s", "b", "2")).id("r1")), "b's request");
     assert!(!first.replayed && !other.replayed);
     assert_eq!(must(bench, &get("s", "b")).value.text(), "2");
+}
+
+fn s4_a_repeated_sign_on_keeps_its_first_token(bench: &dyn Bench) {
+    let first = sign_on("a");
+    let again = SignOn { token_digest: sha256_hex("drawn anew"), ..first.clone() };
+    let send = |operation| bench.store().one(Request::new(operation).id("r1"));
+    let one = succeeds(send(first.clone()), "the sign-on");
+    let other = succeeds(send(again), "its repeat");
+    assert!(other.replayed);
+    assert_eq!(answer::<SignOn>(&other).token_digest, first.token_digest);
+    assert_eq!(answer::<SignOn>(&other).session, answer::<SignOn>(&one).session);
+    let another = SignOn { purpose: Some("another".into()), ..first };
+    fails(send(another), Code::IdempotencyMismatch, "another sign-on");
 }
 
 fn s5_a_waiting_read_blocks_no_writer(bench: &dyn Bench) {

@@ -5,7 +5,7 @@ use cotenant_core::{
     event::sha256_hex,
     id::{Seq, Tick},
     operation::Effect,
-    session::State,
+    session::{SignOn, State},
     store::{Reply, Request},
 };
 use serde_json::value::RawValue;
@@ -34,6 +34,9 @@ const SETTLED_MAX: i64 = 64;
 
 /// Settles what has expired, the oldest first.
 pub(crate) fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
+    if tx.meta.next_timer.is_none_or(|next| next > tx.now) {
+        return Ok(());
+    }
     let now = tx.now.0;
     for mut row in tx.sql.rows(SELECT_TIMERS, params![now, SETTLED_MAX])? {
         let (tick, kind, id) = (row.int()?, row.text()?, row.text()?);
@@ -62,8 +65,7 @@ pub(crate) fn execute(tx: &mut Tx<'_>, request: &Request) -> Result<Executed> {
     let actor = tx.actor.as_ref().map_or_else(String::new, |actor| actor.id.clone());
     let remembers = request.op.effect() != Effect::Read && !mutant("no_idempotency");
     let id = request.request_id.as_ref().filter(|_| remembers);
-    let digest =
-        id.map(|_| sha256_hex(&format!("{}\n{}", request.op.name(), request.op.arguments())));
+    let digest = id.map(|_| fingerprint(&request.op));
     if let (Some(id), Some(digest)) = (id, &digest)
         && let Some(reply) = remembered(tx, &actor, id, digest)?
     {
@@ -158,6 +160,18 @@ fn check_quota(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
         Op::Claim(op) => claim::check_quota(tx, op),
         _ => Ok(()),
     }
+}
+
+/// What a repeat must have in common with the first try: the operation and its arguments, save the
+/// token of a sign-on, which each try draws anew. The session keeps the first one.
+fn fingerprint(op: &Op) -> String {
+    let arguments = match op {
+        Op::SignOn(op) => {
+            Op::SignOn(SignOn { token_digest: String::new(), ..op.clone() }).arguments()
+        }
+        op => op.arguments(),
+    };
+    sha256_hex(&format!("{}\n{arguments}", op.name()))
 }
 
 fn remembered(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str) -> Result<Option<Reply>> {

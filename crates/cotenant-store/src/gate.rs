@@ -14,12 +14,17 @@ use std::{
 };
 
 use cotenant_core::{Code, Error, Result};
+use nix::time::ClockId;
 
 use crate::{host, sql::Patience};
 
 /// The first and the longest pause between two tries.
 const PAUSE_MIN: Duration = Duration::from_micros(50);
 const PAUSE_MAX: Duration = Duration::from_millis(2);
+
+/// Where the note is in the file, behind the stamp, and its length.
+const NOTE_PLACE: u64 = 64;
+const NOTE_LENGTH: usize = 48;
 
 /// The gate of one store, opened once per connection.
 #[derive(Debug)]
@@ -32,6 +37,22 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     file: Option<&'a File>,
+}
+
+impl Turn<'_> {
+    /// What an earlier holder noted with [`Self::note`].
+    pub(crate) fn noted(&self) -> Option<String> {
+        let mut bytes = [0; NOTE_LENGTH];
+        self.file?.read_exact_at(&mut bytes, NOTE_PLACE).ok()?;
+        Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    }
+
+    /// Leaves a note for later holders. It may be lost.
+    pub(crate) fn note(&self, text: &str) {
+        if let Some(file) = self.file {
+            let _ = file.write_all_at(format!("{text:<NOTE_LENGTH$}").as_bytes(), NOTE_PLACE);
+        }
+    }
 }
 
 impl Drop for Turn<'_> {
@@ -48,7 +69,7 @@ impl Gate {
         Self { path, file: None }
     }
 
-    /// Takes the gate, or fails with `BUSY` and the holder's process.
+    /// Takes the gate, or fails with `BUSY`, after waiting with the holder's process.
     pub(crate) fn take(&mut self, patience: Patience) -> Result<Turn<'_>> {
         if self.file.is_none() {
             self.file = open(&self.path);
@@ -64,7 +85,10 @@ impl Gate {
                 Err(TryLockError::Error(_)) => return Ok(Turn { file: None }),
                 Err(TryLockError::WouldBlock) => {}
             }
-            let Patience::Until(deadline) = patience else { return Err(busy(&self.path)) };
+            let Patience::Until(deadline) = patience else {
+                // Who holds it takes a look at two files, which a mere try does not ask for.
+                return Err(Error::new(Code::Busy, "another process is writing to the store"));
+            };
             let now = Instant::now();
             if now >= deadline {
                 return Err(busy(&self.path));
@@ -87,16 +111,11 @@ fn open(path: &Path) -> Option<File> {
         .ok()
 }
 
-/// Who holds the gate, in a fixed width so that an overwrite leaves nothing behind.
+/// Who holds the gate since when, in a fixed width so that an overwrite leaves nothing behind.
 fn stamp() -> String {
-    static STAMP: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    STAMP
-        .get_or_init(|| {
-            let pid = std::process::id();
-            let started = host::stat(pid).map_or(0, |stat| stat.started);
-            format!("{pid:<20} {started:<20}\n")
-        })
-        .clone()
+    let pid = std::process::id();
+    let now = ClockId::CLOCK_BOOTTIME.now().map_or(0, |now| now.tv_sec());
+    format!("{pid:<20} {now:<20}\n")
 }
 
 /// Half to one and a half times a pause.
@@ -109,14 +128,18 @@ fn entropy() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
-/// The process that wrote its stamp last, if it still runs.
+/// The process that wrote its stamp last, if it still runs. One that began after the stamp only has
+/// the same id.
 pub(crate) fn holder(path: &Path) -> Option<(u32, host::Stat)> {
     let mut text = String::new();
     File::open(path).ok()?.take(64).read_to_string(&mut text).ok()?;
     let mut fields = text.split_ascii_whitespace();
     let pid: u32 = fields.next()?.parse().ok()?;
-    let started: u64 = fields.next()?.parse().ok()?;
-    host::stat(pid).filter(|stat| stat.started == started).map(|stat| (pid, stat))
+    let stamped: u64 = fields.next()?.parse().ok()?;
+    let ticks_per_second = rustix::param::clock_ticks_per_second();
+    host::stat(pid)
+        .filter(|stat| stat.started / ticks_per_second <= stamped)
+        .map(|stat| (pid, stat))
 }
 
 /// The error of a writer whose turn did not come.
@@ -157,11 +180,26 @@ mod tests {
         let path = directory.path().join("gate");
         let (mut one, mut other) = (Gate::new(path.clone()), Gate::new(path));
         let turn = one.take(Patience::Try).unwrap();
-        let refused = other.take(Patience::Try).unwrap_err();
+        assert_eq!(other.take(Patience::Try).unwrap_err().code, Code::Busy);
+        let refused = other.take(Patience::Until(Instant::now())).unwrap_err();
         assert_eq!(refused.code, Code::Busy);
         assert_eq!(refused.details["holder_pid"], std::process::id());
         drop(turn);
         other.take(Patience::Try).unwrap();
+    }
+
+    #[test]
+    fn a_note_stays_for_the_next_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gate");
+        let (mut one, mut other) = (Gate::new(path.clone()), Gate::new(path.clone()));
+        let turn = one.take(Patience::Try).unwrap();
+        assert_eq!(turn.noted(), None);
+        turn.note("a long note");
+        turn.note("a note");
+        drop(turn);
+        assert_eq!(other.take(Patience::Try).unwrap().noted().as_deref(), Some("a note"));
+        assert_eq!(holder(&path).unwrap().0, std::process::id());
     }
 
     #[test]

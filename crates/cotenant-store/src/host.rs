@@ -3,7 +3,7 @@
 //! A process is told apart by its id and start time within one boot and one pid name space, so
 //! that a reused process id is never mistaken for the earlier process.
 
-use std::{fs, sync::OnceLock};
+use std::{fs, io::Read as _, sync::OnceLock};
 
 use cotenant_core::process::{Liveness, ProcessIdentity, Processes};
 
@@ -43,7 +43,16 @@ pub fn boot_id() -> &'static str {
 }
 
 fn line(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    read(path).map(|text| text.trim().to_owned())
+}
+
+/// Reads a small file of the kernel, which answers all of it at once. A general reader asks three
+/// to five times, and short commands read several of them.
+pub(crate) fn read(path: &str) -> Option<String> {
+    let mut bytes = [0; 4096];
+    let length = fs::File::open(path).ok()?.read(&mut bytes).ok()?;
+    // The name of a program may hold any bytes, and half a character where it was cut.
+    Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
 }
 
 /// What the kernel says of a process.
@@ -65,7 +74,7 @@ pub struct Stat {
 
 /// Reads the state of a process; `None` if there is none.
 pub fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(&read(&format!("/proc/{pid}/stat"))?)
 }
 
 /// Reads a line of `/proc/PID/stat`. The command stands in parentheses and may itself contain
@@ -133,6 +142,21 @@ mod tests {
         let stat = parse_stat(line).unwrap();
         assert_eq!(stat.command, "a) b (c)");
         assert_eq!((stat.parent, stat.session, stat.terminal, stat.started), (7, 40, 34816, 9911));
+    }
+
+    #[test]
+    fn a_process_with_half_a_character_in_its_name_is_alive() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let program =
+            directory.path().join(std::ffi::OsStr::from_bytes(b"a-long-name-\xc3\xa4\xc3"));
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        let found = identity(child.id()).map(|process| LocalProcesses.liveness(&process));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, Some(Liveness::Alive));
     }
 
     #[test]

@@ -42,13 +42,16 @@ const VERIFY_PAGE: i64 = 5_000;
 /// A waiter writes at least so often, which keeps its session and the clock alive.
 const WAITER_WRITES_EVERY: Duration = Duration::from_millis(session::WAITER_WRITES_EVERY_MS);
 
+/// How long a writer waits for its turn, asked when it has to wait.
+type BusyTimeout = Box<dyn Fn() -> Result<Duration> + Send + Sync>;
+
 /// A store in a database that this process opens itself.
 pub struct LocalStore {
     engine: Mutex<Box<dyn Engine>>,
     wake: Arc<dyn Wake>,
     clock: Box<dyn Clock>,
     processes: Box<dyn Processes>,
-    busy_timeout: Duration,
+    busy_timeout: BusyTimeout,
 }
 
 /// What became of a request in one pass.
@@ -66,14 +69,28 @@ impl LocalStore {
         busy_timeout: Duration,
     ) -> Self {
         let wake = engine.wake();
+        let busy_timeout: BusyTimeout = Box::new(move || Ok(busy_timeout));
         Self { engine: Mutex::new(engine), wake, clock, processes, busy_timeout }
     }
 
     /// Sets how long a writer waits for its turn; 5 s unless set.
     #[must_use]
-    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout;
+    pub fn busy_timeout(self, timeout: Duration) -> Self {
+        self.busy_timeout_by(move || Ok(timeout))
+    }
+
+    /// As [`Self::busy_timeout`], found out when a writer has to wait, which is seldom.
+    #[must_use]
+    pub fn busy_timeout_by(
+        mut self,
+        timeout: impl Fn() -> Result<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.busy_timeout = Box::new(timeout);
         self
+    }
+
+    fn patience(&self, since: Instant) -> Result<Patience> {
+        Ok(Patience::Until(since + (self.busy_timeout)()?))
     }
 
     /// What tells waiters that something was committed.
@@ -91,7 +108,7 @@ impl LocalStore {
     fn write(&self, requests: &[&Request], wait_over: bool) -> Vec<Step> {
         let soft = requests.iter().all(|request| request.op.effect() == Effect::Soft);
         let durability = if soft { Durability::Process } else { Durability::Full };
-        let deadline = Instant::now() + self.busy_timeout;
+        let began = Instant::now();
         match self.attempt(Patience::Try, durability, requests, wait_over) {
             Err(error) if error.code == Code::Busy => {}
             result => return spread(result, requests.len()),
@@ -107,7 +124,9 @@ impl LocalStore {
         if rest.is_empty() {
             return rehearsed.into_iter().flatten().collect();
         }
-        let result = self.attempt(Patience::Until(deadline), durability, &rest, wait_over);
+        let result = self
+            .patience(began)
+            .and_then(|patience| self.attempt(patience, durability, &rest, wait_over));
         let mut written = spread(result, rest.len()).into_iter();
         rehearsed.into_iter().filter_map(|step| step.or_else(|| written.next())).collect()
     }
@@ -145,15 +164,12 @@ impl LocalStore {
             })
         })?;
         if !late.is_empty() {
+            let patience = self.patience(Instant::now())?;
             self.with_engine(|engine| {
-                engine.write(
-                    Patience::Until(Instant::now() + self.busy_timeout),
-                    durability,
-                    &mut |sql| {
-                        late.iter().try_for_each(|row| row.insert(sql))?;
-                        Ok(Finish::Commit)
-                    },
-                )
+                engine.write(patience, durability, &mut |sql| {
+                    late.iter().try_for_each(|row| row.insert(sql))?;
+                    Ok(Finish::Commit)
+                })
             })?;
         }
         if erasing {
@@ -398,7 +414,7 @@ impl LocalStore {
 
     /// Rewrites the database after a payload was erased, and notes that it is done.
     pub(crate) fn finish_erasing(&self) -> Result<()> {
-        let patience = Patience::Until(Instant::now() + self.busy_timeout);
+        let patience = self.patience(Instant::now())?;
         self.with_engine(|engine| {
             engine.erase(patience)?;
             engine.write(patience, Durability::Full, &mut |sql| {

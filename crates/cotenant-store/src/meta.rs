@@ -37,11 +37,22 @@ pub(crate) struct Meta {
     pub(crate) fence: i64,
     pub(crate) sessions: i64,
     pub(crate) erasing: i64,
+    /// When the next timer rings, as it was when a writer read the row.
+    pub(crate) next_timer: Option<Tick>,
 }
 
-const SELECT_META: &str = "SELECT app, schema, min_reader, min_writer, history, seq, hash, \
-     pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, sessions, erasing \
-     FROM meta WHERE id = 1";
+macro_rules! meta_columns {
+    () => {
+        "app, schema, min_reader, min_writer, history, seq, hash, pruned_seq, pruned_hash, tick, \
+         source, source_value, sources_replaced, fence, sessions, erasing"
+    };
+}
+
+const SELECT_META: &str = concat!("SELECT ", meta_columns!(), " FROM meta WHERE id = 1");
+/// A writer also wants to know when the next timer rings: to ask for the timers that ring now is a
+/// statement more, which seldom finds one.
+const SELECT_META_TIMER: &str =
+    concat!("SELECT ", meta_columns!(), ", (SELECT MIN(tick) FROM timer) FROM meta WHERE id = 1");
 
 const UPDATE_META: &str = "UPDATE meta SET seq = $1, hash = $2, pruned_seq = $3, pruned_hash = $4, \
      tick = $5, source = $6, source_value = $7, sources_replaced = $8, fence = $9, sessions = $10, \
@@ -61,7 +72,8 @@ pub(crate) enum Intent {
 impl Meta {
     /// Reads the row and checks the schema gate.
     pub(crate) fn load(sql: &mut dyn Sql, intent: Intent) -> Result<Self> {
-        let mut row = sql.rows(SELECT_META, &[])?.pop().ok_or_else(|| {
+        let statement = if intent == Intent::Write { SELECT_META_TIMER } else { SELECT_META };
+        let mut row = sql.rows(statement, &[])?.pop().ok_or_else(|| {
             Error::new(Code::StoreForeign, "the database has no store of cotenant in it")
         })?;
         if row.text()? != APP {
@@ -101,6 +113,7 @@ impl Meta {
             fence: row.int()?,
             sessions: row.int()?,
             erasing: row.int()?,
+            next_timer: if intent == Intent::Write { row.optional_int()?.map(Tick) } else { None },
         })
     }
 

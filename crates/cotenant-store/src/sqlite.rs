@@ -4,6 +4,7 @@
 //! - Every write runs under the gate in a `BEGIN IMMEDIATE` transaction.
 //! - The log stays small: a passive checkpoint every [`CHECKPOINT_PAGES`] pages under the gate, a
 //!   truncation above [`LOG_BYTES_MAX`].
+//! - A log's entry in its directory is durable before the first commit in it is acknowledged.
 //! - No connection is closed in an orderly way at exit: the last close would checkpoint and sync,
 //!   4 to 10 ms for a process that lives for 1 ms (measured).
 
@@ -14,14 +15,17 @@ use std::{
 };
 
 use cotenant_core::{Code, Error, Result, clock::Reading};
+use nix::time::ClockId;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, TransactionBehavior,
     config::DbConfig,
     types::{ToSqlOutput, ValueRef},
 };
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::{
-    gate::{self, Gate},
+    create::sync_directory,
+    gate::{self, Gate, Turn},
     host,
     signal::Signal,
     sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Value, Wake},
@@ -43,6 +47,7 @@ pub(crate) struct Sqlite {
     log_path: PathBuf,
     signal: Arc<Signal>,
     writes_prepared: bool,
+    log_kept: bool,
 }
 
 impl Sqlite {
@@ -73,6 +78,7 @@ impl Sqlite {
             log_path: log_path.into(),
             signal: Arc::new(Signal::new(directory.join("signal"))),
             writes_prepared: false,
+            log_kept: false,
         })
     }
 
@@ -156,11 +162,15 @@ impl Engine for Sqlite {
             self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(error)?;
         }
         let committed = {
-            let _turn =
+            let turn =
                 if mutant("no_gate_transaction") { None } else { Some(self.gate.take(patience)?) };
             failpoint("gate.after")?;
             let committed = Self::transact(&mut self.connection, body);
             if matches!(committed, Ok(true)) {
+                if durability == Durability::Full && !self.log_kept {
+                    keep_log(&self.log_path, turn.as_ref());
+                    self.log_kept = true;
+                }
                 let large =
                     std::fs::metadata(&self.log_path).is_ok_and(|m| m.len() > LOG_BYTES_MAX);
                 if large {
@@ -177,7 +187,8 @@ impl Engine for Sqlite {
             self.connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;
         }
         let committed = committed.map_err(|failure| {
-            if failure.code == Code::Busy { gate::busy(&self.gate_path) } else { failure }
+            let waited = matches!(patience, Patience::Until(_));
+            if failure.code == Code::Busy && waited { gate::busy(&self.gate_path) } else { failure }
         })?;
         if committed {
             self.signal.bump();
@@ -211,6 +222,28 @@ impl Engine for Sqlite {
 
     fn wake(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.signal) as Arc<dyn Wake>
+    }
+}
+
+/// Makes the entry of a log in its directory durable, once for each log: the gate's note says of
+/// which log that is known. `SQLite` would do so at the first commit of every process, which is a
+/// second flush of the disk; our build leaves it to us (`SQLITE_DISABLE_DIRSYNC`).
+fn keep_log(log: &Path, turn: Option<&Turn<'_>>) {
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let found = statx(CWD, log, AtFlags::empty(), wanted).ok();
+    let identity = found
+        .filter(|found| StatxFlags::from_bits_retain(found.stx_mask).contains(wanted))
+        .map(|found| {
+            let born = found.stx_btime;
+            format!("{} {}.{}", found.stx_ino, born.tv_sec, born.tv_nsec)
+        });
+    let noted = turn.and_then(Turn::noted);
+    if identity.is_some() && noted == identity {
+        return;
+    }
+    sync_directory(&crate::directory(log));
+    if let (Some(turn), Some(identity)) = (turn, identity) {
+        turn.note(&identity);
     }
 }
 
@@ -328,8 +361,10 @@ impl Clock for BootClock {
         if mutant("wall_clock") {
             return Ok(Reading { source: host::boot_id().to_owned(), value_ms: self.wall_ms() });
         }
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let ms = now.tv_sec * 1_000 + now.tv_nsec / 1_000_000;
+        let now = ClockId::CLOCK_MONOTONIC.now().map_err(|cause| {
+            Error::internal("the kernel does not tell the time").caused_by(cause)
+        })?;
+        let ms = now.tv_sec() * 1_000 + now.tv_nsec() / 1_000_000;
         Ok(Reading {
             source: host::boot_id().to_owned(),
             value_ms: ms - namespace_offset_ms() + crate::testing::clock_ahead(),
@@ -347,8 +382,7 @@ impl Clock for BootClock {
 fn namespace_offset_ms() -> i64 {
     static OFFSET: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
     *OFFSET.get_or_init(|| {
-        let Ok(text) = std::fs::read_to_string("/proc/self/timens_offsets") else { return 0 };
-        parse_offset(&text)
+        host::read("/proc/self/timens_offsets").map_or(0, |text| parse_offset(&text))
     })
 }
 
@@ -373,6 +407,27 @@ mod tests {
     fn an_old_sqlite_is_refused() {
         assert_eq!(check_version(3_051_002).unwrap_err().code, Code::FsUnsupported);
         check_version(rusqlite::version_number()).unwrap();
+    }
+
+    #[test]
+    fn the_entry_of_every_log_is_made_durable_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, other) = (directory.path().join("log"), directory.path().join("other"));
+        std::fs::write(&log, "").unwrap();
+        let mut gate = Gate::new(directory.path().join("gate"));
+        let turn = gate.take(Patience::Try).unwrap();
+        keep_log(&log, Some(&turn));
+        let noted = turn.noted().unwrap();
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&log).unwrap());
+        assert_eq!(noted.split(' ').next(), Some(inode.to_string().as_str()));
+        keep_log(&log, Some(&turn));
+        assert_eq!(turn.noted().as_ref(), Some(&noted));
+        // Another log under the same name, be it with the same inode number, is not the same log.
+        std::fs::write(&other, "").unwrap();
+        std::fs::rename(&other, &log).unwrap();
+        keep_log(&log, Some(&turn));
+        assert_ne!(turn.noted(), Some(noted));
+        keep_log(&log, None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The command line: options, commands and what becomes of their outcome.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, mem::ManuallyDrop};
 
 use clap::{Args, FromArgMatches as _, Subcommand as _, error::ErrorKind};
 use cotenant_core::{Error, Result, store::Guard};
@@ -37,23 +37,22 @@ pub(crate) fn whole() -> clap::Command {
 /// The command line with as much of it as the arguments need: building all of it takes longer than
 /// a short command does.
 fn needed(arguments: &[OsString]) -> clap::Command {
-    match named(arguments).and_then(|name| commands::only(name, options())) {
-        Some(command) => command,
-        None => whole(),
-    }
+    let (name, next) = named(arguments);
+    name.and_then(|name| commands::only(name, next, options())).unwrap_or_else(whole)
 }
 
-/// The command that the arguments name, if the options before it leave no doubt.
-fn named(arguments: &[OsString]) -> Option<&str> {
-    let mut rest = arguments.get(1..)?.iter().map(|argument| argument.to_str());
+/// The command that the arguments name, if the options before it leave no doubt, and what stands
+/// behind it.
+fn named(arguments: &[OsString]) -> (Option<&str>, Option<&str>) {
+    let mut rest = arguments.iter().skip(1).map(|argument| argument.to_str());
     loop {
-        match rest.next()?? {
-            "--json" => {}
-            "--store" | "--session" | "--request-id" | "--guard" => {
+        match rest.next().flatten() {
+            Some("--json") => {}
+            Some("--store" | "--session" | "--request-id" | "--guard") => {
                 rest.next();
             }
-            option if option.starts_with('-') => return None,
-            name => return Some(name),
+            Some(name) if !name.starts_with('-') => return (Some(name), rest.next().flatten()),
+            _ => return (None, None),
         }
     }
 }
@@ -112,7 +111,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     if env::is_set(env::COMPLETE) {
         return complete::answer(whole);
     }
-    let parsed = needed(arguments).try_get_matches_from(arguments).and_then(|matches| {
+    // The process ends after this command; taking its description apart would only take time.
+    let mut line = ManuallyDrop::new(needed(arguments));
+    let parsed = line.try_get_matches_from_mut(arguments).map(ManuallyDrop::new);
+    let parsed = parsed.and_then(|matches| {
         Ok((Global::from_arg_matches(&matches)?, Command::from_arg_matches(&matches)?))
     });
     let (global, command) = match parsed {
@@ -176,13 +178,20 @@ mod tests {
         whole.build();
         let mut alone = 0;
         for expected in whole.get_subcommands() {
-            let Some(mut command) = commands::only(expected.get_name(), options()) else {
+            let Some(mut command) = commands::only(expected.get_name(), None, options()) else {
                 continue;
             };
             command.build();
             let found: Vec<_> = command.get_subcommands().collect();
             let [found] = found[..] else { panic!("{}", expected.get_name()) };
             assert_same(expected, found);
+            for verb in expected.get_subcommands() {
+                let next = Some(verb.get_name());
+                let mut command = commands::only(expected.get_name(), next, options()).unwrap();
+                command.build();
+                let found = command.find_subcommand(expected.get_name()).unwrap();
+                assert_same(verb, found.find_subcommand(verb.get_name()).unwrap());
+            }
             alone += 1;
         }
         assert!(alone >= 12, "{alone}");
@@ -201,12 +210,13 @@ mod tests {
     fn the_command_is_found_behind_the_options() {
         let named = |line: &str| {
             let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            super::named(&arguments).map(str::to_owned)
+            let (name, next) = super::named(&arguments);
+            [name, next].map(|word| word.unwrap_or_default().to_owned())
         };
-        assert_eq!(named("cotenant --json --session a data get").as_deref(), Some("data"));
-        assert_eq!(named("cotenant claim --json").as_deref(), Some("claim"));
-        assert_eq!(named("cotenant --session=a data"), None);
-        assert_eq!(named("cotenant --help"), None);
-        assert_eq!(named("cotenant"), None);
+        assert_eq!(named("cotenant --json --session a data get"), ["data", "get"]);
+        assert_eq!(named("cotenant claim --json"), ["claim", "--json"]);
+        assert_eq!(named("cotenant --session=a data"), ["", ""]);
+        assert_eq!(named("cotenant --help"), ["", ""]);
+        assert_eq!(named("cotenant"), ["", ""]);
     }
 }

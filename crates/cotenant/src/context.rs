@@ -12,6 +12,7 @@ use std::{
 use cotenant_core::{
     Code, Error, Operation, Result,
     claim::Item,
+    name::SessionRef,
     operation::{ActorRule, Effect},
     session::{SessionView, SignOff, SignOn, SignedOn},
     store::{Actor, Answered, Guard, Reply, Request, Store},
@@ -103,11 +104,16 @@ impl Context {
     pub(crate) fn open_store(&self, missing: IfMissing) -> Result<&Arc<dyn Store>> {
         get_or_try_init(&self.store, || {
             let project = self.project()?;
-            let turn = match self.patience.turn {
-                Some(turn) => turn,
-                None => Duration::from_millis(config::load(project)?.busy_timeout()),
+            let store = LocalStore::open(&project.store_file, missing)?;
+            let store = match self.patience.turn {
+                Some(turn) => store.busy_timeout(turn),
+                None => {
+                    let project = project.clone();
+                    store.busy_timeout_by(move || {
+                        Ok(Duration::from_millis(config::load(&project)?.busy_timeout()))
+                    })
+                }
             };
-            let store = LocalStore::open(&project.store_file, missing)?.busy_timeout(turn);
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }
@@ -162,15 +168,25 @@ impl Context {
         operation.check()?;
         self.prepare::<O>()?;
         let mut request = Request::new(operation);
-        let acts = O::EFFECT != Effect::Read && !matches!(self.caller(), Caller::Nobody);
-        if O::ACTOR == ActorRule::Required || acts {
-            request = request.by(self.actor()?.clone());
-        }
         if O::EFFECT == Effect::Write {
             request = request.id(id.map_or_else(token::request_id, Ok)?);
             if O::ACTOR == ActorRule::Required {
                 request = request.guarded_by(self.guards()?);
             }
+        }
+        let acts = O::EFFECT != Effect::Read && !matches!(self.caller(), Caller::Nobody);
+        if O::ACTOR == ActorRule::Required || acts {
+            if let Some(noted) = self.noted_actor()? {
+                match self.submit(request.clone().by(noted.clone())) {
+                    // The name stands for another session now, or for none.
+                    Err(error) if is_of_actor(error.code) => {}
+                    outcome => {
+                        let _ = self.actor.set(noted);
+                        return outcome;
+                    }
+                }
+            }
+            request = request.by(self.actor()?.clone());
         }
         self.submit(request)
     }
@@ -253,14 +269,36 @@ impl Context {
         if useless {
             tokens.forget(&token.digest);
         }
+        if let Ok(reply) = &outcome {
+            let signed = decode::<SignOn>(reply)?;
+            let session = SessionRef(signed.session.0);
+            let actor = Actor { session, token_digest: signed.token_digest };
+            if tokens.has(&actor.token_digest) {
+                tokens.note(&signed.name, &actor);
+            }
+        }
         outcome
     }
 
     /// Ends the session that the command acts for and forgets its token.
     pub(crate) fn ask_sign_off(&self, operation: &SignOff) -> Result<Reply> {
         let reply = self.ask(operation)?;
-        self.tokens()?.forget(&self.actor()?.token_digest);
+        let tokens = self.tokens()?;
+        tokens.forget(&self.actor()?.token_digest);
+        if let Caller::Named(session) = self.caller() {
+            tokens.forget_note(&session.0);
+        }
         Ok(reply)
+    }
+
+    /// The session that the caller's name stood for last, if the store was not asked yet.
+    fn noted_actor(&self) -> Result<Option<Actor>> {
+        match self.caller() {
+            Caller::Named(session) if self.actor.get().is_none() => {
+                Ok(self.tokens()?.noted(&session.0))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The actor that stands for a session, if this user has its token.
@@ -277,7 +315,7 @@ impl Context {
             }));
         }
         Ok(Actor {
-            session: cotenant_core::name::SessionRef(session.session.0.clone()),
+            session: SessionRef(session.session.0.clone()),
             token_digest: session.token_digest.clone(),
         })
     }
@@ -293,6 +331,11 @@ pub(crate) fn decode<O: Operation>(reply: &Reply) -> Result<O::Answer> {
     serde_json::from_str(reply.data.get()).map_err(|error| {
         Error::internal(format!("the answer of `{}` cannot be read", O::NAME)).caused_by(error)
     })
+}
+
+/// Whether a request was refused for who asks, whatever it asked for.
+fn is_of_actor(code: Code) -> bool {
+    matches!(code, Code::Unauthenticated | Code::SessionLost | Code::SessionEnded)
 }
 
 fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {

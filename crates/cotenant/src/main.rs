@@ -8,6 +8,8 @@ mod config;
 mod context;
 mod env;
 mod exit;
+#[cfg(target_env = "musl")]
+mod heap;
 mod hook;
 mod identity;
 mod installation;

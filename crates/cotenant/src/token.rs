@@ -3,6 +3,9 @@
 //! A token is drawn by whoever signs on; the store knows only its digest. The text lies in a file
 //! that only the user can read, named by the digest, so that locally nobody ever types a token and
 //! it never stands in an argument list, an answer or a log.
+//!
+//! Beside the tokens lie *notes* of which session, with which token, a name stood for last. A note
+//! saves a question to the store, which has the last word.
 
 use std::{
     fs, io,
@@ -15,7 +18,9 @@ use std::{
 use cotenant_core::{
     Code, Error, Result,
     event::{hex, sha256_hex},
+    name::SessionRef,
     session::check_digest,
+    store::Actor,
 };
 
 /// Random bytes from the kernel.
@@ -96,6 +101,42 @@ impl Tokens {
         }
     }
 
+    /// Notes under which name or id a session was signed on, for [`Self::noted`].
+    pub(crate) fn note(&self, name: &str, actor: &Actor) {
+        // Without the note, the store is asked.
+        let text = format!("{} {}", actor.session.0, actor.token_digest);
+        let _ = self.write_note(name, &text);
+    }
+
+    /// The session that a name stood for when it was last signed on here.
+    pub(crate) fn noted(&self, name: &str) -> Option<Actor> {
+        let text = fs::read_to_string(self.note_file(name)).ok()?;
+        let (session, digest) = text.split_once(' ')?;
+        check_digest(digest).ok()?;
+        let session = SessionRef(session.to_owned());
+        session.check().ok()?;
+        Some(Actor { session, token_digest: digest.to_owned() })
+    }
+
+    /// Forgets what a name stood for.
+    pub(crate) fn forget_note(&self, name: &str) {
+        let _ = fs::remove_file(self.note_file(name));
+    }
+
+    fn note_file(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{}.note", sha256_hex(name)))
+    }
+
+    /// Writes a note as a whole: a reader sees the earlier one or this one.
+    fn write_note(&self, name: &str, text: &str) -> io::Result<()> {
+        let file = self.note_file(name);
+        let draft = file.with_extension(format!("note-{}", std::process::id()));
+        let mut options = fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(&draft)?.write_all(text.as_bytes())?;
+        fs::rename(draft, file)
+    }
+
     fn failed(&self, what: &str, error: io::Error) -> Error {
         let code = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StoreFull,
@@ -127,6 +168,21 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         tokens.forget(&token.digest);
         assert!(!tokens.has(&token.digest));
+    }
+
+    #[test]
+    fn a_name_stands_for_the_session_it_was_noted_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::of(&directory.path().join("store.db"));
+        let token = Token::draw().unwrap();
+        let actor =
+            Actor { session: SessionRef("ses_1".to_owned()), token_digest: token.digest.clone() };
+        assert_eq!(tokens.noted("../a b"), None);
+        tokens.note("../a b", &actor);
+        assert_eq!(tokens.noted("../a b"), Some(actor));
+        assert_eq!(tokens.noted("a"), None);
+        fs::write(tokens.note_file("../a b"), "ses_1").unwrap();
+        assert_eq!(tokens.noted("../a b"), None);
     }
 
     #[test]

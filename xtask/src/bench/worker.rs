@@ -3,6 +3,7 @@
 //! It prepares itself, says `ready`, is told on standard input when to begin, does its job, leaves
 //! its report in a file, and stays until standard input ends.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -182,9 +183,14 @@ fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
     let mut report = Report::default();
     let end = wait_for_the_start()? + job.for_ms * 1_000_000;
     let (mut request, mut held) = (job.number << 40, 0);
+    let mut drawn = HashSet::new();
     while now() < end {
         request += 1;
         let issue = next(&mut draw) % super::contention::ISSUES;
+        // To claim again what it holds already would count as a claim.
+        if !drawn.insert(issue) {
+            continue;
+        }
         let began = now();
         match way.claim(&actor, issue, request) {
             Ok(true) => {

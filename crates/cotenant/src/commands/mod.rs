@@ -100,9 +100,13 @@ impl Command {
 
 /// Adds the arguments or the subcommands of a command.
 type Augment = fn(clap::Command) -> clap::Command;
+/// A command without subcommands: its name and what it takes.
+type Verb = (&'static str, Augment);
+/// A command with subcommands.
+type Noun = (&'static str, Augment, &'static [Verb]);
 
 /// Commands that are run often, or that somebody waits for.
-const VERBS: [(&str, Augment); 9] = [
+const VERBS: &[Verb] = &[
     ("status", status::Args::augment_args),
     ("sign-on", sign_on::Args::augment_args),
     ("sign-off", sign_off::Args::augment_args),
@@ -115,22 +119,40 @@ const VERBS: [(&str, Augment); 9] = [
 ];
 
 /// The same, with subcommands.
-const NOUNS: [(&str, Augment); 5] = [
-    ("session", session::Command::augment_subcommands),
-    ("lease", lease::Command::augment_subcommands),
-    ("data", data::Command::augment_subcommands),
-    ("scope", scope::Command::augment_subcommands),
-    ("event", event::Command::augment_subcommands),
+const NOUNS: &[Noun] = &[
+    ("session", session::Command::augment_subcommands, session::VERBS),
+    ("lease", lease::Command::augment_subcommands, lease::VERBS),
+    ("data", data::Command::augment_subcommands, data::VERBS),
+    ("scope", scope::Command::augment_subcommands, scope::VERBS),
+    ("event", event::Command::augment_subcommands, event::VERBS),
 ];
 
-/// The command line with one command only; none for a command that can wait for all of it.
-pub(crate) fn only(name: &str, line: clap::Command) -> Option<clap::Command> {
-    let find =
-        |table: &[(&'static str, Augment)]| table.iter().find(|(known, _)| *known == name).copied();
-    if let Some((name, augment)) = find(&VERBS) {
+/// The command line with one command only, and of that only the verb that comes next; none for a
+/// command that can wait for all of it.
+pub(crate) fn only(name: &str, next: Option<&str>, line: clap::Command) -> Option<clap::Command> {
+    let find = |verbs: &[Verb], wanted| verbs.iter().find(|(name, _)| *name == wanted).copied();
+    if let Some((name, augment)) = find(VERBS, name) {
         return Some(line.subcommand(augment(clap::Command::new(name))));
     }
-    let (name, augment) = find(&NOUNS)?;
+    let (name, augment, verbs) = NOUNS.iter().find(|(noun, ..)| *noun == name)?;
     let noun = clap::Command::new(name).subcommand_required(true).arg_required_else_help(true);
-    Some(line.subcommand(augment(noun)))
+    Some(line.subcommand(match next.and_then(|next| find(verbs, next)) {
+        Some((verb, augment)) => noun.subcommand(augment(clap::Command::new(verb))),
+        None => augment(noun),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_of_a_noun_can_be_built_alone() {
+        for (name, augment, verbs) in NOUNS {
+            let whole = augment(clap::Command::new(name));
+            let expected: Vec<_> = whole.get_subcommands().map(clap::Command::get_name).collect();
+            let found: Vec<_> = verbs.iter().map(|(verb, _)| *verb).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
 }

@@ -29,8 +29,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     let reply = context.ask(&Get { scope: args.scope, key: args.key })?;
     screen.answer::<Get>(&reply, |screen, entry| {
         let text = entry.value.text();
-        match serde_json::from_str::<String>(text) {
-            Ok(string) if args.raw => screen.verbatim(&string),
+        match args.raw.then(|| serde_json::from_str::<String>(text)) {
+            Some(Ok(string)) => screen.verbatim(&string),
             _ => screen.verbatim(text),
         }
     })?;

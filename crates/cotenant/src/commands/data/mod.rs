@@ -8,9 +8,10 @@ mod txn;
 mod update;
 mod value;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use cotenant_core::Result;
 
+use super::Verb;
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// Share values under a scope and a key
@@ -23,6 +24,16 @@ pub(crate) enum Command {
     Update(update::Args),
     Txn(txn::Args),
 }
+
+/// Its verbs, each to be built alone.
+pub(super) const VERBS: &[Verb] = &[
+    ("get", get::Args::augment_args),
+    ("set", set::Args::augment_args),
+    ("delete", delete::Args::augment_args),
+    ("list", list::Args::augment_args),
+    ("update", update::Args::augment_args),
+    ("txn", txn::Args::augment_args),
+];
 
 impl Command {
     /// Runs the command.

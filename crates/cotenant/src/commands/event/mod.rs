@@ -9,9 +9,10 @@ mod redact;
 mod verify;
 mod watch;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use cotenant_core::Result;
 
+use super::Verb;
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// Read, follow and check the log of everything that changed
@@ -25,6 +26,17 @@ pub(crate) enum Command {
     Redact(redact::Args),
     Prune(prune::Args),
 }
+
+/// Its verbs, each to be built alone.
+pub(super) const VERBS: &[Verb] = &[
+    ("append", append::Args::augment_args),
+    ("list", list::Args::augment_args),
+    ("watch", watch::Args::augment_args),
+    ("verify", verify::Args::augment_args),
+    ("head", head::Args::augment_args),
+    ("redact", redact::Args::augment_args),
+    ("prune", prune::Args::augment_args),
+];
 
 impl Command {
     /// Runs the command.

@@ -9,9 +9,10 @@ mod release;
 mod renew;
 mod run;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use cotenant_core::Result;
 
+use super::Verb;
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// Hold something alone for a while, with a fence that proves it
@@ -26,6 +27,18 @@ pub(crate) enum Command {
     Break(break_::Args),
     Run(run::Args),
 }
+
+/// Its verbs, each to be built alone.
+pub(super) const VERBS: &[Verb] = &[
+    ("acquire", acquire::Args::augment_args),
+    ("renew", renew::Args::augment_args),
+    ("release", release::Args::augment_args),
+    ("list", list::Args::augment_args),
+    ("check", check::Args::augment_args),
+    ("admit", admit::Args::augment_args),
+    ("break", break_::Args::augment_args),
+    ("run", run::Args::augment_args),
+];
 
 impl Command {
     /// Runs the command.

@@ -3,9 +3,10 @@
 mod delete;
 mod list;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use cotenant_core::Result;
 
+use super::Verb;
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// See and delete whole scopes
@@ -14,6 +15,10 @@ pub(crate) enum Command {
     List(list::Args),
     Delete(delete::Args),
 }
+
+/// Its verbs, each to be built alone.
+pub(super) const VERBS: &[Verb] =
+    &[("list", list::Args::augment_args), ("delete", delete::Args::augment_args)];
 
 impl Command {
     /// Runs the command.

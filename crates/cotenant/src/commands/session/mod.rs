@@ -5,9 +5,10 @@ mod reap;
 mod show;
 mod tree;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use cotenant_core::Result;
 
+use super::Verb;
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// See sessions, where they come from, and end those whose process is gone
@@ -18,6 +19,14 @@ pub(crate) enum Command {
     Tree(tree::Args),
     Reap(reap::Args),
 }
+
+/// Its verbs, each to be built alone.
+pub(super) const VERBS: &[Verb] = &[
+    ("list", list::Args::augment_args),
+    ("show", show::Args::augment_args),
+    ("tree", tree::Args::augment_args),
+    ("reap", reap::Args::augment_args),
+];
 
 impl Command {
     /// Runs the command.
