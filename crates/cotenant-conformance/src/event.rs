@@ -6,7 +6,7 @@ use cotenant_core::{
     Code,
     clock::{MINUTE, SECOND},
     data::Put,
-    event::{Append, Commit, Cursor, Event, Events, Read},
+    event::{Append, Commit, Cursor, Event, Events, Prune, Read},
     id::{Rev, Seq},
     store::Request,
 };
@@ -16,7 +16,7 @@ use crate::{
     ask::{
         Agent, answer, granted, head, head_seq, log, log_after, must, pending, refuses, succeeds,
     },
-    sample::{json, note, put, read, sign_off},
+    sample::{json, newest, note, put, read, sign_off},
 };
 
 cases! {
@@ -28,11 +28,16 @@ cases! {
     e2_a_cursor_of_another_history_is_refused,
     e2_a_cursor_ahead_of_the_log_is_refused,
     e2_an_empty_page_keeps_the_place,
+    e2_behind_the_newest_nothing_is_passed_over,
+    the_newest_events_come_in_ascending_order,
+    the_newest_events_are_those_that_match,
+    the_newest_events_are_those_that_are_kept,
     an_event_is_kept_as_it_was_appended,
     kinds_of_operations_are_not_appended,
     a_watch_wakes_for_the_event_it_waits_for,
     a_watch_that_is_not_woken_ends_with_nothing,
     a_watch_answers_at_once_when_there_is_something,
+    a_watch_for_the_newest_waits_if_there_is_none,
     a_consumer_commits_only_forward,
     a_consumer_commits_only_cursors_of_this_log,
 }
@@ -201,6 +206,80 @@ fn e2_an_empty_page_keeps_the_place(bench: &dyn Bench) {
     assert_eq!(log_after(bench, &same).len(), 1);
 }
 
+fn e2_behind_the_newest_nothing_is_passed_over(bench: &dyn Bench) {
+    let nothing = must(bench, &newest(5));
+    assert_eq!((nothing.events.len(), &nothing.cursor), (0, &head(bench).cursor));
+    let a = Agent::new(bench, "a");
+    assert_eq!(log_after(bench, &nothing.cursor), log(bench));
+    let found = must(bench, &Read { kind: Some("session.*".into()), ..newest(1) });
+    assert_eq!((found.cursor.clone(), found.more), (head(bench).cursor, false));
+    a.must(&note("x"));
+    a.must(&note("y"));
+    let last = head_seq(bench);
+    assert_eq!(seqs(&log_after(bench, &found.cursor)), [last - 1, last]);
+}
+
+fn the_newest_events_come_in_ascending_order(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    for number in 0..10 {
+        a.must(&note(&number.to_string()));
+    }
+    let all = log(bench);
+    for count in [1, 3, 11] {
+        let found = must(bench, &newest(count));
+        assert_eq!(found.events, all[all.len() - count as usize..]);
+        assert!(found.cursor == head(bench).cursor && !found.more);
+    }
+    assert_eq!(must(bench, &newest(1_000)).events, all, "no more than there are");
+    let few = Read { limit: 1, ..newest(3) };
+    assert_eq!(must(bench, &few).events.len(), 3, "the limit is for those behind a cursor");
+}
+
+fn the_newest_events_are_those_that_match(bench: &dyn Bench) {
+    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
+    for number in 0..5 {
+        a.must(&append("user.odd", &format!("x_{number}"), "1"));
+        b.must(&append("user.even", &format!("xy{number}"), "2"));
+        b.must(&append("user.Odd", &format!("X_{number}"), "3"));
+    }
+    let all = log(bench);
+    let expect = |filter: Read, wanted: &dyn Fn(&Event) -> bool| {
+        for count in [1, 2, 1_000] {
+            let found = must(bench, &Read { last: Some(count), ..filter.clone() }).events;
+            let mut expected: Vec<_> = all.iter().rev().filter(|event| wanted(event)).collect();
+            expected.truncate(count as usize);
+            expected.reverse();
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter:?}");
+        }
+    };
+    let kind = |pattern: &str| Read { kind: Some(pattern.into()), ..newest(1) };
+    let scope = |pattern: &str| Read { scope: Some(pattern.into()), ..newest(1) };
+    expect(kind("user.odd"), &|event| event.kind == "user.odd");
+    expect(kind("user.o*"), &|event| event.kind == "user.odd");
+    expect(kind("*.*dd"), &|event| event.kind.ends_with("dd"));
+    expect(kind("user.never"), &|_| false);
+    expect(kind(&"*".repeat(60_000)), &|_| true);
+    expect(scope("x_*"), &|event| event.scope.starts_with("x_"));
+    expect(scope("x%"), &|_| false);
+    expect(scope("x!_*"), &|_| false);
+    expect(scope("x_3"), &|event| event.scope == "x_3");
+    let by_a = Read { session: Some(a.id.clone()), ..kind("user.*") };
+    expect(by_a, &|event| event.session == a.id.0 && event.kind.starts_with("user."));
+    let all_three = Read { session: Some(b.id.clone()), scope: Some("*3".into()), ..kind("*even") };
+    expect(all_three, &|event| event.scope == "xy3");
+}
+
+fn the_newest_events_are_those_that_are_kept(bench: &dyn Bench) {
+    let person = Agent::human(bench, "person");
+    for number in 0..5 {
+        person.must(&note(&number.to_string()));
+    }
+    person.must(&Prune { before: Seq(4), force: false });
+    let kept = log(bench);
+    assert_eq!(kept[0].seq, Seq(4));
+    assert_eq!(must(bench, &newest(100)).events, kept);
+}
+
 fn an_event_is_kept_as_it_was_appended(bench: &dyn Bench) {
     let (a, person) = (Agent::new(bench, "a"), Agent::human(bench, "person"));
     let payload = "{\"message\" : \"déjà vu\",\"n\":1.0}";
@@ -259,6 +338,23 @@ fn a_watch_answers_at_once_when_there_is_something(bench: &dyn Bench) {
     let seq = a.must(&note("x")).seq;
     let page = must(bench, &Read { wait_ms: Some(MINUTE), ..read(&cursor) });
     assert_eq!(seqs(&page.events), [seq.0]);
+}
+
+fn a_watch_for_the_newest_waits_if_there_is_none(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    let watch = || Read { kind: Some("user.wanted".into()), wait_ms: Some(MINUTE), ..newest(2) };
+    let in_vain = must(bench, &Read { wait_ms: Some(20), ..watch() });
+    assert_eq!((in_vain.events.len(), in_vain.cursor), (0, head(bench).cursor));
+    let watching = pending(bench, Request::new(watch()));
+    a.must(&note("not this one"));
+    watching.still_waits("the watch");
+    let first = a.must(&append("user.wanted", "s", "1")).seq;
+    let page = answer::<Read>(&succeeds(watching.outcome(), "the watch"));
+    assert_eq!(seqs(&page.events), [first.0]);
+    let second = a.must(&append("user.wanted", "s", "2")).seq;
+    assert_eq!(seqs(&log_after(bench, &page.cursor)), [second.0]);
+    let third = a.must(&append("user.wanted", "s", "3")).seq;
+    assert_eq!(seqs(&must(bench, &watch()).events), [second.0, third.0], "at once");
 }
 
 fn commit(consumer: &str, cursor: Option<&str>) -> Commit {

@@ -28,6 +28,8 @@ cases! {
     slots_must_agree_with_the_live_grants,
     a_released_lease_is_free_at_once,
     releasing_again_is_no_error,
+    releasing_an_earlier_grant_again_is_no_error,
+    only_what_was_given_back_was_released,
     only_the_holder_releases,
     only_people_break_a_lease,
     a_broken_claim_ends_and_cools,
@@ -171,6 +173,54 @@ fn releasing_again_is_no_error(bench: &dyn Bench) {
     let theirs = b.must(&acquire("r")).fence;
     assert!(a.must(&release("r", fence)).already);
     assert_eq!(held(bench, "r")[0].fence, theirs);
+}
+
+fn releasing_an_earlier_grant_again_is_no_error(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    let first = a.must(&acquire("r")).fence;
+    a.must(&release("r", first));
+    let second = a.must(&acquire("r")).fence;
+    let before = head_seq(bench);
+    assert!(a.must(&release("r", first)).already);
+    assert_eq!((head_seq(bench), held(bench, "r")[0].fence), (before, second), "the grant stays");
+    assert!(!a.must(&release("r", second)).already);
+    let third = a.must(&acquire("r")).fence;
+    assert!(a.must(&release("r", first)).already && a.must(&release("r", second)).already);
+    bench.advance(TTL + SECOND);
+    assert!(
+        a.must(&release("r", second)).already,
+        "what became of a later grant is another matter"
+    );
+    a.refused(&release("r", third), Code::Fenced);
+
+    let fence = a.must(&claim(&["issue:1"])).items[0].fence;
+    a.must(&unclaim(&["issue:1"]));
+    assert!(a.must(&release("issue:1", fence)).already);
+    a.must(&claim(&["issue:1"]));
+    assert!(a.must(&release("claim/issue/1", fence)).already);
+    assert!(a.must(&unclaim(&["issue:1"])).not_held.is_empty());
+}
+
+fn only_what_was_given_back_was_released(bench: &dyn Bench) {
+    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
+    let theirs = b.must(&acquire("r")).fence;
+    b.must(&release("r", theirs));
+    let expired = a.must(&acquire("r")).fence;
+    bench.advance(TTL + LOCK_DELAY_MS);
+    let elsewhere = a.must(&acquire("other")).fence;
+    a.must(&release("other", elsewhere));
+    let fence = a.must(&acquire("r")).fence;
+    a.refused(&release("r", theirs), Code::Fenced);
+    a.refused(&release("r", expired), Code::Fenced);
+    a.refused(&release("r", elsewhere), Code::Fenced);
+    a.refused(&release("r", Fence(fence.0 + 1)), Code::Fenced);
+    b.refused(&release("r", fence), Code::Fenced);
+    assert_eq!(held(bench, "r")[0].fence, fence);
+    a.must(&release("r", fence));
+    let theirs = b.must(&slots(2)).fence;
+    assert!(a.must(&slots(2)).fence > theirs);
+    a.refused(&release("r", theirs), Code::Fenced);
+    assert_eq!(held(bench, "r").len(), 2);
 }
 
 fn only_the_holder_releases(bench: &dyn Bench) {

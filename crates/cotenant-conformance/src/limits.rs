@@ -22,8 +22,8 @@ use crate::{
     ask::{Agent, head_seq, must},
     sample::{
         acquire, admit, check, claim, claim_items, delete_scope, every_session, get, item, json,
-        lineage, list, note, path, put, put_expecting, read, release, scopes, show, sign_off,
-        sign_on, update, writes,
+        lineage, list, newest, note, path, put, put_expecting, read, release, scopes, show,
+        sign_off, sign_on, update, writes,
     },
 };
 
@@ -187,6 +187,11 @@ fn event_ops() -> Vec<Op> {
         Read { limit: 0, ..read("start") }.into(),
         Read { limit: 1_001, ..read("start") }.into(),
         Read { wait_ms: Some(MINUTE + 1), ..read("start") }.into(),
+        Read { last: Some(1), ..read("start") }.into(),
+        Read { last: None, ..newest(1) }.into(),
+        Read { wait_ms: Some(MINUTE + 1), ..newest(1) }.into(),
+        newest(0).into(),
+        newest(1_001).into(),
         Commit { consumer: String::new(), cursor: None }.into(),
         commit("start").into(),
         commit("bogus").into(),

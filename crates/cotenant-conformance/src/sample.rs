@@ -195,5 +195,18 @@ pub(crate) fn note(text: &str) -> Append {
 }
 
 pub(crate) fn read(after: &str) -> Read {
-    Read { after: after.into(), kind: None, scope: None, session: None, limit: 100, wait_ms: None }
+    Read {
+        after: Some(after.into()),
+        last: None,
+        kind: None,
+        scope: None,
+        session: None,
+        limit: 100,
+        wait_ms: None,
+    }
+}
+
+/// A reading of so many of the newest events.
+pub(crate) fn newest(last: u32) -> Read {
+    Read { after: None, last: Some(last), ..read("start") }
 }

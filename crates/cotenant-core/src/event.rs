@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Code, Error, Operation, Result,
     clock::{MINUTE, check_duration},
+    data::PAGE_MAX,
     id::{Seq, SessionId, Tick, check_count},
     json::Json,
     name::{check_name, check_text, shown},
@@ -217,12 +218,16 @@ impl Operation for Append {
     }
 }
 
-/// Reads events behind a cursor, or waits for them.
+/// Reads events behind a cursor or the newest ones, or waits for them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
-    /// `start`, `head`, or a cursor that an earlier read returned.
-    pub after: String,
+    /// `start`, `head`, or a cursor that an earlier read returned; with `last`, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// So many of the newest that match, 1 to 1,000, instead of those behind a cursor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<u32>,
     /// Only kinds that match; `*` matches any run of characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -232,7 +237,7 @@ pub struct Read {
     /// Only events of this session id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
-    /// At most so many, 1 to 1,000.
+    /// With `after`, at most so many, 1 to 1,000.
     #[serde(default = "crate::data::default_limit")]
     pub limit: u32,
     /// Wait so long for the first one, up to 60 s.
@@ -255,11 +260,27 @@ impl Operation for Read {
     const NAME: &'static str = "event.read";
     const EFFECT: Effect = Effect::Read;
     const ACTOR: ActorRule = ActorRule::Optional;
-    const SUMMARY: &'static str = "Read events behind a cursor, or wait for them";
+    const SUMMARY: &'static str =
+        "Read events behind a cursor or the newest ones, or wait for them";
     type Answer = Events;
 
     fn check(&mut self) -> Result<()> {
-        self.after.parse::<Cursor>()?;
+        match (&self.after, self.last) {
+            (Some(after), None) => drop(after.parse::<Cursor>()?),
+            (None, Some(1..=PAGE_MAX)) => {}
+            (None, Some(last)) => {
+                return Err(Error::invalid(format!(
+                    "last is {last}; it must be between 1 and {PAGE_MAX}"
+                )));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid("`after` and `last` exclude each other"));
+            }
+            (None, None) => {
+                return Err(Error::invalid("neither `after` nor `last` says which events")
+                    .hint("read `after` the cursor `start`, or the `last` 10"));
+            }
+        }
         crate::data::check_limit(self.limit)?;
         self.wait_ms.map_or(Ok(()), |wait| check_duration("wait", wait, 0, MINUTE))
     }

@@ -17,7 +17,8 @@ use serde_json::json;
 
 use crate::{
     IfMissing, LocalStore,
-    create::{beside, failed, put_without_replacing, remove_database, sync_directory},
+    create::{failed, put_without_replacing, remove_database, sync_directory},
+    draft,
     event::Chain,
     host::LocalProcesses,
     meta::{Intent, Meta},
@@ -75,7 +76,7 @@ pub(crate) fn backup_of(path: &Path, target: &Path) -> Result<Copied> {
     if target.exists() {
         return Err(exists(target));
     }
-    let draft = draft_name(target)?;
+    let draft = draft::beside(target)?;
     let made = copy(path, &draft).and_then(|()| {
         failpoint("backup.copied")?;
         let (seq, events_checked) = check_database(&draft)?;
@@ -96,12 +97,6 @@ pub(crate) fn backup_of(path: &Path, target: &Path) -> Result<Copied> {
 fn exists(target: &Path) -> Error {
     Error::new(Code::PathExists, format!("`{}` exists", target.display()))
         .hint("name a file that does not exist yet")
-}
-
-fn draft_name(target: &Path) -> Result<PathBuf> {
-    let mut nonce = [0u8; 6];
-    random(&mut nonce)?;
-    Ok(beside(target, &hex(&nonce)))
 }
 
 /// One consistent snapshot in one file, on disk.
@@ -180,7 +175,7 @@ pub fn restore(file: &Path, source: &Path, confirmed: bool) -> Result<Restored> 
     }
     let home = fs::canonicalize(directory(file)).map_err(|cause| failed(file, cause))?;
     let path = home.join(file.file_name().unwrap_or_default());
-    let draft = draft_name(&path)?;
+    let draft = draft::beside(&path)?;
     let made = prepare(source, &draft, old_meta.as_ref().map_or(0, |meta| meta.fence)).and_then(
         |(history, sessions_lost)| {
             let replaced =

@@ -10,6 +10,7 @@ use cotenant_core::{Code, Error, Result, clock::rfc3339, event::hex};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
+    draft,
     meta::{APPLICATION_ID, SCHEMA},
     migrate::KERNEL,
     place::{check_file_system, directory, make_directory, make_file},
@@ -17,6 +18,9 @@ use crate::{
     sqlite::{self, BootClock},
     tx::random,
 };
+
+/// What is appended to the name of a database for the files beside it; the first is its own.
+pub(crate) const DATABASE_ENDINGS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 const INSERT_META: &str = "INSERT INTO meta (id, app, schema, min_reader, min_writer, history, seq, \
      hash, pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, sessions, \
@@ -29,11 +33,8 @@ pub(crate) fn create(file: &Path) -> Result<()> {
     // Nothing is made where it would be refused.
     let standing = home.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
     check_file_system(standing)?;
-    let mut nonce = [0u8; 6];
-    random(&mut nonce)?;
-    let nonce = hex(&nonce);
     if home.exists() {
-        let draft = beside(file, &nonce);
+        let draft = draft::beside(file)?;
         // Of two makers one wins; the other's draft is dropped.
         let made =
             draft_database(&draft).and_then(|()| put_without_replacing(&draft, file).map(drop));
@@ -41,7 +42,7 @@ pub(crate) fn create(file: &Path) -> Result<()> {
         made?;
         return make_file(&home.join("gate")).map_err(|cause| failed(file, cause));
     }
-    let draft = beside(&home, &nonce);
+    let draft = draft::beside(&home)?;
     make_directory(&draft).map_err(|cause| failed(&home, cause))?;
     let name = file.file_name().unwrap_or_default();
     let made = draft_database(&draft.join(name)).and_then(|()| {
@@ -62,13 +63,6 @@ pub(crate) fn create(file: &Path) -> Result<()> {
         sync_directory(above);
     }
     Ok(())
-}
-
-/// A name beside a path that nobody else uses.
-pub(crate) fn beside(path: &Path, nonce: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{nonce}"));
-    path.with_file_name(name)
 }
 
 /// Gives a file its name unless something has that name. Answers whether it did.
@@ -116,12 +110,17 @@ pub(crate) fn sync_directory(path: &Path) {
     }
 }
 
+/// A path with something appended to its name.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Removes a database file and what lies beside it.
 pub(crate) fn remove_database(path: &Path) {
-    for ending in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        let _ = fs::remove_file(PathBuf::from(name));
+    for ending in DATABASE_ENDINGS {
+        let _ = fs::remove_file(with_ending(path, ending));
     }
 }
 

@@ -15,7 +15,9 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::{
-    IfMissing, LocalStore, admin, gate,
+    IfMissing, LocalStore, admin,
+    draft::{self, Draft},
+    gate,
     place::{Found, look},
     sqlite::{self, Sqlite},
 };
@@ -68,14 +70,17 @@ pub fn doctor(file: &Path, deep: bool) -> Vec<Finding> {
                 format!("there is none at `{}`", file.display()),
                 "make one with `cotenant init`",
             ));
+            findings.extend(drafts(file));
             return findings;
         }
         Err(error) => {
             findings.push(of_error("store", &error));
+            findings.extend(drafts(file));
             return findings;
         }
     };
     findings.push(Finding::good("store", path.display().to_string()));
+    findings.extend(drafts(&path));
     findings.extend(modes(&path));
     findings.push(writable(&path));
     findings.push(writer(&path));
@@ -97,6 +102,24 @@ pub fn doctor(file: &Path, deep: bool) -> Vec<Finding> {
     }
     findings.push(chain(&path));
     findings
+}
+
+/// Removes what makers of the store left behind when they were killed. Answers what became of it.
+pub fn fix(file: &Path) -> Vec<Finding> {
+    let path = match look(file) {
+        Ok(Found::Store(path)) => path,
+        _ => file.to_path_buf(),
+    };
+    let given_up = draft::find(&path).into_iter().filter(Draft::is_given_up);
+    let findings = given_up.map(|draft| match draft.remove() {
+        Ok(()) => Finding::good("drafts", format!("`{}` is removed", draft.path.display())),
+        Err(cause) => Finding::bad(
+            "drafts",
+            format!("`{}` cannot be removed: {cause}", draft.path.display()),
+            "check the mode and owner of the directory that it lies in",
+        ),
+    });
+    findings.collect()
 }
 
 fn of_error(check: &str, error: &Error) -> Finding {
@@ -125,6 +148,32 @@ fn modes(path: &Path) -> Vec<Finding> {
     }
     let hint = "chmod -R go-rwx the store's directory";
     vec![Finding::bad("modes", format!("others can read {}", wrong.join(", ")), hint)]
+}
+
+/// What makers of the store left behind when they were killed, and what is being made.
+fn drafts(path: &Path) -> Vec<Finding> {
+    let (given_up, in_use): (Vec<_>, Vec<_>) =
+        draft::find(path).into_iter().partition(Draft::is_given_up);
+    if given_up.is_empty() && in_use.is_empty() {
+        return vec![Finding::good("drafts", "none was left behind")];
+    }
+    let names = |drafts: &[Draft]| {
+        let names = drafts.iter().map(|draft| format!("`{}`", draft.path.display()));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut findings = Vec::new();
+    if !in_use.is_empty() {
+        findings.push(Finding::good("drafts", format!("somebody makes {}", names(&in_use))));
+    }
+    if !given_up.is_empty() {
+        findings.push(Finding {
+            check: "drafts".into(),
+            severity: Severity::Note,
+            found: format!("killed makers left behind {}", names(&given_up)),
+            hint: Some("remove them with `cotenant doctor --fix`".into()),
+        });
+    }
+    findings
 }
 
 /// Whether this user can write the database and the directory that its log lies in.

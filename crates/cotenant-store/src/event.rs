@@ -27,8 +27,24 @@ const SCAN_PAGE: i64 = 500;
 /// How long a consumer counts as alive for pruning.
 const CONSUMER_MS: u64 = 7 * DAY;
 
-const SELECT_EVENTS: &str = "SELECT seq, at, tick, kind, scope, session, name, user, trust, payload, \
-     salt, payload_digest, hash, writer_version FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
+/// The longest pattern that a statement is given.
+const PATTERN_BYTES_MAX: usize = 1_000;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, at, tick, kind, scope, session, name, user, trust, payload, salt, \
+             payload_digest, hash, writer_version FROM event WHERE ",
+            $rest
+        )
+    };
+}
+
+const SELECT_EVENTS: &str = select!("seq > $1 ORDER BY seq LIMIT $2");
+const SELECT_NEWEST: &str = select!(
+    "seq <= $1 AND kind LIKE $2 ESCAPE '!' AND scope LIKE $3 ESCAPE '!' \
+     AND session LIKE $4 ESCAPE '!' ORDER BY seq DESC LIMIT $5"
+);
 const SELECT_HASH: &str = "SELECT hash FROM event WHERE seq = $1";
 const SELECT_AUTHOR: &str =
     "SELECT session, CASE WHEN payload IS NULL THEN 1 ELSE 0 END FROM event WHERE seq = $1";
@@ -112,8 +128,18 @@ fn position(tx: &mut Tx<'_>, cursor: &Cursor) -> Result<i64> {
     }
 }
 
+/// Whether a reader asked for an event.
+fn is_wanted(op: &Read, event: &Event) -> bool {
+    op.kind.as_ref().is_none_or(|kind| glob(kind, &event.kind))
+        && op.scope.as_ref().is_none_or(|scope| glob(scope, &event.scope))
+        && op.session.as_ref().is_none_or(|session| session.0 == event.session)
+}
+
 pub(crate) fn read(tx: &mut Tx<'_>, op: &Read) -> Result<Events> {
-    let cursor = op.after.parse::<Cursor>()?;
+    if let Some(count) = op.last {
+        return newest(tx, op, count);
+    }
+    let cursor = op.after.as_deref().unwrap_or("start").parse::<Cursor>()?;
     let start = position(tx, &cursor)?;
     let mut last = (start, None);
     let mut events: Vec<Event> = Vec::new();
@@ -125,11 +151,8 @@ pub(crate) fn read(tx: &mut Tx<'_>, op: &Read) -> Result<Events> {
         }
         for row in rows {
             let row = event(row)?;
-            let matches = op.kind.as_ref().is_none_or(|kind| glob(kind, &row.event.kind))
-                && op.scope.as_ref().is_none_or(|scope| glob(scope, &row.event.scope))
-                && op.session.as_ref().is_none_or(|session| session.0 == row.event.session);
             last = (row.event.seq.0, Some(row.hash));
-            if matches {
+            if is_wanted(op, &row.event) {
                 events.push(row.event);
                 if events.len() == wanted {
                     break 'scan;
@@ -143,6 +166,49 @@ pub(crate) fn read(tx: &mut Tx<'_>, op: &Read) -> Result<Events> {
         (seq, None) => tx.meta.cursor(seq, &tx.meta.pruned_hash),
     };
     Ok(Events { events, cursor: cursor.to_string(), more: last.0 < tx.meta.seq })
+}
+
+/// The newest events that match, found from the head backwards.
+///
+/// The statement may give too much, since `LIKE` takes upper for lower case in `SQLite`. Only then
+/// it is run again, further back.
+fn newest(tx: &mut Tx<'_>, op: &Read, count: u32) -> Result<Events> {
+    let session = op.session.as_ref().map(|session| session.0.as_str());
+    let [kind, scope, session] = [op.kind.as_deref(), op.scope.as_deref(), session].map(like);
+    let (mut events, mut before, mut page) = (Vec::new(), tx.meta.seq, i64::from(count));
+    loop {
+        let rows = tx.sql.rows(SELECT_NEWEST, params![before, &kind, &scope, &session, page])?;
+        let more = rows.len() as i64 == page;
+        for row in rows {
+            let event = event(row)?.event;
+            before = event.seq.0 - 1;
+            if is_wanted(op, &event) {
+                events.push(event);
+            }
+        }
+        if !more || events.len() >= count as usize {
+            break;
+        }
+        page = SCAN_PAGE;
+    }
+    events.truncate(count as usize);
+    events.reverse();
+    Ok(Events { events, cursor: head(tx).cursor, more: false })
+}
+
+/// A pattern as `LIKE` takes it, with `!` before what is special there.
+fn like(pattern: Option<&str>) -> String {
+    let Some(pattern) = pattern.filter(|pattern| pattern.len() <= PATTERN_BYTES_MAX) else {
+        return "%".to_owned();
+    };
+    let mut text = String::with_capacity(pattern.len());
+    for character in pattern.chars() {
+        if matches!(character, '!' | '%' | '_') {
+            text.push('!');
+        }
+        text.push(if character == '*' { '%' } else { character });
+    }
+    text
 }
 
 pub(crate) fn head(tx: &Tx<'_>) -> HeadView {

@@ -4,7 +4,8 @@
 //! - `held` and `waiting` rows belong to live sessions.
 //! - A `cooling` row keeps its resource taken until its tick, for everybody but the next
 //!   incarnation of its session.
-//! - A `released` row only remembers the fence that was given back, so that a repeat succeeds.
+//! - A `released` row only remembers the fence that was given back last, so that a repeat succeeds;
+//!   of those before it the log tells.
 
 use std::fmt::Write as _;
 
@@ -24,6 +25,9 @@ use crate::{
     sql::Row,
     tx::{Settlement, Tx},
 };
+
+/// The newest events that are looked at for a fence that was given back.
+const RELEASED_MAX: i64 = 20_000;
 
 /// A row of `lease`.
 #[derive(Clone, Debug)]
@@ -119,6 +123,8 @@ const COUNT_LEASES: &str =
     "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind = 'lease' AND state = $2";
 const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind <> 'lease' \
      AND state = 'held' AND automatic = $2";
+const SELECT_RELEASED: &str = "SELECT payload FROM event WHERE seq > $1 AND kind = $2 \
+     AND scope = $3 AND session = $4 AND payload IS NOT NULL ORDER BY seq DESC";
 
 /// The three key columns of a resource.
 pub(crate) fn key(resource: &Resource) -> (&'static str, &str, &str) {
@@ -128,6 +134,10 @@ pub(crate) fn key(resource: &Resource) -> (&'static str, &str, &str) {
             (item.kind.word(), &item.name, item.tree.as_deref().unwrap_or_default())
         }
     }
+}
+
+fn noun(resource: &Resource) -> &'static str {
+    if matches!(resource, Resource::Lease(_)) { "lease" } else { "claim" }
 }
 
 fn lease(row: &mut Row) -> Result<LeaseRow> {
@@ -171,7 +181,7 @@ impl LeaseRow {
     }
 
     fn noun(&self) -> &'static str {
-        if matches!(self.resource, Resource::Lease(_)) { "lease" } else { "claim" }
+        noun(&self.resource)
     }
 
     /// As others see it.
@@ -382,6 +392,31 @@ pub(crate) fn log(tx: &mut Tx<'_>, row: &LeaseRow, what: &str) -> Result<()> {
         "ttl_ms": row.ttl_ms, "slots": row.slots,
     });
     tx.event(&format!("{}.{what}", row.noun()), &scope(&row.resource), &Json::of(&facts)).map(drop)
+}
+
+/// Whether a session gave a resource back with this fence, as far as the newest events tell.
+///
+/// Its number does not tell: a lower one may be that of another session, or of a grant that ended
+/// otherwise.
+pub(crate) fn was_released(
+    tx: &mut Tx<'_>,
+    resource: &Resource,
+    session: &str,
+    fence: Fence,
+) -> Result<bool> {
+    if fence.0 > tx.meta.fence {
+        return Ok(false);
+    }
+    let kind = format!("{}.released", noun(resource));
+    let oldest = tx.meta.seq - RELEASED_MAX;
+    let rows = tx.sql.rows(SELECT_RELEASED, params![oldest, &kind, &scope(resource), session])?;
+    for mut row in rows {
+        let facts = Json::stored(row.text()?).value()?;
+        if facts["fence"] == fence.0 && facts["resource"] == resource.to_string() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn all_of(tx: &mut Tx<'_>, session: &str) -> Result<Vec<LeaseRow>> {

@@ -297,6 +297,10 @@ pub(crate) fn release(tx: &mut Tx<'_>, op: &Release) -> Result<Released> {
             holding::save(tx, &LeaseRow { state: LeaseState::Released, expires: None, ..row })?;
             Ok(Released { already: false })
         }
+        // A later grant or ticket has the row now, or nothing has; the log still tells.
+        None if holding::was_released(tx, &resource, &actor, op.fence)? => {
+            Ok(Released { already: true })
+        }
         _ => Err(fenced(tx, &resource, op.fence)?),
     }
 }

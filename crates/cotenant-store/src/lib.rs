@@ -9,6 +9,7 @@ mod claim;
 mod create;
 mod data;
 pub mod doctor;
+mod draft;
 mod event;
 mod execute;
 mod gate;

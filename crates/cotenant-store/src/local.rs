@@ -336,7 +336,13 @@ impl LocalStore {
             if events.more && Instant::now() >= until && op.wait_ms.is_none() {
                 return Ok(reply);
             }
-            let op = cotenant_core::event::Read { after: events.cursor, ..op.clone() };
+            // Of the newest there was none: the first ones behind them are.
+            let op = cotenant_core::event::Read {
+                after: Some(events.cursor),
+                last: None,
+                limit: op.last.unwrap_or(op.limit),
+                ..op.clone()
+            };
             request.op = Op::Read(op);
             if !events.more {
                 self.wake.wait(seen, until);

@@ -70,7 +70,8 @@ pub(crate) fn append(payload: &str) -> Append {
 
 /// Reads events behind a cursor.
 pub(crate) fn read(after: String, limit: u32, wait_ms: Option<u64>) -> Read {
-    Read { after, kind: None, scope: None, session: None, limit, wait_ms }
+    let after = Some(after);
+    Read { after, last: None, kind: None, scope: None, session: None, limit, wait_ms }
 }
 
 /// The cursor behind the newest event.

@@ -95,7 +95,8 @@ fn claim_in_time(context: &Context, operation: &Claim, wait_ms: u64) -> Result<R
 /// Waits for the next event, at most so long. Answers the cursor behind it.
 fn wait_for_event(context: &Context, cursor: String, wait_ms: u64) -> Result<String> {
     let operation = Read {
-        after: cursor,
+        after: Some(cursor),
+        last: None,
         kind: None,
         scope: None,
         session: None,

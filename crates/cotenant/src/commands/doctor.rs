@@ -6,7 +6,7 @@ use cotenant_core::{
     render::for_terminal,
 };
 use cotenant_store::{
-    doctor::{Finding, Severity, doctor},
+    doctor::{Finding, Severity, doctor, fix},
     migrate::migrate,
 };
 
@@ -19,16 +19,18 @@ use crate::{
 /// Look whether the store is as it should be, and say what to do
 ///
 /// Safe at any time. Settles what has expired, checks the structure, the log's hash chain and the
-/// file modes, and names a process that holds the write lock.
+/// file modes, and names a process that holds the write lock and what killed processes left behind.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   cotenant doctor
   cotenant doctor --deep          also replays the log and compares it with what is stored
   cotenant doctor --unblock       who holds the write lock?
+  cotenant doctor --fix           also removes half-made stores of killed processes
   cotenant doctor --migrate       bring the store to this version, after a verified backup
 
 Exit status: 0 all is well; 74 something is wrong.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Args {
     /// Replay the log and compare it with what is stored
     #[arg(long)]
@@ -36,6 +38,9 @@ pub(crate) struct Args {
     /// Only say who holds the write lock, and how to go on
     #[arg(long, conflicts_with = "deep")]
     unblock: bool,
+    /// Remove half-made stores that killed processes left behind; never one in use
+    #[arg(long, conflicts_with = "unblock")]
+    fix: bool,
     /// Bring the store to this version's schema first
     #[arg(long)]
     migrate: bool,
@@ -57,7 +62,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
             }
         }
     }
-    let mut findings = doctor(file, args.deep);
+    let mut findings = if args.fix { fix(file) } else { Vec::new() };
+    findings.extend(doctor(file, args.deep));
     if args.unblock {
         findings.retain(|finding| finding.check == "writer");
     }

@@ -22,6 +22,10 @@ fn the_log_tells_what_happened() {
         ",
     );
     env.shows("event list --last 1", "4 AT user.test  alice build [1]");
+    let newest = env.json("event list --last 1");
+    assert_eq!(newest["data"]["cursor"], env.prints("event head").trim());
+    assert_eq!(env.cotenant("event list --last 0").exit, 64);
+    assert_eq!(env.cotenant("event list --last 1001").exit, 64);
     env.shows("event list --scope build --by alice", "4 AT user.test  alice build [1]");
     let ran = env.cotenant("event list --after start --limit 1");
     assert!(ran.stderr.starts_with("note: there are more: --after "), "{ran:?}");

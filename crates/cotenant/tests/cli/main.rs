@@ -6,6 +6,7 @@ mod agents;
 mod claims;
 mod config;
 mod data;
+mod doctor;
 mod env;
 mod events;
 mod init;

@@ -332,7 +332,8 @@ impl World {
     /// An event by its number.
     pub(crate) fn event(&self, seq: i64) -> cotenant_core::event::Event {
         let read = cotenant_core::event::Read {
-            after: "start".into(),
+            after: Some("start".into()),
+            last: None,
             kind: None,
             scope: None,
             session: None,

@@ -5,7 +5,7 @@
 //! A refusal and a killed operation tell none: they may have come at any tick from the last one on.
 //! Reads are left out: they compute a tick of their own, which no write has to respect.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -27,8 +27,8 @@ pub(in crate::storm) struct State {
     /// The tick is this or later.
     now: i64,
     phase: Phase,
-    /// The fences that sessions gave back last.
-    released: BTreeMap<String, Drawn>,
+    /// The fences that sessions gave back.
+    released: BTreeSet<(String, i64)>,
     floor: i64,
 }
 
@@ -141,7 +141,6 @@ impl State {
     /// After a grant or a renewal.
     fn held(&self, actor: &str, fence: Drawn, until: When) -> Self {
         let mut after = self.clone();
-        after.released.remove(actor);
         after.floor = after.floor.max(fence.least());
         after.phase = Phase::Held(Grant { actor: actor.to_owned(), fence, until });
         after
@@ -163,7 +162,7 @@ impl Model for Brief {
     type State = State;
 
     fn start(&self) -> State {
-        State { now: 0, phase: Phase::Free, released: BTreeMap::new(), floor: 0 }
+        State { now: 0, phase: Phase::Free, released: BTreeSet::new(), floor: 0 }
     }
 
     fn step(&self, state: &State, op: &Entry) -> Vec<State> {
@@ -228,18 +227,18 @@ fn renewed(state: &State, actor: &str, fence: i64, said: Said<'_>) -> Option<Sta
 }
 
 fn released(state: &State, actor: &str, fence: i64, said: Said<'_>) -> Option<State> {
-    let before = state.released.get(actor).copied();
+    let before = state.released.contains(&(actor.to_owned(), fence));
     match said {
         Said::Done(answer) if answer["already"] == Value::Bool(true) => {
-            before?.can_be(fence).then(|| state.clone())
+            before.then(|| state.clone())
         }
         Said::Done(_) | Said::Nothing => {
             let mut after = state.current(actor, fence).map(|_| state.knowing(fence))?;
             after.phase = Phase::Free;
-            after.released.insert(actor.to_owned(), Drawn::Known(fence));
+            after.released.insert((actor.to_owned(), fence));
             Some(after)
         }
-        Said::Refused(..) if before.is_some_and(|before| !before.can_differ(fence)) => None,
+        Said::Refused(..) if before => None,
         Said::Refused(..) => guarded(state, actor, fence, said),
     }
 }

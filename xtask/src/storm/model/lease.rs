@@ -1,7 +1,7 @@
 //! One lease with one slot: acquire, renew, release, check, and writes guarded by it (contract,
 //! section 5). It lasts longer than the history, so nothing expires.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -16,8 +16,8 @@ pub(in crate::storm) struct Lease;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::storm) struct State {
     holder: Option<(String, Drawn)>,
-    /// The fences that sessions gave back last; a repeat succeeds.
-    released: BTreeMap<String, Drawn>,
+    /// The fences that sessions gave back; a repeat succeeds.
+    released: BTreeSet<(String, i64)>,
     /// Every new fence is greater.
     floor: i64,
 }
@@ -30,7 +30,6 @@ impl State {
     fn granted(&self, actor: &str, fence: Drawn) -> Self {
         let mut after = self.clone();
         after.holder = Some((actor.to_owned(), fence));
-        after.released.remove(actor);
         after.floor = fence.least();
         after
     }
@@ -55,10 +54,10 @@ impl State {
         self.is_held_by(actor).is_none_or(|held| held.can_differ(fence)).then(|| self.clone())
     }
 
-    fn free(&self, actor: &str, fence: Drawn) -> Self {
+    fn free(&self, actor: &str, fence: i64) -> Self {
         let mut after = self.clone();
         after.holder = None;
-        after.released.insert(actor.to_owned(), fence);
+        after.released.insert((actor.to_owned(), fence));
         after
     }
 }
@@ -68,7 +67,7 @@ impl Model for Lease {
     type State = State;
 
     fn start(&self) -> State {
-        State { holder: None, released: BTreeMap::new(), floor: 0 }
+        State { holder: None, released: BTreeSet::new(), floor: 0 }
     }
 
     fn step(&self, state: &State, op: &Entry) -> Vec<State> {
@@ -116,15 +115,15 @@ fn acquired(state: &State, actor: &str, said: Said<'_>) -> Option<State> {
 }
 
 fn released(state: &State, actor: &str, fence: i64, said: Said<'_>) -> Vec<State> {
-    let before = state.released.get(actor).copied();
-    let again = before.filter(|before| before.can_be(fence)).map(|_| state.clone());
-    let now = state.current(actor, fence).map(|held| held.free(actor, Drawn::Known(fence)));
+    let before = state.released.contains(&(actor.to_owned(), fence));
+    let now = state.current(actor, fence).map(|held| held.free(actor, fence));
     match said {
-        Said::Done(answer) if answer["already"] == Value::Bool(true) => again.into_iter().collect(),
+        Said::Done(answer) if answer["already"] == Value::Bool(true) => {
+            before.then(|| state.clone()).into_iter().collect()
+        }
         Said::Done(_) | Said::Nothing => now.into_iter().collect(),
         Said::Refused("FENCED", _) => {
-            let differs = before.is_none_or(|before| before.can_differ(fence));
-            state.fenced(actor, fence).filter(|_| differs).into_iter().collect()
+            state.fenced(actor, fence).filter(|_| !before).into_iter().collect()
         }
         Said::Refused(..) => Vec::new(),
     }

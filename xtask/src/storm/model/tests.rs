@@ -109,6 +109,18 @@ fn a_lease_has_one_holder_and_its_fence_rises() {
 }
 
 #[test]
+fn what_was_given_back_stays_given_back() {
+    let then = |answer: Value| {
+        let once = release("a", 5, json!({"already": false}));
+        let again = release("a", 5, answer);
+        in_turn(&Lease, &[acquire("a", 5, false), once, acquire("a", 6, false), again])
+    };
+    assert!(then(json!({"already": true})));
+    assert!(!then(json!({"already": false})));
+    assert!(!then(json!({"code": "FENCED"})));
+}
+
+#[test]
 fn a_killed_acquisition_shows_later() {
     let killed = || Line("a", "lease.acquire", json!({}), Value::Null);
     assert!(in_turn(&Lease, &[killed(), acquire("a", 5, true)]));

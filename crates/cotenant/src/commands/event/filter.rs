@@ -2,6 +2,7 @@
 
 use cotenant_core::{
     Result,
+    data::PAGE_MAX,
     event::{Event, Read},
     name::SessionRef,
     render::{cut, for_terminal},
@@ -29,8 +30,8 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// The reading of events behind a cursor.
-    pub(super) fn read(self, context: &Context, after: String, limit: u32) -> Result<Read> {
+    /// The reading of these events, for the caller to say from where.
+    pub(super) fn read(self, context: &Context) -> Result<Read> {
         let session = match self.by {
             Some(by) => {
                 let shown = context.call(&ShowSession { session: SessionRef(by) })?;
@@ -38,7 +39,15 @@ impl Filter {
             }
             None => None,
         };
-        Ok(Read { after, kind: self.kind, scope: self.scope, session, limit, wait_ms: None })
+        Ok(Read {
+            after: None,
+            last: None,
+            kind: self.kind,
+            scope: self.scope,
+            session,
+            limit: PAGE_MAX,
+            wait_ms: None,
+        })
     }
 }
 

@@ -1,13 +1,6 @@
 //! `cotenant event list`.
 
-use std::collections::VecDeque;
-
-use cotenant_core::{
-    Result,
-    data::PAGE_MAX,
-    event::{Events, Read},
-    store::Answered,
-};
+use cotenant_core::{Result, event::Read};
 
 use super::filter::{self, Filter};
 use crate::{context::Context, exit::Exit, output::Screen};
@@ -28,18 +21,17 @@ pub(crate) struct Args {
     /// With `--after`, at most so many
     #[arg(long, value_name = "N", requires = "after", default_value_t = 100)]
     limit: u32,
-    /// So many of the newest
+    /// So many of the newest, up to 1,000
     #[arg(long, value_name = "N", conflicts_with = "after", default_value_t = 50)]
-    last: usize,
+    last: u32,
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
-    let found = match args.after {
-        Some(after) => context.call(&args.filter.read(context, after, args.limit)?)?,
-        None => {
-            newest(context, args.filter.read(context, "start".to_owned(), PAGE_MAX)?, args.last)?
-        }
-    };
+    let read = args.filter.read(context)?;
+    let found = context.call(&match args.after {
+        Some(after) => Read { after: Some(after), limit: args.limit, ..read },
+        None => Read { last: Some(args.last), ..read },
+    })?;
     if screen.json() {
         screen.data(&found.answer, found.seq, found.tick)?;
         return Ok(Exit::SUCCESS);
@@ -52,19 +44,4 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         context.note(&format!("there are more: --after {}", found.answer.cursor));
     }
     Ok(Exit::SUCCESS)
-}
-
-/// Reads the whole log and keeps the newest events that match.
-fn newest(context: &Context, mut operation: Read, count: usize) -> Result<Answered<Events>> {
-    let mut newest = VecDeque::new();
-    loop {
-        let mut page = context.call(&operation)?;
-        newest.extend(page.answer.events);
-        newest.drain(..newest.len().saturating_sub(count));
-        if !page.answer.more {
-            page.answer.events = newest.into();
-            return Ok(page);
-        }
-        operation.after = page.answer.cursor;
-    }
 }

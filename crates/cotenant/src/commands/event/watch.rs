@@ -6,7 +6,7 @@ use cotenant_core::{
     Result,
     clock::MINUTE,
     data::PAGE_MAX,
-    event::{Commit, Events},
+    event::{Commit, Events, Read},
     store::Answered,
 };
 
@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         None => args.after,
     };
     let mut left = args.count.unwrap_or(usize::MAX);
-    let mut operation = args.filter.read(context, after, PAGE_MAX)?;
+    let mut operation = Read { after: Some(after), ..args.filter.read(context)? };
     while left > 0 {
         let wait = end.map_or(MINUTE, |end| {
             let left = end.saturating_duration_since(Instant::now()).as_millis();
@@ -60,7 +60,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         operation.limit = u32::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX);
         operation.wait_ms = Some(wait);
         let found = context.call(&operation)?;
-        operation.after.clone_from(&found.answer.cursor);
+        operation.after = Some(found.answer.cursor.clone());
         left -= found.answer.events.len().min(left);
         if !print(screen, &found)? {
             break;
