@@ -51,8 +51,8 @@ pub(crate) struct SessionRow {
 macro_rules! session_columns {
     () => {
         "s.id, s.name, s.name_given, s.kind, s.native_id, s.state, s.user, s.purpose, s.labels, s.ns, \
-         s.token_digest, s.host, s.boot, s.namespace, s.pid, s.started, s.ttl_ms, s.expires_tick, \
-         s.heartbeat_tick, s.heartbeat_ms, s.since_ms, s.parent, s.relation, s.outcome, s.reason"
+         s.token_digest, s.process, s.ttl_ms, s.expires_tick, s.heartbeat_tick, s.heartbeat_ms, \
+         s.since_ms, s.parent, s.relation, s.outcome, s.reason"
     };
 }
 pub(crate) use session_columns;
@@ -94,21 +94,11 @@ pub(crate) fn session(row: &mut Row) -> Result<SessionRow> {
     })?;
     let (user, purpose, labels, ns, token_digest) =
         (row.text()?, row.optional_text()?, row.text()?, row.text()?, row.text()?);
-    let host = row.optional_text()?;
-    let (boot, namespace) = (row.optional_text()?, row.optional_text()?);
-    let (pid, started) = (row.optional_int()?, row.optional_int()?);
-    let process = match (host, boot, namespace, pid, started) {
-        (Some(host), Some(boot), Some(namespace), Some(pid), Some(started)) => {
-            Some(ProcessIdentity {
-                host,
-                boot,
-                namespace,
-                pid: u32::try_from(pid).unwrap_or_default(),
-                started: started as u64,
-            })
-        }
-        _ => None,
-    };
+    let process = row.optional_text()?.map(|text| serde_json::from_str(&text)).transpose();
+    let process = process.map_err(|cause| {
+        Error::new(Code::StoreCorrupt, format!("the process of session {id} cannot be read"))
+            .caused_by(cause)
+    })?;
     Ok(SessionRow {
         id,
         name,

@@ -19,10 +19,9 @@ use crate::{
 };
 
 const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, native_id, state, user, \
-     purpose, labels, ns, token_digest, host, boot, namespace, pid, started, ttl_ms, expires_tick, \
-     heartbeat_tick, heartbeat_ms, since_tick, since_ms, parent, relation) \
-     VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-     $18, $19, $20, $21, $22, $23)";
+     purpose, labels, ns, token_digest, process, ttl_ms, expires_tick, heartbeat_tick, heartbeat_ms, \
+     since_ms, parent, relation) \
+     VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 const SELECT_LAST_ID: &str = "SELECT MAX(id) FROM session";
 const UPDATE_NAME: &str = "UPDATE session SET name = $1, name_given = 1 WHERE id = $2";
 const UPDATE_PARENT: &str = "UPDATE session SET parent = $1, relation = $2 WHERE id = $3";
@@ -374,16 +373,11 @@ fn insert(tx: &mut Tx<'_>, row: &SessionRow, takes_native: bool) -> Result<()> {
             &row.labels,
             &row.ns,
             &row.token_digest,
-            process.map(|process| &process.host),
-            process.map(|process| &process.boot),
-            process.map(|process| &process.namespace),
-            process.map(|process| i64::from(process.pid)),
-            process.map(|process| process.started as i64),
+            process.map(Json::of).as_ref().map(Json::text),
             row.ttl_ms as i64,
             row.expires.0,
             row.heartbeat.0,
             row.heartbeat_ms,
-            tx.now.0,
             row.since_ms,
             row.parent.as_ref(),
             row.relation.as_ref(),

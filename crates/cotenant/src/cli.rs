@@ -31,35 +31,7 @@ session or lease is over; 77 not allowed.";
 
 /// The whole command line.
 pub(crate) fn whole() -> clap::Command {
-    Command::augment_subcommands(options())
-}
-
-/// The command line with as much of it as the arguments need: building all of it takes longer than
-/// a short command does.
-fn needed(arguments: &[OsString]) -> clap::Command {
-    let (name, next) = named(arguments);
-    name.and_then(|name| commands::only(name, next, options())).unwrap_or_else(whole)
-}
-
-/// The command that the arguments name, if the options before it leave no doubt, and what stands
-/// behind it.
-fn named(arguments: &[OsString]) -> (Option<&str>, Option<&str>) {
-    let mut rest = arguments.iter().skip(1).map(|argument| argument.to_str());
-    loop {
-        match rest.next().flatten() {
-            Some("--json") => {}
-            Some("--store" | "--session" | "--request-id" | "--guard") => {
-                rest.next();
-            }
-            Some(name) if !name.starts_with('-') => return (Some(name), rest.next().flatten()),
-            _ => return (None, None),
-        }
-    }
-}
-
-/// The command line without its commands.
-fn options() -> clap::Command {
-    let command = clap::Command::new("cotenant")
+    let command = options()
         .version(env!("CARGO_PKG_VERSION"))
         .about(OVERVIEW)
         .after_help(EXAMPLES)
@@ -67,7 +39,42 @@ fn options() -> clap::Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100);
-    Global::augment_args(command)
+    Command::augment_subcommands(command)
+}
+
+/// Reads a command line that is right and names a command that can be read alone: building the
+/// whole description takes longer than a short command does.
+fn alone(arguments: &[OsString]) -> Option<(Global, Command)> {
+    let (position, names) = named(arguments)?;
+    let without_names = |count| {
+        let (before, rest) = arguments.split_at(position);
+        [before, &rest[count..]].concat()
+    };
+    let (matches, command) = commands::alone(names, options(), without_names)?;
+    let matches = ManuallyDrop::new(matches);
+    Some((Global::from_arg_matches(&matches).ok()?, command))
+}
+
+/// Where the command stands in the arguments, its name and what stands behind it, if the options
+/// before it leave no doubt.
+fn named(arguments: &[OsString]) -> Option<(usize, [Option<&str>; 2])> {
+    let mut position = 1;
+    loop {
+        match arguments.get(position)?.to_str()? {
+            "--json" => position += 1,
+            "--store" | "--session" | "--request-id" | "--guard" => position += 2,
+            option if option.starts_with('-') => return None,
+            name => {
+                let next = arguments.get(position + 1).and_then(|next| next.to_str());
+                return Some((position, [Some(name), next]));
+            }
+        }
+    }
+}
+
+/// The command line without its commands.
+fn options() -> clap::Command {
+    Global::augment_args(clap::Command::new("cotenant"))
 }
 
 /// What every command takes.
@@ -111,12 +118,12 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     if env::is_set(env::COMPLETE) {
         return complete::answer(whole);
     }
-    // The process ends after this command; taking its description apart would only take time.
-    let mut line = ManuallyDrop::new(needed(arguments));
-    let parsed = line.try_get_matches_from_mut(arguments).map(ManuallyDrop::new);
-    let parsed = parsed.and_then(|matches| {
-        Ok((Global::from_arg_matches(&matches)?, Command::from_arg_matches(&matches)?))
-    });
+    let parsed = match alone(arguments) {
+        Some(parsed) => Ok(parsed),
+        None => whole().try_get_matches_from(arguments).and_then(|matches| {
+            Ok((Global::from_arg_matches(&matches)?, Command::from_arg_matches(&matches)?))
+        }),
+    };
     let (global, command) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error, arguments),
@@ -172,51 +179,71 @@ mod tests {
         whole().debug_assert();
     }
 
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    /// A value for every argument that must be given.
+    fn required(command: &clap::Command) -> String {
+        let positional = command.get_positionals().filter(|argument| argument.is_required_set());
+        positional.map(|_| " 1").collect()
+    }
+
     #[test]
-    fn what_is_built_alone_is_as_in_the_whole() {
+    fn what_is_read_alone_is_read_by_the_whole_too() {
         let mut whole = whole();
         whole.build();
         let mut alone = 0;
-        for expected in whole.get_subcommands() {
-            let Some(mut command) = commands::only(expected.get_name(), None, options()) else {
-                continue;
+        for command in whole.get_subcommands() {
+            let name = command.get_name();
+            let lines: Vec<_> = if command.has_subcommands() {
+                let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
+                verbs.map(|verb| format!("{name} {}{}", verb.get_name(), required(verb))).collect()
+            } else {
+                vec![format!("{name}{}", required(command))]
             };
-            command.build();
-            let found: Vec<_> = command.get_subcommands().collect();
-            let [found] = found[..] else { panic!("{}", expected.get_name()) };
-            assert_same(expected, found);
-            for verb in expected.get_subcommands() {
-                let next = Some(verb.get_name());
-                let mut command = commands::only(expected.get_name(), next, options()).unwrap();
-                command.build();
-                let found = command.find_subcommand(expected.get_name()).unwrap();
-                assert_same(verb, found.find_subcommand(verb.get_name()).unwrap());
+            for line in lines {
+                for line in [
+                    format!("cotenant {line}"),
+                    format!("cotenant --session a --json {line} --request-id b"),
+                ] {
+                    if super::alone(&words(&line)).is_some() {
+                        super::whole().try_get_matches_from(words(&line)).unwrap();
+                        alone += 1;
+                    }
+                }
             }
-            alone += 1;
         }
-        assert!(alone >= 12, "{alone}");
-    }
-
-    fn assert_same(expected: &clap::Command, found: &clap::Command) {
-        let help = |command: &clap::Command| command.clone().render_long_help().to_string();
-        assert_eq!(help(expected), help(found));
-        assert_eq!(expected.is_subcommand_required_set(), found.is_subcommand_required_set());
-        assert_eq!(expected.is_arg_required_else_help_set(), found.is_arg_required_else_help_set());
-        let inner = expected.get_subcommands().zip(found.get_subcommands());
-        inner.for_each(|(expected, found)| assert_same(expected, found));
+        // Most verbs need no more than their positional arguments.
+        assert!(alone >= 50, "{alone}");
     }
 
     #[test]
-    fn the_command_is_found_behind_the_options() {
-        let named = |line: &str| {
-            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let (name, next) = super::named(&arguments);
-            [name, next].map(|word| word.unwrap_or_default().to_owned())
-        };
-        assert_eq!(named("cotenant --json --session a data get"), ["data", "get"]);
-        assert_eq!(named("cotenant claim --json"), ["claim", "--json"]);
-        assert_eq!(named("cotenant --session=a data"), ["", ""]);
-        assert_eq!(named("cotenant --help"), ["", ""]);
-        assert_eq!(named("cotenant"), ["", ""]);
+    fn what_is_not_right_is_left_to_the_whole() {
+        for line in [
+            "cotenant data get --help",
+            "cotenant data get a",
+            "cotenant data get a b c",
+            "cotenant data got a b",
+            "cotenant data",
+            "cotenant --version",
+            "cotenant claim --no-such-option",
+            "cotenant --store",
+            "cotenant --json",
+        ] {
+            assert!(alone(&words(line)).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        let line = "cotenant --session x data --json get a b --guard lease:l=1";
+        assert!(alone(&words(line)).is_none());
+        let line = "cotenant --session x data get --json a b --guard lease:l=1 --raw";
+        let (global, command) = alone(&words(line)).unwrap();
+        assert_eq!(global.session.as_deref(), Some("x"));
+        assert!(global.json);
+        assert_eq!(global.guards.len(), 1);
+        assert!(matches!(command, Command::Data(_)));
     }
 }

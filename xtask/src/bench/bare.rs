@@ -183,7 +183,6 @@ fn steps(
 ) -> rusqlite::Result<bool> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut meta = load(&tx)?;
-    tx.prepare_cached(sql::SELECT_TIMERS)?.exists(params![meta.tick, 64])?;
     tx.prepare_cached("SAVEPOINT request")?.execute([])?;
     let actor: String =
         tx.prepare_cached(sql::SELECT_BY_ID)?.query_row([by.session], |row| row.get(1))?;
@@ -211,7 +210,7 @@ fn steps(
 }
 
 fn load(tx: &Transaction<'_>) -> rusqlite::Result<Meta> {
-    tx.prepare_cached(sql::SELECT_META)?.query_row([], |row| {
+    tx.prepare_cached(sql::SELECT_META_TIMER)?.query_row([], |row| {
         Ok(Meta {
             seq: row.get(5)?,
             hash: row.get(6)?,

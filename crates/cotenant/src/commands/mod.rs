@@ -25,7 +25,9 @@ mod unclaim;
 mod uninit;
 mod who;
 
-use clap::{Args as _, Subcommand};
+use std::{ffi::OsString, mem::ManuallyDrop};
+
+use clap::{ArgMatches, Subcommand};
 use cotenant_core::Result;
 
 use crate::{context::Context, exit::Exit, output::Screen};
@@ -98,61 +100,73 @@ impl Command {
     }
 }
 
-/// Adds the arguments or the subcommands of a command.
-type Augment = fn(clap::Command) -> clap::Command;
-/// A command without subcommands: its name and what it takes.
-type Verb = (&'static str, Augment);
-/// A command with subcommands.
-type Noun = (&'static str, Augment, &'static [Verb]);
-
-/// Commands that are run often, or that somebody waits for.
-const VERBS: &[Verb] = &[
-    ("status", status::Args::augment_args),
-    ("sign-on", sign_on::Args::augment_args),
-    ("sign-off", sign_off::Args::augment_args),
-    ("heartbeat", heartbeat::Args::augment_args),
-    ("claim", claim::Args::augment_args),
-    ("unclaim", unclaim::Args::augment_args),
-    ("who", who::Args::augment_args),
-    ("mcp", mcp::Args::augment_args),
-    ("rpc", rpc::Args::augment_args),
-];
-
-/// The same, with subcommands.
-const NOUNS: &[Noun] = &[
-    ("session", session::Command::augment_subcommands, session::VERBS),
-    ("lease", lease::Command::augment_subcommands, lease::VERBS),
-    ("data", data::Command::augment_subcommands, data::VERBS),
-    ("scope", scope::Command::augment_subcommands, scope::VERBS),
-    ("event", event::Command::augment_subcommands, event::VERBS),
-];
-
-/// The command line with one command only, and of that only the verb that comes next; none for a
-/// command that can wait for all of it.
-pub(crate) fn only(name: &str, next: Option<&str>, line: clap::Command) -> Option<clap::Command> {
-    let find = |verbs: &[Verb], wanted| verbs.iter().find(|(name, _)| *name == wanted).copied();
-    if let Some((name, augment)) = find(VERBS, name) {
-        return Some(line.subcommand(augment(clap::Command::new(name))));
-    }
-    let (name, augment, verbs) = NOUNS.iter().find(|(noun, ..)| *noun == name)?;
-    let noun = clap::Command::new(name).subcommand_required(true).arg_required_else_help(true);
-    Some(line.subcommand(match next.and_then(|next| find(verbs, next)) {
-        Some((verb, augment)) => noun.subcommand(augment(clap::Command::new(verb))),
-        None => augment(noun),
-    }))
+/// A command that can be read alone, without the description of all others.
+struct Verb<C> {
+    name: &'static str,
+    augment: fn(clap::Command) -> clap::Command,
+    read: fn(&ArgMatches) -> clap::error::Result<C>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+macro_rules! verb {
+    ($name:literal, $args:ty, $variant:path) => {
+        $crate::commands::Verb {
+            name: $name,
+            augment: <$args as clap::Args>::augment_args,
+            read: |matches| {
+                <$args as clap::FromArgMatches>::from_arg_matches(matches).map($variant)
+            },
+        }
+    };
+}
+use verb;
 
-    #[test]
-    fn every_verb_of_a_noun_can_be_built_alone() {
-        for (name, augment, verbs) in NOUNS {
-            let whole = augment(clap::Command::new(name));
-            let expected: Vec<_> = whole.get_subcommands().map(clap::Command::get_name).collect();
-            let found: Vec<_> = verbs.iter().map(|(verb, _)| *verb).collect();
-            assert_eq!(found, expected, "{name}");
+/// Commands that are run often, or that somebody waits for.
+const VERBS: &[Verb<Command>] = &[
+    verb!("status", status::Args, Command::Status),
+    verb!("sign-on", sign_on::Args, Command::SignOn),
+    verb!("sign-off", sign_off::Args, Command::SignOff),
+    verb!("heartbeat", heartbeat::Args, Command::Heartbeat),
+    verb!("claim", claim::Args, Command::Claim),
+    verb!("unclaim", unclaim::Args, Command::Unclaim),
+    verb!("who", who::Args, Command::Who),
+    verb!("rpc", rpc::Args, Command::Rpc),
+];
+
+/// Reads a command from what stands behind its name, if it can be read alone: `line` is the command
+/// line without commands, `arguments` begin with the program. Whatever is not right is left to the
+/// whole command line, which knows what to say.
+pub(crate) fn alone(
+    [name, next]: [Option<&str>; 2],
+    line: clap::Command,
+    arguments: impl Fn(usize) -> Vec<OsString>,
+) -> Option<(ArgMatches, Command)> {
+    fn find<'a, C>(verbs: &'a [Verb<C>], name: Option<&str>) -> Option<&'a Verb<C>> {
+        verbs.iter().find(|verb| Some(verb.name) == name)
+    }
+    let matches = |augment: fn(clap::Command) -> clap::Command, names| {
+        // The process ends after this command; taking its description apart would take time.
+        let mut line = ManuallyDrop::new(augment(line));
+        line.try_get_matches_from_mut(arguments(names)).ok()
+    };
+    macro_rules! noun {
+        ($module:ident, $variant:path) => {{
+            let verb = find($module::VERBS, next)?;
+            let matches = matches(verb.augment, 2)?;
+            let command = (verb.read)(&matches).ok()?;
+            Some((matches, $variant(command)))
+        }};
+    }
+    match name? {
+        "session" => noun!(session, Command::Session),
+        "lease" => noun!(lease, Command::Lease),
+        "data" => noun!(data, Command::Data),
+        "scope" => noun!(scope, Command::Scope),
+        "event" => noun!(event, Command::Event),
+        _ => {
+            let verb = find(VERBS, name)?;
+            let matches = matches(verb.augment, 1)?;
+            let command = (verb.read)(&matches).ok()?;
+            Some((matches, command))
         }
     }
 }

@@ -8,8 +8,8 @@
 macro_rules! session_columns {
     () => {
         "s.id, s.name, s.name_given, s.kind, s.native_id, s.state, s.user, s.purpose, s.labels, s.ns, \
-         s.token_digest, s.host, s.boot, s.namespace, s.pid, s.started, s.ttl_ms, s.expires_tick, \
-         s.heartbeat_tick, s.heartbeat_ms, s.since_ms, s.parent, s.relation, s.outcome, s.reason"
+         s.token_digest, s.process, s.ttl_ms, s.expires_tick, s.heartbeat_tick, s.heartbeat_ms, \
+         s.since_ms, s.parent, s.relation, s.outcome, s.reason"
     };
 }
 macro_rules! lease_columns {
@@ -19,14 +19,18 @@ macro_rules! lease_columns {
     };
 }
 
-pub(super) const SELECT_META: &str = "SELECT app, schema, min_reader, min_writer, history, seq, hash, \
-     pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, sessions, erasing \
-     FROM meta WHERE id = 1";
+macro_rules! meta_columns {
+    () => {
+        "app, schema, min_reader, min_writer, history, seq, hash, pruned_seq, pruned_hash, tick, \
+         source, source_value, sources_replaced, fence, sessions, erasing"
+    };
+}
+
+pub(super) const SELECT_META_TIMER: &str =
+    concat!("SELECT ", meta_columns!(), ", (SELECT MIN(tick) FROM timer) FROM meta WHERE id = 1");
 pub(super) const UPDATE_META: &str = "UPDATE meta SET seq = $1, hash = $2, pruned_seq = $3, pruned_hash = $4, \
      tick = $5, source = $6, source_value = $7, sources_replaced = $8, fence = $9, sessions = $10, \
      erasing = $11 WHERE id = 1";
-pub(super) const SELECT_TIMERS: &str =
-    "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick LIMIT $2";
 pub(super) const SELECT_BY_ID: &str =
     concat!("SELECT ", session_columns!(), " FROM session s WHERE s.id = $1");
 pub(super) const UPDATE_TOUCH: &str = "UPDATE session SET state = 'active', expires_tick = $1, \
@@ -90,9 +94,7 @@ mod tests {
             .map(|text| flat(&text))
             .collect();
         let whole = [
-            SELECT_META,
             UPDATE_META,
-            SELECT_TIMERS,
             UPDATE_TOUCH,
             SELECT_REQUEST,
             INSERT_REQUEST,
@@ -107,6 +109,8 @@ mod tests {
         ];
         // What the store puts together from parts.
         let parts = [
+            meta_columns!(),
+            ", (SELECT MIN(tick) FROM timer) FROM meta WHERE id = 1",
             session_columns!(),
             lease_columns!(),
             "FROM session s WHERE s.id = $1",

@@ -8,10 +8,10 @@ mod txn;
 mod update;
 mod value;
 
-use clap::{Args as _, Subcommand};
+use clap::Subcommand;
 use cotenant_core::Result;
 
-use super::Verb;
+use super::{Verb, verb};
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// Share values under a scope and a key
@@ -25,14 +25,14 @@ pub(crate) enum Command {
     Txn(txn::Args),
 }
 
-/// Its verbs, each to be built alone.
-pub(super) const VERBS: &[Verb] = &[
-    ("get", get::Args::augment_args),
-    ("set", set::Args::augment_args),
-    ("delete", delete::Args::augment_args),
-    ("list", list::Args::augment_args),
-    ("update", update::Args::augment_args),
-    ("txn", txn::Args::augment_args),
+/// Its verbs, each to be read alone.
+pub(super) const VERBS: &[Verb<Command>] = &[
+    verb!("get", get::Args, Command::Get),
+    verb!("set", set::Args, Command::Set),
+    verb!("delete", delete::Args, Command::Delete),
+    verb!("list", list::Args, Command::List),
+    verb!("update", update::Args, Command::Update),
+    verb!("txn", txn::Args, Command::Txn),
 ];
 
 impl Command {

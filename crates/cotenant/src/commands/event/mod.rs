@@ -9,10 +9,10 @@ mod redact;
 mod verify;
 mod watch;
 
-use clap::{Args as _, Subcommand};
+use clap::Subcommand;
 use cotenant_core::Result;
 
-use super::Verb;
+use super::{Verb, verb};
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// Read, follow and check the log of everything that changed
@@ -27,15 +27,15 @@ pub(crate) enum Command {
     Prune(prune::Args),
 }
 
-/// Its verbs, each to be built alone.
-pub(super) const VERBS: &[Verb] = &[
-    ("append", append::Args::augment_args),
-    ("list", list::Args::augment_args),
-    ("watch", watch::Args::augment_args),
-    ("verify", verify::Args::augment_args),
-    ("head", head::Args::augment_args),
-    ("redact", redact::Args::augment_args),
-    ("prune", prune::Args::augment_args),
+/// Its verbs, each to be read alone.
+pub(super) const VERBS: &[Verb<Command>] = &[
+    verb!("append", append::Args, Command::Append),
+    verb!("list", list::Args, Command::List),
+    verb!("watch", watch::Args, Command::Watch),
+    verb!("verify", verify::Args, Command::Verify),
+    verb!("head", head::Args, Command::Head),
+    verb!("redact", redact::Args, Command::Redact),
+    verb!("prune", prune::Args, Command::Prune),
 ];
 
 impl Command {

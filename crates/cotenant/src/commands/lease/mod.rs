@@ -9,10 +9,10 @@ mod release;
 mod renew;
 mod run;
 
-use clap::{Args as _, Subcommand};
+use clap::Subcommand;
 use cotenant_core::Result;
 
-use super::Verb;
+use super::{Verb, verb};
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// Hold something alone for a while, with a fence that proves it
@@ -28,16 +28,16 @@ pub(crate) enum Command {
     Run(run::Args),
 }
 
-/// Its verbs, each to be built alone.
-pub(super) const VERBS: &[Verb] = &[
-    ("acquire", acquire::Args::augment_args),
-    ("renew", renew::Args::augment_args),
-    ("release", release::Args::augment_args),
-    ("list", list::Args::augment_args),
-    ("check", check::Args::augment_args),
-    ("admit", admit::Args::augment_args),
-    ("break", break_::Args::augment_args),
-    ("run", run::Args::augment_args),
+/// Its verbs, each to be read alone.
+pub(super) const VERBS: &[Verb<Command>] = &[
+    verb!("acquire", acquire::Args, Command::Acquire),
+    verb!("renew", renew::Args, Command::Renew),
+    verb!("release", release::Args, Command::Release),
+    verb!("list", list::Args, Command::List),
+    verb!("check", check::Args, Command::Check),
+    verb!("admit", admit::Args, Command::Admit),
+    verb!("break", break_::Args, Command::Break),
+    verb!("run", run::Args, Command::Run),
 ];
 
 impl Command {

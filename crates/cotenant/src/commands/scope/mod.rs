@@ -3,10 +3,10 @@
 mod delete;
 mod list;
 
-use clap::{Args as _, Subcommand};
+use clap::Subcommand;
 use cotenant_core::Result;
 
-use super::Verb;
+use super::{Verb, verb};
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// See and delete whole scopes
@@ -16,9 +16,9 @@ pub(crate) enum Command {
     Delete(delete::Args),
 }
 
-/// Its verbs, each to be built alone.
-pub(super) const VERBS: &[Verb] =
-    &[("list", list::Args::augment_args), ("delete", delete::Args::augment_args)];
+/// Its verbs, each to be read alone.
+pub(super) const VERBS: &[Verb<Command>] =
+    &[verb!("list", list::Args, Command::List), verb!("delete", delete::Args, Command::Delete)];
 
 impl Command {
     /// Runs the command.

@@ -5,10 +5,10 @@ mod reap;
 mod show;
 mod tree;
 
-use clap::{Args as _, Subcommand};
+use clap::Subcommand;
 use cotenant_core::Result;
 
-use super::Verb;
+use super::{Verb, verb};
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// See sessions, where they come from, and end those whose process is gone
@@ -20,12 +20,12 @@ pub(crate) enum Command {
     Reap(reap::Args),
 }
 
-/// Its verbs, each to be built alone.
-pub(super) const VERBS: &[Verb] = &[
-    ("list", list::Args::augment_args),
-    ("show", show::Args::augment_args),
-    ("tree", tree::Args::augment_args),
-    ("reap", reap::Args::augment_args),
+/// Its verbs, each to be read alone.
+pub(super) const VERBS: &[Verb<Command>] = &[
+    verb!("list", list::Args, Command::List),
+    verb!("show", show::Args, Command::Show),
+    verb!("tree", tree::Args, Command::Tree),
+    verb!("reap", reap::Args, Command::Reap),
 ];
 
 impl Command {
