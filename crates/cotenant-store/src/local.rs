@@ -141,20 +141,52 @@ impl LocalStore {
         if mutant("guard_outside_transaction") {
             self.check_guards_outside(requests)?;
         }
+        // A request alone needs no savepoint, which would keep a copy of every page it changes: if
+        // it fails, all is rolled back. If something was settled, which must stay, it runs again.
+        if requests.len() == 1
+            && let Some(steps) = self.transact(patience, durability, requests, wait_over, false)?
+        {
+            return Ok(steps);
+        }
+        let steps = self.transact(patience, durability, requests, wait_over, true)?;
+        steps.ok_or_else(|| Error::internal("a transaction with savepoints must run again"))
+    }
+
+    /// Runs requests in one transaction. Answers `None`, without effect, if that needs savepoints.
+    fn transact(
+        &self,
+        patience: Patience,
+        durability: Durability,
+        requests: &[&Request],
+        wait_over: bool,
+        savepoints: bool,
+    ) -> Result<Option<Vec<Step>>> {
         let mut steps = Vec::new();
+        let mut again = false;
         let mut late = Vec::new();
         let mut erasing = false;
         self.with_engine(|engine| {
             engine.write(patience, durability, &mut |sql| {
                 steps.clear();
                 let mut tx = self.begin(sql, wait_over)?;
-                let mut changed = false;
+                let (mut changed, mut failed) = (false, false);
                 for request in requests {
-                    let step = Self::one_of_batch(&mut tx, request, &mut changed)?;
-                    steps.push(step);
+                    if savepoints {
+                        steps.push(Self::one_of_batch(&mut tx, request, &mut changed)?);
+                        continue;
+                    }
+                    match execute(&mut tx, request) {
+                        Ok(executed) => steps.push(step(&tx, executed, &mut changed)),
+                        Err(error) if is_of_store(error.code) => return Err(error),
+                        Err(error) => {
+                            failed = true;
+                            again = tx.settled;
+                            steps.push(Step::Done(Err(error)));
+                        }
+                    }
                 }
                 erasing = tx.meta.erasing != 0;
-                if !changed && !tx.settled {
+                if failed || (!changed && !tx.settled) {
                     return Ok(Finish::Rollback);
                 }
                 failpoint("txn.effect")?;
@@ -175,7 +207,7 @@ impl LocalStore {
         if erasing {
             self.finish_erasing()?;
         }
-        Ok(steps)
+        Ok((!again).then_some(steps))
     }
 
     /// Steps 3 and 4: schema gate, clock, settling of what has expired.
@@ -210,25 +242,9 @@ impl LocalStore {
         tx.actor = None;
         tx.sql.run("SAVEPOINT request", &[])?;
         match execute(tx, request) {
-            Ok(Executed::Replayed(reply)) => {
+            Ok(executed) => {
                 tx.sql.run("RELEASE SAVEPOINT request", &[])?;
-                Ok(Step::Done(Ok(reply)))
-            }
-            Ok(Executed::Done(data)) => {
-                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
-                *changed = true;
-                let reply = Reply { data, seq: tx.meta.head(), tick: tx.now, replayed: false };
-                Ok(Step::Done(Ok(reply)))
-            }
-            Ok(Executed::Wait { retry_after_ms }) => {
-                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
-                *changed = true;
-                Ok(Step::Wait { retry_after_ms })
-            }
-            Ok(Executed::Refused(error)) => {
-                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
-                *changed = true;
-                Ok(Step::Done(Err(error)))
+                Ok(step(tx, executed, changed))
             }
             Err(error) => {
                 tx.sql.run("ROLLBACK TO SAVEPOINT request", &[])?;
@@ -495,6 +511,20 @@ impl LocalStore {
         };
         failpoint("reply.before")?;
         outcome
+    }
+}
+
+/// What became of a request that did not fail. Only a repeat changes nothing.
+fn step(tx: &Tx<'_>, executed: Executed, changed: &mut bool) -> Step {
+    *changed |= !matches!(executed, Executed::Replayed(_));
+    match executed {
+        Executed::Replayed(reply) => Step::Done(Ok(reply)),
+        Executed::Done(data) => {
+            let reply = Reply { data, seq: tx.meta.head(), tick: tx.now, replayed: false };
+            Step::Done(Ok(reply))
+        }
+        Executed::Wait { retry_after_ms } => Step::Wait { retry_after_ms },
+        Executed::Refused(error) => Step::Done(Err(error)),
     }
 }
 

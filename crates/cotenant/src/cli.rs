@@ -43,7 +43,9 @@ pub(crate) fn whole() -> clap::Command {
 }
 
 /// Reads a command line that is right and names a command that can be read alone: building the
-/// whole description takes longer than a short command does.
+/// whole description takes longer than a short command does. Its large frames are gone when the
+/// command runs.
+#[inline(never)]
 fn alone(arguments: &[OsString]) -> Option<(Global, Command)> {
     let (position, names) = named(arguments)?;
     let without_names = |count| {
@@ -53,6 +55,13 @@ fn alone(arguments: &[OsString]) -> Option<(Global, Command)> {
     let (matches, command) = commands::alone(names, options(), without_names)?;
     let matches = ManuallyDrop::new(matches);
     Some((Global::from_arg_matches(&matches).ok()?, command))
+}
+
+/// Reads any command line.
+#[inline(never)]
+fn in_full(arguments: &[OsString]) -> clap::error::Result<(Global, Command)> {
+    let matches = whole().try_get_matches_from(arguments)?;
+    Ok((Global::from_arg_matches(&matches)?, Command::from_arg_matches(&matches)?))
 }
 
 /// Where the command stands in the arguments, its name and what stands behind it, if the options
@@ -118,12 +127,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     if env::is_set(env::COMPLETE) {
         return complete::answer(whole);
     }
-    let parsed = match alone(arguments) {
-        Some(parsed) => Ok(parsed),
-        None => whole().try_get_matches_from(arguments).and_then(|matches| {
-            Ok((Global::from_arg_matches(&matches)?, Command::from_arg_matches(&matches)?))
-        }),
-    };
+    let parsed = alone(arguments).map_or_else(|| in_full(arguments), Ok);
     let (global, command) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error, arguments),

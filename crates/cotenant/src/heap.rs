@@ -15,80 +15,26 @@
 use std::{
     ffi::c_int,
     ptr,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use dlmalloc::{Allocator, Dlmalloc};
-use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
+use dlmalloc::Dlmalloc;
 
-/// What is asked of the kernel at a time.
-const PIECE: usize = 128 << 10;
-/// The first pieces come with their pages: a short command touches most of them, and one at a time
-/// each costs ten times as much (measured: 2 µs a fault).
-const WITH_PAGES: usize = 2;
+/// What is asked of the kernel at a time; a short command needs one such piece.
+const PIECE: usize = 256 << 10;
 /// What every block is aligned to, as C wants for its largest type.
 const ALIGNMENT: usize = 16;
 
-static HEAP: Mutex<Dlmalloc<Kernel>> = Mutex::new(
+static HEAP: Mutex<Dlmalloc> = Mutex::new(
     const {
-        let mut heap = Dlmalloc::new_with_allocator(Kernel);
+        let mut heap = Dlmalloc::new();
         assert!(heap.set_granularity(PIECE));
         heap
     },
 );
 
-/// Where the heap gets its pieces.
-struct Kernel;
-
-static PIECES: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: pieces are private anonymous mappings that nobody else knows.
-unsafe impl Allocator for Kernel {
-    fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
-        let early = size == PIECE && PIECES.fetch_add(1, Ordering::Relaxed) < WITH_PAGES;
-        let flags = if early { MapFlags::PRIVATE | MapFlags::POPULATE } else { MapFlags::PRIVATE };
-        // SAFETY: the kernel chooses a free place.
-        let piece = unsafe {
-            mmap_anonymous(ptr::null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, flags)
-        };
-        piece.map_or((ptr::null_mut(), 0, 0), |piece| (piece.cast(), size, 0))
-    }
-
-    fn remap(&self, piece: *mut u8, before: usize, after: usize, may_move: bool) -> *mut u8 {
-        let flags = if may_move { MremapFlags::MAYMOVE } else { MremapFlags::empty() };
-        // SAFETY: the heap gives a mapping of its own.
-        unsafe { mremap(piece.cast(), before, after, flags) }
-            .map_or(ptr::null_mut(), <*mut _>::cast)
-    }
-
-    fn free_part(&self, piece: *mut u8, before: usize, after: usize) -> bool {
-        // SAFETY: the heap gives the unused end of a mapping of its own.
-        unsafe { munmap(piece.add(after).cast(), before - after) }.is_ok()
-    }
-
-    fn free(&self, piece: *mut u8, size: usize) -> bool {
-        // SAFETY: the heap gives a mapping of its own.
-        unsafe { munmap(piece.cast(), size) }.is_ok()
-    }
-
-    fn can_release_part(&self, _: u32) -> bool {
-        true
-    }
-
-    fn allocates_zeros(&self) -> bool {
-        true
-    }
-
-    fn page_size(&self) -> usize {
-        rustix::param::page_size()
-    }
-}
-
 #[inline(always)]
-fn heap() -> MutexGuard<'static, Dlmalloc<Kernel>> {
+fn heap() -> MutexGuard<'static, Dlmalloc> {
     HEAP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
