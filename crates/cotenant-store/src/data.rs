@@ -48,11 +48,10 @@ const SELECT_SCOPES: &str = "SELECT scope, MAX(CASE WHEN owner IS NULL THEN 1 EL
      WHERE scope > $1 AND scope >= $2 AND scope < $3 \
      AND (expires_tick IS NULL OR expires_tick > $4) GROUP BY scope ORDER BY scope LIMIT $5";
 const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM data LIMIT $1) AS some";
-const UPSERT: &str = "INSERT INTO data (scope, key, value, rev, ver, writer, trust, at_ms, owner, \
-     expires_tick) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-     ON CONFLICT (scope, key) DO UPDATE SET value = excluded.value, rev = excluded.rev, \
-     ver = excluded.ver, writer = excluded.writer, trust = excluded.trust, at_ms = excluded.at_ms, \
-     owner = excluded.owner, expires_tick = excluded.expires_tick";
+const INSERT: &str = "INSERT INTO data (value, rev, ver, writer, trust, at_ms, owner, expires_tick, \
+     scope, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+const UPDATE: &str = "UPDATE data SET value = $1, rev = $2, ver = $3, writer = $4, trust = $5, \
+     at_ms = $6, owner = $7, expires_tick = $8 WHERE scope = $9 AND key = $10";
 const DELETE: &str = "DELETE FROM data WHERE scope = $1 AND key = $2";
 
 /// Above every name: names are UTF-8, and this is the greatest character.
@@ -258,21 +257,22 @@ fn write(
     let writer = tx.actor()?.name.clone();
     let (owner, expires) = lifetime;
     let (trust, wall) = (tx.trust(), tx.wall_ms);
-    tx.sql.run(
-        UPSERT,
-        params![
-            scope,
-            key,
-            value.text(),
-            rev,
-            ver,
-            &writer,
-            trust,
-            wall,
-            owner.as_ref(),
-            expires.map(|tick| tick.0),
-        ],
-    )?;
+    let values = params![
+        value.text(),
+        rev,
+        ver,
+        &writer,
+        trust,
+        wall,
+        owner.as_ref(),
+        expires.map(|tick| tick.0),
+        scope,
+        key,
+    ];
+    // A key that is gone for everybody may still have its row.
+    if before.is_some() || tx.sql.run(INSERT, values)? == 0 {
+        tx.sql.run(UPDATE, values)?;
+    }
     if let Some(expires) = expires {
         tx.arm(expires, "data", &format!("{scope}\n{key}"))?;
     }

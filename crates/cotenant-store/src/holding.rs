@@ -103,20 +103,20 @@ macro_rules! select_with_session {
 
 const SELECT_OWN: &str = select!("l.kind = $1 AND l.name = $2 AND l.tree = $3 AND l.session = $4");
 const SELECT_BY_SESSION: &str = select!("l.session = $1");
-const SELECT_NAMED: &str =
-    select_with_session!("l.kind = $1 AND l.name = $2 AND l.state <> 'released'");
+const SELECT_NAMED: &str = select!("l.kind = $1 AND l.name = $2 AND l.state <> 'released'");
 const SELECT_BELOW: &str =
-    select_with_session!("l.kind = $1 AND l.name >= $2 AND l.name < $3 AND l.state <> 'released'");
-const SELECT_KIND: &str = select_with_session!("l.kind = $1 AND l.state <> 'released'");
+    select!("l.kind = $1 AND l.name >= $2 AND l.name < $3 AND l.state <> 'released'");
+const SELECT_KIND: &str = select!("l.kind = $1 AND l.state <> 'released'");
+const SELECT_LISTED: &str = select_with_session!("l.kind = $1 AND l.state <> 'released'");
 const SELECT_HELD_BY: &str = select_with_session!("l.session = $1 AND l.state <> 'released'");
-const UPSERT_LEASE: &str = "INSERT INTO lease (kind, name, tree, session, state, fence, slots, mode, \
-     automatic, ttl_ms, expires_tick, lock_delay_ms, since_tick, since_ms, note) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-     ON CONFLICT (kind, name, tree, session) DO UPDATE SET state = excluded.state, \
-     fence = excluded.fence, slots = excluded.slots, mode = excluded.mode, \
-     automatic = excluded.automatic, ttl_ms = excluded.ttl_ms, expires_tick = excluded.expires_tick, \
-     lock_delay_ms = excluded.lock_delay_ms, since_tick = excluded.since_tick, \
-     since_ms = excluded.since_ms, note = excluded.note";
+/// Two statements cost less than one that does both: most rows are new, and a short process prepares
+/// each statement anew.
+const INSERT_LEASE: &str = "INSERT INTO lease (state, fence, slots, mode, automatic, ttl_ms, \
+     expires_tick, lock_delay_ms, since_tick, since_ms, note, kind, name, tree, session) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
+const UPDATE_LEASE: &str = "UPDATE lease SET state = $1, fence = $2, slots = $3, mode = $4, \
+     automatic = $5, ttl_ms = $6, expires_tick = $7, lock_delay_ms = $8, since_tick = $9, \
+     since_ms = $10, note = $11 WHERE kind = $12 AND name = $13 AND tree = $14 AND session = $15";
 const DELETE_LEASE: &str =
     "DELETE FROM lease WHERE kind = $1 AND name = $2 AND tree = $3 AND session = $4";
 const COUNT_LEASES: &str =
@@ -238,26 +238,26 @@ fn is_visible(view: &Holding) -> bool {
 /// Writes a row and asks to look at it when it ends.
 pub(crate) fn save(tx: &mut Tx<'_>, row: &LeaseRow) -> Result<()> {
     let (kind, name, tree) = key(&row.resource);
-    tx.sql.run(
-        UPSERT_LEASE,
-        params![
-            kind,
-            name,
-            tree,
-            &row.session,
-            row.state.word(),
-            row.fence.0,
-            row.slots,
-            row.mode.word(),
-            i64::from(row.automatic),
-            row.ttl_ms.map(|ms| ms as i64),
-            row.expires.map(|tick| tick.0),
-            row.lock_delay_ms as i64,
-            row.since.0,
-            row.since_ms,
-            row.note.as_ref(),
-        ],
-    )?;
+    let values = params![
+        row.state.word(),
+        row.fence.0,
+        row.slots,
+        row.mode.word(),
+        i64::from(row.automatic),
+        row.ttl_ms.map(|ms| ms as i64),
+        row.expires.map(|tick| tick.0),
+        row.lock_delay_ms as i64,
+        row.since.0,
+        row.since_ms,
+        row.note.as_ref(),
+        kind,
+        name,
+        tree,
+        &row.session,
+    ];
+    if tx.sql.run(INSERT_LEASE, values)? == 0 {
+        tx.sql.run(UPDATE_LEASE, values)?;
+    }
     match row.expires {
         Some(expires) if row.state != LeaseState::Released => {
             tx.arm(expires, "lease", &row.timer_id())
@@ -299,7 +299,16 @@ pub(crate) fn around(
             rows.extend(tx.sql.rows(SELECT_BELOW, params![kind, &first, &end])?);
         }
     }
-    rows.into_iter().map(lease_and_session).collect()
+    // One by one: mostly nobody is here, or one session, and a joined statement costs a short
+    // process more than the few it reads.
+    let mut found = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        let lease = lease(&mut row)?;
+        if let Some(holder) = crate::session::find(tx, &lease.session)? {
+            found.push((lease, holder));
+        }
+    }
+    Ok(found)
 }
 
 /// As [`around`], in its true state: expired grants end, the holdings of dead processes cool down.
@@ -512,7 +521,7 @@ pub(crate) fn claimed_by(tx: &mut Tx<'_>, session: &str) -> Result<Vec<Item>> {
 
 /// Everything of a kind, as others see it.
 pub(crate) fn of_kind(tx: &mut Tx<'_>, kind: &'static str) -> Result<Vec<Holding>> {
-    let rows = tx.sql.rows(SELECT_KIND, params![kind])?;
+    let rows = tx.sql.rows(SELECT_LISTED, params![kind])?;
     let rows: Vec<_> = rows.into_iter().map(lease_and_session).collect::<Result<_>>()?;
     Ok(views(tx, &rows))
 }

@@ -96,18 +96,12 @@ impl Bare {
             let event = Event { kind: "data.put", scope: "bench", payload: &payload };
             append(tx, meta, by, actor, &event)?;
             let (seq, none) = (meta.seq, None::<i64>);
-            tx.prepare_cached(sql::UPSERT)?.execute(params![
-                "bench",
-                key,
-                value,
-                seq,
-                ver + 1,
-                actor,
-                "agent",
-                WALL_MS,
-                none,
-                none
-            ])?;
+            let trust = "agent";
+            let values =
+                params![value, seq, ver + 1, actor, trust, WALL_MS, none, none, "bench", key];
+            if before.is_some() || tx.prepare_cached(sql::INSERT)?.execute(values)? == 0 {
+                tx.prepare_cached(sql::UPDATE)?.execute(values)?;
+            }
             Ok(Some(format!(r#"{{"rev":{seq},"ver":{ver},"overwrote":{rev}}}"#)))
         })
         .map(drop)
@@ -126,9 +120,9 @@ impl Bare {
                 .query_row(params![by.session, 0], |row| row.get(0))?;
             meta.fence = (meta.fence + 1).max(WALL_MS);
             let (fence, none) = (meta.fence, None::<i64>);
-            tx.prepare_cached(sql::UPSERT_LEASE)?.execute(params![
-                "issue", name, "", by.session, "held", fence, 1, "exclusive", 0, none, none, 5_000,
-                meta.tick, WALL_MS, "measuring"
+            tx.prepare_cached(sql::INSERT_LEASE)?.execute(params![
+                "held", fence, 1, "exclusive", 0, none, none, 5_000, meta.tick, WALL_MS,
+                "measuring", "issue", name, "", by.session
             ])?;
             let scope = format!("issue:{name}");
             let payload = format!(
@@ -183,7 +177,6 @@ fn steps(
 ) -> rusqlite::Result<bool> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut meta = load(&tx)?;
-    tx.prepare_cached("SAVEPOINT request")?.execute([])?;
     let actor: String =
         tx.prepare_cached(sql::SELECT_BY_ID)?.query_row([by.session], |row| row.get(1))?;
     tx.prepare_cached(sql::SELECT_REQUEST)?.exists(params![by.session, by.request])?;
@@ -203,7 +196,6 @@ fn steps(
         WALL_MS,
         by.session
     ])?;
-    tx.prepare_cached("RELEASE SAVEPOINT request")?.execute([])?;
     save(&tx, &meta)?;
     tx.commit()?;
     Ok(true)

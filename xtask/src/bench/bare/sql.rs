@@ -46,29 +46,21 @@ pub(super) const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, s
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 pub(super) const SELECT_ONE: &str = "SELECT scope, key, value, rev, ver, writer, trust, at_ms, owner, expires_tick \
      FROM data WHERE scope = $1 AND key = $2";
-pub(super) const UPSERT: &str = "INSERT INTO data (scope, key, value, rev, ver, writer, trust, at_ms, owner, \
-     expires_tick) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-     ON CONFLICT (scope, key) DO UPDATE SET value = excluded.value, rev = excluded.rev, \
-     ver = excluded.ver, writer = excluded.writer, trust = excluded.trust, at_ms = excluded.at_ms, \
-     owner = excluded.owner, expires_tick = excluded.expires_tick";
+pub(super) const INSERT: &str = "INSERT INTO data (value, rev, ver, writer, trust, at_ms, owner, expires_tick, \
+     scope, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+pub(super) const UPDATE: &str = "UPDATE data SET value = $1, rev = $2, ver = $3, writer = $4, trust = $5, \
+     at_ms = $6, owner = $7, expires_tick = $8 WHERE scope = $9 AND key = $10";
 pub(super) const SELECT_NAMED: &str = concat!(
     "SELECT ",
     lease_columns!(),
-    ", ",
-    session_columns!(),
-    " FROM lease l JOIN session s ON s.id = l.session WHERE ",
+    " FROM lease l WHERE ",
     "l.kind = $1 AND l.name = $2 AND l.state <> 'released'"
 );
 pub(super) const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind <> 'lease' \
      AND state = 'held' AND automatic = $2";
-pub(super) const UPSERT_LEASE: &str = "INSERT INTO lease (kind, name, tree, session, state, fence, slots, mode, \
-     automatic, ttl_ms, expires_tick, lock_delay_ms, since_tick, since_ms, note) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-     ON CONFLICT (kind, name, tree, session) DO UPDATE SET state = excluded.state, \
-     fence = excluded.fence, slots = excluded.slots, mode = excluded.mode, \
-     automatic = excluded.automatic, ttl_ms = excluded.ttl_ms, expires_tick = excluded.expires_tick, \
-     lock_delay_ms = excluded.lock_delay_ms, since_tick = excluded.since_tick, \
-     since_ms = excluded.since_ms, note = excluded.note";
+pub(super) const INSERT_LEASE: &str = "INSERT INTO lease (state, fence, slots, mode, automatic, ttl_ms, \
+     expires_tick, lock_delay_ms, since_tick, since_ms, note, kind, name, tree, session) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
 
 /// Not the store's: which tables there are.
 pub(super) const SELECT_TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
@@ -101,11 +93,10 @@ mod tests {
             FORGET_REQUESTS,
             INSERT_EVENT,
             SELECT_ONE,
-            UPSERT,
+            INSERT,
+            UPDATE,
             COUNT_CLAIMS,
-            UPSERT_LEASE,
-            "SAVEPOINT request",
-            "RELEASE SAVEPOINT request",
+            INSERT_LEASE,
         ];
         // What the store puts together from parts.
         let parts = [
@@ -114,7 +105,7 @@ mod tests {
             session_columns!(),
             lease_columns!(),
             "FROM session s WHERE s.id = $1",
-            "FROM lease l JOIN session s ON s.id = l.session WHERE",
+            "FROM lease l WHERE",
             "l.kind = $1 AND l.name = $2 AND l.state <> 'released'",
         ];
         for text in whole.into_iter().chain(parts) {
