@@ -56,7 +56,7 @@ pub(crate) fn install(built: &Path, path: &Path) -> Result<()> {
     let bytes = fs::read(built).with_context(|| format!("cannot read `{}`", built.display()))?;
     let folder = path.parent().context("a program lies in a folder")?;
     fs::create_dir_all(folder)?;
-    let draft = folder.join(".cotenant-new");
+    let draft = path.with_extension("new");
     fs::write(&draft, bytes)?;
     fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))?;
     fs::rename(&draft, path).with_context(|| format!("cannot write `{}`", path.display()))

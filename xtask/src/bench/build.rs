@@ -17,24 +17,49 @@ pub(crate) fn program(work: &Work, named: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// A program that does nothing, built alike: with the profile and the flags of the workspace, in
-/// which it lies.
-pub(crate) fn empty(work: &Work, folder: &Path) -> Result<PathBuf> {
-    let package = folder.join("empty");
-    fs::create_dir_all(package.join("src"))?;
-    fs::write(package.join("src/main.rs"), "fn main() {}\n")?;
+/// The programs that do nothing, against which a whole process is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Empty {
+    /// Built as the shipped program: with its profile and the flags of the workspace.
+    pub(crate) alike: PathBuf,
+    /// A static program as `cargo build --release` makes it: the yardstick of the targets, which
+    /// does not move with our flags.
+    pub(crate) plain: PathBuf,
+}
+
+/// Builds them in a folder of the workspace.
+pub(crate) fn empty(work: &Work, folder: &Path) -> Result<Empty> {
     let workspace = fs::read_to_string(work.root.join("Cargo.toml"))?;
     let (release, dist) = (section(&workspace, "release")?, section(&workspace, dist::PROFILE)?);
+    let alike = nothing(work, folder, "alike", dist::PROFILE, &format!("{release}{dist}"))?;
+    let plain = nothing(work, folder, "plain", "release", "")?;
+    Ok(Empty { alike, plain })
+}
+
+fn nothing(
+    work: &Work,
+    folder: &Path,
+    name: &str,
+    profile: &str,
+    profiles: &str,
+) -> Result<PathBuf> {
+    let package = folder.join(name);
+    fs::create_dir_all(package.join("src"))?;
+    fs::write(package.join("src/main.rs"), "fn main() {}\n")?;
     let manifest =
-        format!("[package]\nname = \"empty\"\nedition = \"2024\"\n\n[workspace]\n{release}{dist}");
+        format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n{profiles}");
     fs::write(package.join("Cargo.toml"), manifest)?;
     let triple = dist::triple();
     let mut cargo = work.cargo(&["build", "--quiet", "--offline", "--target", &triple]);
-    cargo.args(["--profile", dist::PROFILE]).current_dir(&package);
+    cargo.args(["--profile", profile]).current_dir(&package);
     cargo.arg("--target-dir").arg(package.join("target"));
+    if profiles.is_empty() {
+        // Flags in the environment replace those of the workspace; this one changes nothing.
+        cargo.env("RUSTFLAGS", "-C debuginfo=0");
+    }
     execute(cargo)?;
-    let built = package.join("target").join(triple).join(dist::PROFILE).join("empty");
-    let path = folder.join("bin").join("empty");
+    let built = package.join("target").join(triple).join(profile).join(name);
+    let path = folder.join("bin").join(name);
     dist::install(&built, &path)?;
     Ok(path)
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Measured> {
     let before = scene.head()?;
     ensure!(before > 1, "the first edit of a file claims nothing");
 
-    let empty = scene.launch(&setting.empty).input(&agent.payloads.join("0.json"));
+    let empty = scene.launch(&setting.empty.alike).input(&agent.payloads.join("0.json"));
     let python = agent.python(&scene)?;
     let mut disk = Disk::new(scene.beside())?;
     let edits = Cell::new(0);

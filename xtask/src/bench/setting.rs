@@ -48,8 +48,8 @@ pub(crate) struct Setting {
     pub(crate) options: Options,
     /// The shipped program.
     pub(crate) program: PathBuf,
-    /// A program that does nothing, built alike.
-    pub(crate) empty: PathBuf,
+    /// Programs that do nothing.
+    pub(crate) empty: super::build::Empty,
     /// Where scratch directories and results go.
     pub(crate) folder: PathBuf,
 }
