@@ -27,11 +27,16 @@ pub fn this_host() -> &'static Host {
             .or_else(|| line("/proc/sys/kernel/hostname"))
             .unwrap_or_else(|| "unknown".to_owned()),
         boot: boot_id().to_owned(),
-        namespace: fs::read_link("/proc/self/ns/pid")
-            .ok()
-            .and_then(|target| target.to_str().map(str::to_owned))
-            .unwrap_or_default(),
+        namespace: namespace(),
     })
+}
+
+/// The pid name space of this process; empty if it is not known.
+pub(crate) fn namespace() -> String {
+    fs::read_link("/proc/self/ns/pid")
+        .ok()
+        .and_then(|target| target.to_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// The id of the running boot.

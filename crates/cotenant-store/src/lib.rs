@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod claim;
+pub mod combine;
 mod create;
 mod data;
 pub mod doctor;
@@ -30,7 +31,11 @@ mod status;
 pub mod testing;
 mod tx;
 
-use std::{path::Path, time::Duration};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use cotenant_core::{Code, Error, Result, process::Processes};
 
@@ -53,27 +58,50 @@ impl LocalStore {
         clock: Box<dyn sql::Clock>,
         processes: Box<dyn Processes>,
     ) -> Result<Self> {
-        let found = match (place::look(file)?, missing) {
-            (place::Found::Store(path), _) => path,
-            (place::Found::Nothing, IfMissing::Fail) => {
-                return Err(Error::new(
-                    Code::NotFound,
-                    format!("there is no store at `{}`", file.display()),
-                )
-                .detail("path", file.display().to_string())
-                .hint("make one with `cotenant init`"));
-            }
-            (place::Found::Nothing, IfMissing::Create) => {
-                create::create(file)?;
-                match place::look(file)? {
-                    place::Found::Store(path) => path,
-                    place::Found::Nothing => {
-                        return Err(Error::new(Code::StoreIo, "the new store vanished"));
-                    }
-                }
-            }
-        };
-        let engine = sqlite::Sqlite::open(&found)?;
+        Self::at(&find(file, missing)?, clock, processes)
+    }
+
+    /// Opens the database of a store that was found.
+    fn at(found: &Path, clock: Box<dyn sql::Clock>, processes: Box<dyn Processes>) -> Result<Self> {
+        let engine = sqlite::Sqlite::open(found)?;
         Ok(Self::over(Box::new(engine), clock, processes, BUSY_TIMEOUT))
+    }
+}
+
+/// Opens a store for a few short requests. They go to a combiner if there is one, and else to the
+/// database, which is opened for the first of them; `busy_timeout` is how long a writer waits for its
+/// turn there.
+pub fn open_for_few(
+    file: &Path,
+    missing: IfMissing,
+    busy_timeout: impl Fn() -> Result<Duration> + Clone + Send + Sync + 'static,
+) -> Result<combine::Posting> {
+    let found = find(file, missing)?;
+    let metadata = std::fs::symlink_metadata(&found).map_err(|cause| {
+        Error::new(Code::StoreIo, "the store vanished while it was opened").caused_by(cause)
+    })?;
+    let place = directory(&found);
+    Ok(combine::Posting::new(&place, (metadata.dev(), metadata.ino()), move || {
+        let (clock, processes) = (Box::new(sqlite::BootClock), Box::new(host::LocalProcesses));
+        Ok(LocalStore::at(&found, clock, processes)?.busy_timeout_by(busy_timeout.clone()))
+    }))
+}
+
+/// The database of a store, made if that is wanted.
+fn find(file: &Path, missing: IfMissing) -> Result<PathBuf> {
+    match (place::look(file)?, missing) {
+        (place::Found::Store(path), _) => Ok(path),
+        (place::Found::Nothing, IfMissing::Fail) => {
+            Err(Error::new(Code::NotFound, format!("there is no store at `{}`", file.display()))
+                .detail("path", file.display().to_string())
+                .hint("make one with `cotenant init`"))
+        }
+        (place::Found::Nothing, IfMissing::Create) => {
+            create::create(file)?;
+            match place::look(file)? {
+                place::Found::Store(path) => Ok(path),
+                place::Found::Nothing => Err(Error::new(Code::StoreIo, "the new store vanished")),
+            }
+        }
     }
 }

@@ -497,7 +497,7 @@ impl Store for LocalStore {
 }
 
 /// The same error once more, for an outcome of its own.
-fn again(error: &Error) -> Outcome {
+pub(crate) fn again(error: &Error) -> Outcome {
     Err(error.to_wire().into())
 }
 

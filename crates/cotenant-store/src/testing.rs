@@ -89,6 +89,13 @@ mod active {
         std::env::var_os("COTENANT_EXTRA_MIGRATION").is_some()
     }
 
+    /// Whether a test looks at what this very process does.
+    pub fn is_watched() -> bool {
+        ["FAILPOINT", "STAGE", "MUTANT", "EXTRA_MIGRATION", "CLOCK_AHEAD"]
+            .iter()
+            .any(|name| std::env::var_os(format!("COTENANT_{name}")).is_some())
+    }
+
     /// Milliseconds that the tests' clock is ahead: the text of `COTENANT_CLOCK_AHEAD`'s file.
     pub fn clock_ahead() -> i64 {
         std::env::var_os("COTENANT_CLOCK_AHEAD")
@@ -121,10 +128,15 @@ mod active {
         false
     }
 
+    /// No, in a shipped binary.
+    pub const fn is_watched() -> bool {
+        false
+    }
+
     /// None, in a shipped binary.
     pub const fn clock_ahead() -> i64 {
         0
     }
 }
 
-pub use active::{clock_ahead, extra_migration, failpoint, mutant};
+pub use active::{clock_ahead, extra_migration, failpoint, is_watched, mutant};

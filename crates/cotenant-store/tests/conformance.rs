@@ -12,3 +12,10 @@ fn the_store_keeps_the_contract() {
     println!("{}", report.table());
     report.require();
 }
+
+#[test]
+fn a_store_behind_a_combiner_keeps_it_too() {
+    let report = run_all(&|| Box::new(bench::SqliteBench::combined()));
+    println!("{}", report.table());
+    report.require();
+}

@@ -154,7 +154,11 @@ fn execute(global: Global, command: Command, screen: &mut Screen) -> Result<Exit
     let Global { store, session, json, request_id, guards } = global;
     let options = Options { store, session, request_id, guards, quiet: json };
     // The process ends after this command; closing the database in order would only take time.
-    let context = Box::leak(Box::new(Context::new(options, directory)));
+    let mut context = Context::new(options, directory);
+    if matches!(command, Command::Rpc(_)) {
+        context = context.that_stays();
+    }
+    let context = Box::leak(Box::new(context));
     command.run(context, screen)
 }
 

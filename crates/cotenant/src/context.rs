@@ -17,7 +17,10 @@ use cotenant_core::{
     session::{SessionView, SignOff, SignOn, SignedOn},
     store::{Actor, Answered, Guard, Reply, Request, Store},
 };
-use cotenant_store::{IfMissing, LocalStore};
+use cotenant_store::{
+    IfMissing, LocalStore,
+    combine::{Combiner, combine},
+};
 
 use crate::{
     config, env,
@@ -56,6 +59,8 @@ pub(crate) struct Context {
     caller: OnceCell<Caller>,
     actor: OnceCell<Actor>,
     patience: Patience,
+    stays: bool,
+    combiner: OnceCell<Combiner>,
 }
 
 /// How long the store is asked.
@@ -78,7 +83,16 @@ impl Context {
             caller: OnceCell::new(),
             actor: OnceCell::new(),
             patience: Patience { turn: None, tries: TRIES_MAX },
+            stays: false,
+            combiner: OnceCell::new(),
         }
+    }
+
+    /// Of a process that stays: it has the database open itself, and carries out what short
+    /// processes ask for.
+    pub(crate) fn that_stays(mut self) -> Self {
+        self.stays = true;
+        self
     }
 
     /// Sets how long a writer waits for its turn; a request is then repeated at most once.
@@ -104,16 +118,23 @@ impl Context {
     pub(crate) fn open_store(&self, missing: IfMissing) -> Result<&Arc<dyn Store>> {
         get_or_try_init(&self.store, || {
             let project = self.project()?;
-            let store = LocalStore::open(&project.store_file, missing)?;
-            let store = match self.patience.turn {
-                Some(turn) => store.busy_timeout(turn),
-                None => {
-                    let project = project.clone();
-                    store.busy_timeout_by(move || {
-                        Ok(Duration::from_millis(config::load(&project)?.busy_timeout()))
-                    })
-                }
+            let configured = project.clone();
+            let turn = self.patience.turn;
+            let turn = move || match turn {
+                Some(turn) => Ok(turn),
+                None => Ok(Duration::from_millis(config::load(&configured)?.busy_timeout())),
             };
+            if !self.stays {
+                let store = cotenant_store::open_for_few(&project.store_file, missing, turn)?;
+                return Ok(Arc::new(store) as Arc<dyn Store>);
+            }
+            let store = LocalStore::open(&project.store_file, missing)?.busy_timeout_by(turn);
+            let file = project.store_file.clone();
+            let open = move || LocalStore::open(&file, IfMissing::Fail);
+            // Without a thread to spare, the others do without a combiner.
+            if let Ok(combiner) = combine(&project.store_file, open) {
+                let _ = self.combiner.set(combiner);
+            }
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }

@@ -4,7 +4,8 @@
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU32, Ordering},
@@ -21,6 +22,7 @@ use cotenant_core::{
 };
 use cotenant_store::{
     IfMissing, LocalStore,
+    combine::{Combiner, Posting, combine},
     sql::{Clock, Sql},
 };
 use tempfile::TempDir;
@@ -76,7 +78,8 @@ impl Processes for World {
 pub(crate) struct SqliteBench {
     directory: TempDir,
     world: World,
-    store: LocalStore,
+    store: Box<dyn Store>,
+    combiner: Option<Combiner>,
 }
 
 impl SqliteBench {
@@ -91,15 +94,36 @@ impl SqliteBench {
             pids: AtomicU32::new(100),
             alive: Mutex::default(),
         }));
-        let store = open(&directory, &world);
-        Self { directory, world, store }
+        let store = Box::new(open(directory.path(), &world));
+        Self { directory, world, store, combiner: None }
+    }
+
+    /// A fresh store whose requests another thread carries out, as far as they can be posted.
+    pub(crate) fn combined() -> Self {
+        let mut bench = Self::new();
+        let (path, world) = (bench.directory.path().to_path_buf(), bench.world.clone());
+        let opened = move || Ok(open(&path, &world));
+        bench.combiner = Some(combine(&file(bench.directory.path()), opened).unwrap());
+        bench.store = bench.posting();
+        bench
+    }
+
+    fn posting(&self) -> Box<dyn Store> {
+        let (path, world) = (self.directory.path().to_path_buf(), self.world.clone());
+        let found = std::fs::metadata(file(&path)).unwrap();
+        let place = path.join("cotenant");
+        let identity = (found.dev(), found.ino());
+        Box::new(Posting::new(&place, identity, move || Ok(open(&path, &world))))
     }
 }
 
-fn open(directory: &TempDir, world: &World) -> LocalStore {
-    let file: PathBuf = directory.path().join("cotenant/store.db");
+fn file(directory: &Path) -> PathBuf {
+    directory.join("cotenant/store.db")
+}
+
+fn open(directory: &Path, world: &World) -> LocalStore {
     LocalStore::open_with(
-        &file,
+        &file(directory),
         IfMissing::Create,
         Box::new(world.clone()),
         Box::new(world.clone()),
@@ -109,11 +133,14 @@ fn open(directory: &TempDir, world: &World) -> LocalStore {
 
 impl Bench for SqliteBench {
     fn store(&self) -> &dyn Store {
-        &self.store
+        &*self.store
     }
 
     fn second(&self) -> Box<dyn Store> {
-        Box::new(open(&self.directory, &self.world))
+        match &self.combiner {
+            Some(_) => self.posting(),
+            None => Box::new(open(self.directory.path(), &self.world)),
+        }
     }
 
     fn advance(&self, ms: u64) {

@@ -53,7 +53,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         agent: Agent::above(),
         opened: Mutex::default(),
     };
-    cotenant_server::mcp::serve(Arc::new(program), std::io::stdin(), std::io::stdout())
+    let program = Arc::new(program);
+    // The store is opened beside the first answer, if it is there: other processes of the agent find
+    // a combiner, whether it ever uses a tool or not.
+    let opening = Arc::clone(&program);
+    let _ = std::thread::Builder::new().spawn(move || opening.open().map(drop));
+    cotenant_server::mcp::serve(program, std::io::stdin(), std::io::stdout())
 }
 
 /// What the server asks of.
@@ -72,7 +77,7 @@ struct Opened {
 
 impl Opened {
     fn new(options: &Options, directory: &std::path::Path) -> Result<Self> {
-        let context = Context::new(options.clone(), directory.to_path_buf());
+        let context = Context::new(options.clone(), directory.to_path_buf()).that_stays();
         context.store()?;
         let file = file_of(&context)?.ok_or_else(vanished)?;
         Ok(Self { context, file })

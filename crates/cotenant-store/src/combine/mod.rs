@@ -1,0 +1,32 @@
+//! Requests of many processes in one transaction.
+//!
+//! A process that has the store open for long, such as an agent's server, offers itself as the
+//! *combiner*. Others post their requests in shared memory; the combiner carries out all that it
+//! finds in one transaction, with one flush of the disk, and posts the outcomes. A short command
+//! then opens no database at all, which is most of what it costs. The idea is flat combining
+//! (Hendler, Incze, Shavit, Tzafrir, SPAA 2010), over processes instead of threads.
+//!
+//! Nothing depends on it. Without a combiner, or with one of another version, one that died, is
+//! stopped or too slow, a process opens the database itself and sends the same request under the
+//! same id, so that it takes effect once whoever carried it out.
+
+use std::sync::OnceLock;
+
+mod client;
+mod combiner;
+mod message;
+mod table;
+
+pub use client::Posting;
+pub use combiner::{Combiner, combine};
+
+/// Which combiners a process posts to: those of the same program in the same name space, where
+/// process ids mean the same.
+fn kin() -> u64 {
+    static KIN: OnceLock<u64> = OnceLock::new();
+    *KIN.get_or_init(|| {
+        let version = env!("CARGO_PKG_VERSION");
+        let kin = format!("{version} {} {}", crate::meta::known_schema(), crate::host::namespace());
+        table::hash(kin.as_bytes())
+    })
+}

@@ -1,0 +1,329 @@
+//! The shared memory through which processes post requests to a combiner.
+//!
+//! # Layout
+//! A page that says whose table this is, then one page a slot. A slot's state word holds what it is
+//! in, in its lowest bits, and a generation above them that changes with every use.
+//!
+//! | state | who goes on | to |
+//! |---|---|---|
+//! | free | a client | claimed |
+//! | claimed | the client, once the message is written | posted |
+//! | posted | the combiner, or the client that withdraws it | taken, free |
+//! | taken | the combiner, or the client that gives it up | done, refused, abandoned |
+//! | done, refused | the client, once the message is read | free |
+//! | abandoned | the combiner | free |
+//!
+//! Whoever frees a slot wipes it.
+//!
+//! # Invariants
+//! - The file is as long as the table and allocated before it is mapped; it is never made shorter.
+//! - All access is atomic, so that whatever another process writes, nothing here is undefined. What
+//!   a message means is checked by whoever reads it; its sum tells whether it is whole.
+//! - Who takes a slot from a process that is stopped changes its generation first: whatever that
+//!   process still writes, the sum of the next message does not fit and the message is not used.
+//! - The combiner holds the file's exclusive lock as long as it lives; the kernel lets go of it.
+
+#![expect(unsafe_code, reason = "a mapping that processes share; the invariants are above")]
+
+use std::{
+    fs::File,
+    io,
+    ops::Deref,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs::{FallocateFlags, OFlags, fallocate},
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+};
+
+/// The file of this layout; another layout has another file.
+pub(super) const FILE: &str = "combine-1";
+/// How many requests can be under way at once.
+pub(super) const SLOTS: usize = 64;
+/// The bytes of a message.
+pub(super) const MESSAGE_BYTES: usize = WORDS * 8;
+const WORDS: usize = 510;
+const STATE_BITS: u32 = 3;
+
+/// What a slot is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Free,
+    Claimed,
+    Posted,
+    Taken,
+    Done,
+    Refused,
+    Abandoned,
+}
+
+const STATES: [State; 7] = [
+    State::Free,
+    State::Claimed,
+    State::Posted,
+    State::Taken,
+    State::Done,
+    State::Refused,
+    State::Abandoned,
+];
+
+/// A state and its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stand(u32);
+
+impl Stand {
+    pub(super) fn state(self) -> Option<State> {
+        STATES.get((self.0 & ((1 << STATE_BITS) - 1)) as usize).copied()
+    }
+
+    /// The same use of the slot, in another state.
+    pub(super) fn to(self, state: State) -> Self {
+        Self((self.0 >> STATE_BITS << STATE_BITS) | state as u32)
+    }
+
+    /// Another use of the slot.
+    pub(super) fn anew(self, state: State) -> Self {
+        Self(self.0.wrapping_add(1 << STATE_BITS)).to(state)
+    }
+
+    /// The word, as a futex sees it.
+    pub(super) const fn word(self) -> u32 {
+        self.0
+    }
+}
+
+/// One request, then its outcome.
+#[repr(C)]
+pub(super) struct Slot {
+    pub(super) stand: AtomicU32,
+    length: AtomicU32,
+    sum: AtomicU64,
+    words: [AtomicU64; WORDS],
+}
+
+impl Slot {
+    /// Where it stands.
+    pub(super) fn stand(&self) -> Stand {
+        Stand(self.stand.load(Ordering::Acquire))
+    }
+
+    /// Goes on from where it stood; false if somebody else went on before.
+    pub(super) fn go(&self, from: Stand, to: Stand) -> bool {
+        self.stand.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Gives the slot up, whoever used it, and leaves nothing of its messages behind; false if
+    /// somebody else went on before.
+    pub(super) fn free(&self, from: Stand) -> bool {
+        let claimed = from.anew(State::Claimed);
+        if !self.go(from, claimed) {
+            return false;
+        }
+        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.go(claimed, claimed.anew(State::Free))
+    }
+
+    /// Writes a message of a use of the slot; false if it is too long.
+    pub(super) fn write(&self, stand: Stand, message: &[u8]) -> bool {
+        let Some(length) =
+            u32::try_from(message.len()).ok().filter(|_| message.len() <= MESSAGE_BYTES)
+        else {
+            return false;
+        };
+        for (word, chunk) in self.words.iter().zip(message.chunks(8)) {
+            let mut bytes = [0; 8];
+            bytes[..chunk.len()].copy_from_slice(chunk);
+            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        }
+        self.length.store(length, Ordering::Relaxed);
+        self.sum.store(sum(stand, message), Ordering::Relaxed);
+        true
+    }
+
+    /// Reads the message of a use of the slot; none if it is not whole.
+    pub(super) fn read(&self, stand: Stand) -> Option<Vec<u8>> {
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        if length > MESSAGE_BYTES {
+            return None;
+        }
+        let words = self.words.iter().take(length.div_ceil(8));
+        let mut message: Vec<u8> =
+            words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        message.truncate(length);
+        (self.sum.load(Ordering::Relaxed) == sum(stand, &message)).then_some(message)
+    }
+}
+
+/// Tells whether a message is whole, of this use of its slot and of a program like this one.
+fn sum(stand: Stand, message: &[u8]) -> u64 {
+    let generation = (stand.0 >> STATE_BITS).to_le_bytes();
+    hash(super::kin().to_le_bytes().iter().chain(&generation).chain(message))
+}
+
+/// FNV-1a, by Fowler, Noll and Vo.
+pub(super) fn hash<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The whole table.
+#[repr(C)]
+pub(super) struct Table {
+    /// Which program and name space the combiner is of.
+    pub(super) combiner: AtomicU64,
+    /// Changes with every message; the combiner sleeps on it.
+    pub(super) bell: AtomicU32,
+    rest: [AtomicU32; 1021],
+    pub(super) slots: [Slot; SLOTS],
+}
+
+const BYTES: usize = size_of::<Table>();
+const _: () = assert!(BYTES == 4096 * (1 + SLOTS));
+
+/// A table that is mapped.
+pub(super) struct Mapped {
+    file: File,
+    table: NonNull<Table>,
+}
+
+// SAFETY: the pointer leads to a shared mapping that lives as long as the value; all access to it
+// is atomic.
+unsafe impl Send for Mapped {}
+// SAFETY: as above.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// Maps the table of a store's directory if there is one.
+    pub(super) fn find(directory: &Path) -> Option<Self> {
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        let file = options.open(directory.join(FILE)).ok()?;
+        if file.metadata().ok()?.len() < BYTES as u64 {
+            return None;
+        }
+        Self::map(file).ok()
+    }
+
+    /// Maps the table of a store's directory, which is made if it is missing. Its space is allocated
+    /// before: a full disk must not be met while writing to the mapping.
+    pub(super) fn make(directory: &Path) -> io::Result<Self> {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        let file = options.open(directory.join(FILE))?;
+        fallocate(&file, FallocateFlags::empty(), 0, BYTES as u64)?;
+        Self::map(file)
+    }
+
+    fn map(file: File) -> io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh shared mapping of a file that is at least BYTES long; it aliases no Rust
+        // object, its start is aligned to a page, and every bit pattern is a value of a Table.
+        let address =
+            unsafe { mmap(std::ptr::null_mut(), BYTES, access, MapFlags::SHARED, &file, 0) }?;
+        let table = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { file, table })
+    }
+
+    /// The file, whose lock the combiner holds.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether a combiner lives.
+    pub(super) fn has_combiner(&self) -> bool {
+        match self.file.try_lock_shared() {
+            Ok(()) => {
+                let _ = self.file.unlock();
+                false
+            }
+            Err(std::fs::TryLockError::WouldBlock) => true,
+            Err(std::fs::TryLockError::Error(_)) => false,
+        }
+    }
+}
+
+impl Deref for Mapped {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        // SAFETY: the mapping lives as long as self and is only accessed atomically.
+        unsafe { self.table.as_ref() }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `map` with this length and nobody refers to it now.
+        let _ = unsafe { munmap(self.table.as_ptr().cast(), BYTES) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> (tempfile::TempDir, Mapped) {
+        let directory = tempfile::tempdir().unwrap();
+        let table = Mapped::make(directory.path()).unwrap();
+        (directory, table)
+    }
+
+    #[test]
+    fn a_message_is_read_by_another_mapping() {
+        let (directory, table) = table();
+        let other = Mapped::find(directory.path()).unwrap();
+        let stand = table.slots[3].stand().anew(State::Claimed);
+        for length in [0, 1, 7, 8, 9, MESSAGE_BYTES] {
+            let message = vec![b'x'; length];
+            assert!(table.slots[3].write(stand, &message));
+            assert_eq!(other.slots[3].read(stand), Some(message));
+        }
+        assert!(!table.slots[3].write(stand, &[0; MESSAGE_BYTES + 1]));
+    }
+
+    #[test]
+    fn a_message_of_another_use_or_torn_is_not_read() {
+        let (_directory, table) = table();
+        let slot = &table.slots[0];
+        let stand = slot.stand().anew(State::Claimed);
+        slot.write(stand, b"a message");
+        assert!(slot.read(stand.to(State::Taken)).is_some());
+        assert!(slot.read(stand.anew(State::Taken)).is_none());
+        slot.words[0].store(0, Ordering::Relaxed);
+        assert!(slot.read(stand).is_none());
+        slot.length.store(u32::MAX, Ordering::Relaxed);
+        assert!(slot.read(stand).is_none());
+    }
+
+    #[test]
+    fn one_goes_on_and_generations_differ() {
+        let (_directory, table) = table();
+        let slot = &table.slots[0];
+        let free = slot.stand();
+        assert_eq!(free.state(), Some(State::Free));
+        let claimed = free.anew(State::Claimed);
+        assert!(slot.go(free, claimed));
+        assert!(!slot.go(free, claimed));
+        assert_ne!(claimed.anew(State::Claimed), claimed);
+        let last = Stand(u32::MAX).to(State::Abandoned);
+        assert_eq!(last.anew(State::Free), Stand(0));
+        assert_eq!(Stand(7).state(), None);
+    }
+
+    #[test]
+    fn a_combiner_is_seen_as_long_as_it_holds_the_lock() {
+        let (directory, table) = table();
+        let other = Mapped::find(directory.path()).unwrap();
+        assert!(!other.has_combiner());
+        table.file().lock().unwrap();
+        assert!(other.has_combiner());
+        drop(table);
+        assert!(!other.has_combiner());
+    }
+}
