@@ -25,7 +25,7 @@ const CONVERSATION: &str = "5e551010-0000-4000-8000-000000000001";
 
 /// Measures the group.
 pub(crate) fn run(setting: &Setting) -> Result<Measured> {
-    let scene = Scene::new(setting)?;
+    let scene = Scene::with_server(setting)?;
     let agent = Agent { scene: &scene, payloads: scene.beside().join("payloads") };
     fs::create_dir(&agent.payloads)?;
     agent.call("SessionStart", &json!({"source": "startup"}))?.output()?;

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cotenant_core::event::Head;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use super::asked;
 use super::launch::Launch;
 use super::setting::Setting;
+use crate::process::{Group, wait_until};
 
 /// A repository whose store another process has open.
 pub(crate) struct Scene {
@@ -20,6 +22,7 @@ pub(crate) struct Scene {
     top: PathBuf,
     program: PathBuf,
     attached: LocalStore,
+    server: Option<Group>,
 }
 
 impl Scene {
@@ -35,7 +38,22 @@ impl Scene {
             git(&top, arguments)?;
         }
         let attached = attach(&top.join(".git/cotenant/store.db"), IfMissing::Create)?;
-        Ok(Self { scratch, top, program: setting.program.clone(), attached })
+        Ok(Self { scratch, top, program: setting.program.clone(), attached, server: None })
+    }
+
+    /// The same, in use by an agent's server too, as it is while agents work: it combines what the
+    /// others ask for.
+    pub(crate) fn with_server(setting: &Setting) -> Result<Self> {
+        let mut scene = Self::new(setting)?;
+        let mut command = scene.cotenant(&["mcp"]).command()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        scene.server = Some(Group::spawn(&mut command)?);
+        let table = scene.top.join(".git/cotenant/combine-1");
+        wait_until("combiner", Duration::from_secs(10), || {
+            let locked = fs::File::open(&table).is_ok_and(|file| file.try_lock_shared().is_err());
+            Ok(locked.then_some(()))
+        })?;
+        Ok(scene)
     }
 
     /// The top of the work tree.

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 
 use super::asked::CLAIMS_A_SESSION;
 use super::disk::Disk;
@@ -20,9 +21,32 @@ use super::setting::Setting;
 /// The keys that are written in turns.
 const KEYS: u64 = 50;
 
-/// Measures the group.
+/// Measures the group: in a repository where an agent's server runs, as while agents work, and where
+/// only the database is in use.
 pub(crate) fn run(setting: &Setting) -> Result<Measured> {
-    let scene = Scene::new(setting)?;
+    let served = measure(&Scene::with_server(setting)?, setting)?;
+    let alone = measure(&Scene::new(setting)?, setting)?;
+    let [_, _, _, set, _, fsync] = &served;
+    let above = combine([set, fsync], |[set, fsync]| (set - fsync) / 1e3);
+    let mut rows = ratios(&served, "");
+    let limits = [(3.0, 2.0), (3.5, 2.5), (4.0, 2.8)];
+    rows = rows
+        .into_iter()
+        .zip(limits)
+        .map(|(row, (hard, goal))| row.hard(Limit::Most(hard)).goal(Limit::Most(goal)))
+        .collect();
+    rows.push(
+        Row::new("`data set` above fsync", above, "ms", "one durable write, the whole process")
+            .hard(Limit::Most(5.0))
+            .goal(Limit::Most(2.0)),
+    );
+    rows.extend(ratios(&alone, ", no server"));
+    let json = |series: &[Series]| series.iter().map(Series::json).collect::<Value>();
+    Ok((rows, json!({"served": json(&served), "alone": json(&alone)})))
+}
+
+/// Empty, empty built alike, `data get`, `data set`, `claim`, fsync.
+fn measure(scene: &Scene, setting: &Setting) -> Result<[Series; 6]> {
     let me = std::process::id();
     scene.sign_on("shell", me)?;
     scene.as_session("shell", &["data", "set", "bench", "color", "\"green\""]).output()?;
@@ -47,7 +71,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Measured> {
                 scene.as_session("shell", &["data", "set", "bench", &key, &value]).time()
             }),
             Contender::new("claim", || {
-                let (number, session) = next_claim(&scene, &claims, me)?;
+                let (number, session) = next_claim(scene, &claims, me)?;
                 scene.as_session(&session, &["claim", &format!("issue:{number}")]).time()
             }),
             Contender::new("fsync", || disk.sync()),
@@ -57,40 +81,30 @@ pub(crate) fn run(setting: &Setting) -> Result<Measured> {
     let expected = sets.get() + u64::try_from(claims.get() + signed_on)?;
     let written = scene.head()? - before;
     ensure!(written == i64::try_from(expected)?, "{written} events of {expected} commands");
+    Ok(series)
+}
 
-    let [empty, alike, get, set, claim, fsync] = &series;
-    let free = combine([get, empty], |[get, empty]| get / empty);
-    let durable = |command: &Series| {
-        combine([command, fsync, empty], |[command, fsync, empty]| (command - fsync) / empty)
+/// The rows of the three commands.
+fn ratios([empty, alike, get, set, claim, fsync]: &[Series; 6], place: &str) -> Vec<Row> {
+    let row = |name: &str, command: &Series, durable: bool| {
+        let over = |base: &Series| {
+            if durable {
+                combine([command, fsync, base], |[command, fsync, base]| (command - fsync) / base)
+            } else {
+                combine([command, base], |[command, base]| command / base)
+            }
+        };
+        let used = combine([&command.processor(), &empty.processor()], |[of, by]| of / by);
+        let fsync = if durable { fsync.p50() } else { 0.0 };
+        let [took, fsync, nothing] =
+            [command.p50(), fsync, empty.p50()].map(|micros| short(micros / 1e3));
+        let (same, used) = (short(over(alike)), short(used));
+        let from = format!(
+            "({took} − {fsync} ms) ÷ {nothing} ms; built alike {same} ×; of the processor's time {used} ×"
+        );
+        Row::new(format!("`{name}` ÷ empty process{place}"), over(empty), "×", from)
     };
-    let from = |command: &Series, fsync: f64| {
-        let parts = [command.p50(), fsync, empty.p50()].map(|micros| short(micros / 1e3));
-        let same = combine([command, alike], |[command, alike]| (command - fsync) / alike);
-        let used = [&command.processor(), &empty.processor()];
-        let used = combine(used, |[command, empty]| command / empty);
-        let [command, fsync, empty] = parts;
-        format!(
-            "({command} − {fsync} ms) ÷ {empty} ms; built alike {} ×; of the processor's time {} ×",
-            short(same),
-            short(used)
-        )
-    };
-    let above = combine([set, fsync], |[set, fsync]| (set - fsync) / 1e3);
-    let rows = vec![
-        Row::new("`data get` ÷ empty process", free, "×", from(get, 0.0))
-            .hard(Limit::Most(3.0))
-            .goal(Limit::Most(2.0)),
-        Row::new("`data set` ÷ empty process", durable(set), "×", from(set, fsync.p50()))
-            .hard(Limit::Most(3.5))
-            .goal(Limit::Most(2.5)),
-        Row::new("`claim` ÷ empty process", durable(claim), "×", from(claim, fsync.p50()))
-            .hard(Limit::Most(4.0))
-            .goal(Limit::Most(2.8)),
-        Row::new("`data set` above fsync", above, "ms", "one durable write, the whole process")
-            .hard(Limit::Most(5.0))
-            .goal(Limit::Most(2.0)),
-    ];
-    Ok((rows, series.iter().map(Series::json).collect()))
+    vec![row("data get", get, false), row("data set", set, true), row("claim", claim, true)]
 }
 
 /// The number of the next issue, and a session that still may claim it.
