@@ -178,7 +178,7 @@ fn requests_of_many_are_carried_out_together() {
 fn what_is_too_large_or_waits_goes_to_the_database() {
     let scene = scene();
     let _combiner = scene.combiner();
-    let value = Json::parse(&format!("\"{}\"", "x".repeat(10_000))).unwrap();
+    let value = Json::parse(format!("\"{}\"", "x".repeat(10_000))).unwrap();
     let put = Put {
         scope: "s".into(),
         key: "large".into(),
