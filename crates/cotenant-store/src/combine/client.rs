@@ -2,19 +2,21 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use cotenant_core::{
     Op, Result,
+    operation::Effect,
     store::{Outcome, Request, Store},
 };
 use rustix::thread::futex;
 
 use super::{
-    kin, message,
-    table::{Mapped, SLOTS, Slot, Stand, State},
+    combiner::carry_out,
+    message,
+    table::{Lead, Leader, Mapped, Slot, Stand, State},
 };
 use crate::{LocalStore, local::again};
 
@@ -23,6 +25,11 @@ use crate::{LocalStore, local::again};
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// After this time a request that was taken is given up and sent again to the database.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often leading and posting are tried in turns.
+const TRIES_MAX: usize = 8;
+/// How many rounds a process carries out for others before it goes on with its own business.
+const ROUNDS_MAX: usize = 4;
 
 /// Opens the database, when it is needed after all.
 type Open = Box<dyn Fn() -> Result<LocalStore> + Send + Sync>;
@@ -56,31 +63,78 @@ impl Posting {
         Ok(store)
     }
 
-    /// Has a request carried out by the combiner; none if that must be done without it.
-    fn post(&self, request: &Request) -> Option<Outcome> {
+    /// Has a request carried out together with those of others; none if that must be done alone.
+    fn together(&self, request: &Request) -> Option<Outcome> {
         let table = self.table.as_ref().filter(|_| may_be_posted(request))?;
-        if table.combiner.load(Ordering::Acquire) != kin() || !table.has_combiner() {
-            return None;
+        // Readers are in nobody's way: they only look for somebody who has the database open.
+        let writes = request.op.effect() == Effect::Write;
+        for _ in 0..TRIES_MAX {
+            if table.is_led_by_kin() {
+                match self.post(table, request) {
+                    Posted::Answered(outcome) => return Some(outcome),
+                    Posted::Alone => return None,
+                    Posted::NobodyLeads => {}
+                }
+            }
+            if !writes {
+                return None;
+            }
+            if let Some(lead) = table.lead(Leader::Passing) {
+                return self.lead(table, lead, request);
+            }
         }
-        let asked = message::of_request(self.file, request)?;
-        let (slot, stand) = claim(table)?;
+        None
+    }
+
+    fn post(&self, table: &Mapped, request: &Request) -> Posted {
+        let Some(asked) = message::of_request(self.file, request) else { return Posted::Alone };
+        let Some((number, slot, stand)) = table.claim() else { return Posted::Alone };
         if !slot.write(stand, &asked) || !slot.go(stand, stand.to(State::Posted)) {
             slot.free(stand);
-            return None;
+            return Posted::Alone;
         }
-        table.bell.fetch_add(1, Ordering::Release);
-        let _ = futex::wake(&table.bell, futex::Flags::empty(), 1);
-        let stand = wait(table, slot, stand)?;
+        table.post(number);
+        let stand = match wait(table, slot, stand) {
+            Waited::Over(stand) => stand,
+            Waited::GaveUp => return Posted::Alone,
+            Waited::NobodyLeads => return Posted::NobodyLeads,
+        };
         let answer = if stand.state() == Some(State::Done) { slot.read(stand) } else { None };
         slot.free(stand);
-        message::outcome(&answer?)
+        match answer.and_then(|answer| message::outcome(&answer)) {
+            Some(outcome) => Posted::Answered(outcome),
+            None => Posted::Alone,
+        }
     }
+
+    /// Carries out a request, and what others post meanwhile, for some rounds.
+    fn lead(&self, table: &Mapped, lead: Lead<'_>, request: &Request) -> Option<Outcome> {
+        let store = self.direct().ok()?;
+        let outcome = carry_out(&store, self.file, table.take(), Some(request.clone()));
+        for _ in 1..ROUNDS_MAX {
+            let taken = table.take();
+            if taken.is_empty() {
+                break;
+            }
+            carry_out(&store, self.file, taken, None);
+        }
+        drop(lead);
+        outcome
+    }
+}
+
+/// What became of a request that was posted.
+enum Posted {
+    Answered(Outcome),
+    /// It must be sent to the database alone.
+    Alone,
+    NobodyLeads,
 }
 
 impl Store for Posting {
     fn submit(&self, requests: Vec<Request>) -> Vec<Outcome> {
         if let [request] = &requests[..]
-            && let Some(outcome) = self.post(request)
+            && let Some(outcome) = self.together(request)
         {
             return vec![outcome];
         }
@@ -121,49 +175,42 @@ fn may_be_posted(request: &Request) -> bool {
     short && request.op.wait_ms().unwrap_or(0) == 0 && request.at_least_seq.is_none()
 }
 
-/// Claims a free slot, beginning where no other process is likely to.
-fn claim(table: &Mapped) -> Option<(&Slot, Stand)> {
-    let first = std::process::id() as usize;
-    (0..SLOTS).find_map(|number| {
-        let slot = &table.slots[(first + number) % SLOTS];
-        let stand = slot.stand();
-        let claimed = stand.anew(State::Claimed);
-        (stand.state() == Some(State::Free) && slot.go(stand, claimed)).then_some((slot, claimed))
-    })
+enum Waited {
+    /// Done or refused.
+    Over(Stand),
+    /// It was withdrawn, or nobody knows what becomes of it.
+    GaveUp,
+    /// It was withdrawn because nobody leads.
+    NobodyLeads,
 }
 
-/// Waits until a request that was posted is done or refused; none if it was withdrawn or given up.
-fn wait(table: &Mapped, slot: &Slot, use_: Stand) -> Option<Stand> {
+/// Waits until a request that was posted is done or refused.
+fn wait(table: &Mapped, slot: &Slot, posted: Stand) -> Waited {
     let began = Instant::now();
     loop {
         let stand = slot.stand();
-        match stand.state() {
-            Some(State::Done | State::Refused) if stand.to(State::Free) == use_.to(State::Free) => {
-                return Some(stand);
-            }
-            Some(State::Posted | State::Taken) if stand.to(State::Free) == use_.to(State::Free) => {
-                if began.elapsed() >= LOOK_AFTER {
-                    if stand.state() == Some(State::Posted) {
-                        if slot.free(stand) {
-                            return None;
-                        }
-                        continue;
-                    }
-                    let over = began.elapsed() >= PATIENCE || !table.has_combiner();
-                    if over && slot.go(stand, stand.to(State::Abandoned)) {
-                        return None;
-                    }
-                    if over {
-                        continue;
-                    }
-                }
-                let timeout =
-                    futex::Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AFTER.subsec_nanos()) };
-                let flags = futex::Flags::empty();
-                let _ = futex::wait(&slot.stand, flags, stand.word(), Some(&timeout));
-            }
+        if !stand.is_of(posted) {
             // Somebody took the slot away, for this process was stopped for long.
-            _ => return None,
+            return Waited::GaveUp;
         }
+        match stand.state() {
+            Some(State::Done | State::Refused) => return Waited::Over(stand),
+            Some(State::Posted) => {
+                let led = table.is_led();
+                if (!led || began.elapsed() >= LOOK_AFTER) && slot.free(stand) {
+                    return if led { Waited::GaveUp } else { Waited::NobodyLeads };
+                }
+            }
+            Some(State::Taken) => {
+                let late = began.elapsed() >= LOOK_AFTER;
+                let over = began.elapsed() >= PATIENCE || (late && !table.is_led());
+                if over && slot.go(stand, stand.to(State::Abandoned)) {
+                    return Waited::GaveUp;
+                }
+            }
+            _ => return Waited::GaveUp,
+        }
+        let timeout = futex::Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AFTER.subsec_nanos()) };
+        let _ = futex::wait(&slot.stand, futex::Flags::empty(), stand.word(), Some(&timeout));
     }
 }
