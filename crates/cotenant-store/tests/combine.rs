@@ -212,6 +212,27 @@ fn nothing_of_a_request_stays_in_the_table() {
 }
 
 #[test]
+fn what_was_refused_never_takes_effect() {
+    let scene = scene();
+    let _combiner = scene.combiner();
+    one(&scene.only_posting(), scene.add("first")).unwrap();
+    let file = scene.file.clone();
+    let hasty = scene.posting_or(move || {
+        Ok(LocalStore::open(&file, IfMissing::Fail)?.busy_timeout(Duration::from_millis(20)))
+    });
+    for round in 0..5 {
+        let gate = File::open(scene.file.with_file_name("gate")).unwrap();
+        gate.lock().unwrap();
+        // Whoever carries it out waits for the gate, and in the end nobody does.
+        let refused = one(&hasty, scene.add(&format!("refused{round}"))).unwrap_err();
+        assert_eq!(refused.code, Code::Busy);
+        drop(gate);
+        one(&scene.posting(), scene.add(&format!("done{round}"))).unwrap();
+        assert_eq!(scene.count(), 2 + round);
+    }
+}
+
+#[test]
 fn garbage_in_the_table_changes_nothing() {
     let scene = scene();
     let _combiner = scene.combiner();

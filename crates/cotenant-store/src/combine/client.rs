@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,7 +19,7 @@ use rustix::thread::futex;
 use super::{
     combiner::carry_out,
     message,
-    table::{Lead, Leader, Mapped, Slot, Stand, State},
+    table::{Lead, Leader, Mapped, PATIENCE_MS, Slot, Stand, State},
 };
 use crate::{LocalStore, local::again};
 
@@ -24,7 +27,7 @@ use crate::{LocalStore, local::again};
 /// taken is withdrawn.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// After this time a request that was taken is given up and sent again to the database.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
 
 /// How often leading and posting are tried in turns.
 const TRIES_MAX: usize = 8;
@@ -40,6 +43,8 @@ pub struct Posting {
     table: Option<Mapped>,
     open: Open,
     direct: Mutex<Option<Arc<LocalStore>>>,
+    /// Whether a request was given up: then the others are not posted either.
+    gave_up: AtomicBool,
 }
 
 impl Posting {
@@ -49,8 +54,15 @@ impl Posting {
         file: (u64, u64),
         open: impl Fn() -> Result<LocalStore> + Send + Sync + 'static,
     ) -> Self {
-        let table = if crate::testing::is_watched() { None } else { Mapped::find(directory) };
-        Self { file, table, open: Box::new(open), direct: Mutex::new(None) }
+        let alone = crate::testing::is_watched() || !super::is_possible();
+        let table = if alone { None } else { Mapped::find(directory) };
+        Self {
+            file,
+            table,
+            open: Box::new(open),
+            direct: Mutex::new(None),
+            gave_up: AtomicBool::new(false),
+        }
     }
 
     fn direct(&self) -> Result<Arc<LocalStore>> {
@@ -66,6 +78,9 @@ impl Posting {
     /// Has a request carried out together with those of others; none if that must be done alone.
     fn together(&self, request: &Request) -> Option<Outcome> {
         let table = self.table.as_ref().filter(|_| may_be_posted(request))?;
+        if self.gave_up.load(Ordering::Relaxed) {
+            return None;
+        }
         // Readers are in nobody's way: they only look for somebody who has the database open.
         let writes = request.op.effect() == Effect::Write;
         for _ in 0..TRIES_MAX {
@@ -96,7 +111,10 @@ impl Posting {
         table.post(number);
         let stand = match wait(table, slot, stand) {
             Waited::Over(stand) => stand,
-            Waited::GaveUp => return Posted::Alone,
+            Waited::GaveUp => {
+                self.gave_up.store(true, Ordering::Relaxed);
+                return Posted::Alone;
+            }
             Waited::NobodyLeads => return Posted::NobodyLeads,
         };
         let answer = if stand.state() == Some(State::Done) { slot.read(stand) } else { None };
@@ -110,7 +128,7 @@ impl Posting {
     /// Carries out a request, and what others post meanwhile, for some rounds.
     fn lead(&self, table: &Mapped, lead: Lead<'_>, request: &Request) -> Option<Outcome> {
         let store = self.direct().ok()?;
-        let outcome = carry_out(&store, self.file, table.take(), Some(request.clone()));
+        let outcome = carry_out(&store, self.file, table.take(), Some(request));
         for _ in 1..ROUNDS_MAX {
             let taken = table.take();
             if taken.is_empty() {
@@ -198,7 +216,17 @@ fn wait(table: &Mapped, slot: &Slot, posted: Stand) -> Waited {
             Some(State::Posted) => {
                 let led = table.is_led();
                 if (!led || began.elapsed() >= LOOK_AFTER) && slot.free(stand) {
-                    return if led { Waited::GaveUp } else { Waited::NobodyLeads };
+                    if !led {
+                        return Waited::NobodyLeads;
+                    }
+                    table.warn();
+                    return Waited::GaveUp;
+                }
+            }
+            // It is in a transaction, and no other can begin.
+            Some(State::Running) => {
+                if began.elapsed() >= LOOK_AFTER && !table.is_led() {
+                    return Waited::GaveUp;
                 }
             }
             Some(State::Taken) => {

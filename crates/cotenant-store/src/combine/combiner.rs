@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cotenant_core::{
@@ -22,11 +22,16 @@ use super::{
     message,
     table::{Leader, Mapped, Slot, Stand, State},
 };
-use crate::LocalStore;
+use crate::{
+    LocalStore,
+    local::{Asked, is_of_store},
+};
 
 /// How often slots that are in use are looked at without being asked to, and whether a resident
 /// combiner still lives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait for the write lock: those who wait for this process can wait for it themselves.
+const TURN: Duration = Duration::from_millis(200);
 /// How often to try while only passing processes lead.
 const TRY_EVERY: Duration = Duration::from_millis(5);
 
@@ -43,6 +48,9 @@ pub fn combine(
     file: &Path,
     open: impl Fn() -> Result<LocalStore> + Send + 'static,
 ) -> std::io::Result<Combiner> {
+    if !super::is_possible() {
+        return Err(std::io::ErrorKind::Unsupported.into());
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let table = Arc::new(Mapped::make(&crate::directory(file))?);
     let mut resident = Resident {
@@ -94,11 +102,17 @@ impl Resident {
             let resident = table.is_led_by(Leader::Resident);
             std::thread::park_timeout(if resident { LOOK_EVERY } else { TRY_EVERY });
         };
+        let mut swept = Instant::now();
         loop {
             let heard = table.bell.load(Ordering::Acquire);
             // Read behind the bell, which whoever stops it rings last.
             if self.is_stopped() {
                 return;
+            }
+            table.welcome();
+            if swept.elapsed() >= LOOK_EVERY {
+                table.sweep();
+                swept = Instant::now();
             }
             if !self.round(table) {
                 let every = futex::Timespec { tv_sec: LOOK_EVERY.as_secs() as i64, tv_nsec: 0 };
@@ -130,7 +144,7 @@ impl Resident {
         let found = std::fs::metadata(&self.file).ok()?;
         let file = (found.dev(), found.ino());
         if self.store.as_ref().is_none_or(|(_, open)| *open != file) {
-            self.store = Some(((self.open)().ok()?, file));
+            self.store = Some(((self.open)().ok()?.busy_timeout(TURN), file));
         }
         self.store.as_ref().map(|(store, file)| (store, *file))
     }
@@ -141,30 +155,43 @@ pub(super) fn carry_out(
     store: &LocalStore,
     file: (u64, u64),
     taken: Vec<(&Slot, Stand)>,
-    own: Option<Request>,
+    own: Option<&Request>,
 ) -> Option<Outcome> {
-    let has_own = own.is_some();
-    let mut requests: Vec<Request> = own.into_iter().collect();
-    let mut places = Vec::new();
+    let (mut writes, mut others) = (Vec::new(), Vec::new());
     for (slot, stand) in taken {
-        let request = slot.read(stand).and_then(|asked| message::request(file, &asked));
-        match request {
+        match slot.read(stand).and_then(|asked| message::request(file, &asked)) {
             None => answer(slot, stand, None),
             Some(request) if request.op.effect() == Effect::Write => {
-                requests.push(request);
-                places.push((slot, stand));
+                writes.push((slot, stand, request));
             }
-            Some(request) => {
-                let outcome = store.submit(vec![request]).pop();
-                answer(slot, stand, outcome);
-            }
+            Some(request) => others.push((slot, stand, request)),
         }
     }
+    // Once it runs, its client waits for the outcome.
+    let wanted: Vec<_> = writes
+        .iter()
+        .map(|(slot, stand, _)| {
+            move || {
+                let running = stand.to(State::Running);
+                slot.stand() == running || slot.go(*stand, running)
+            }
+        })
+        .collect();
+    let posted = writes.iter().zip(&wanted).map(|((_, _, request), wanted)| {
+        let wanted: &dyn Fn() -> bool = wanted;
+        Asked { request, wanted: Some(wanted) }
+    });
+    let asked: Vec<Asked<'_>> = own.map(Asked::from).into_iter().chain(posted).collect();
     let mut outcomes =
-        if requests.is_empty() { Vec::new() } else { store.submit(requests) }.into_iter();
-    let own = if has_own { outcomes.next() } else { None };
-    for ((slot, stand), outcome) in places.into_iter().zip(outcomes) {
-        answer(slot, stand, Some(outcome));
+        if asked.is_empty() { Vec::new() } else { store.together(&asked) }.into_iter();
+    let own = own.and_then(|_| outcomes.next().flatten());
+    for ((slot, stand, _), outcome) in writes.iter().zip(outcomes) {
+        answer(slot, *stand, outcome);
+    }
+    for (slot, stand, request) in others {
+        // Others may have been given up meanwhile; to carry them out twice is harmless.
+        let outcome = if slot.stand() == stand { store.submit(vec![request]).pop() } else { None };
+        answer(slot, stand, outcome);
     }
     own
 }
@@ -174,18 +201,23 @@ fn answer(slot: &Slot, stand: Stand, outcome: Option<Outcome>) {
     // What this process could not do, the client may be able to.
     let outcome = outcome.filter(|outcome| match outcome {
         Ok(_) => true,
-        Err(error) => !matches!(error.code, Code::Busy | Code::StoreIo | Code::Internal),
-    });
-    let written =
-        outcome.and_then(message::of_outcome).is_some_and(|answer| slot.write(stand, &answer));
-    let next = if written { State::Done } else { State::Refused };
-    if slot.go(stand, stand.to(next)) {
-        let _ = futex::wake(&slot.stand, futex::Flags::empty(), i32::MAX as u32);
-    } else {
-        // The client gave it up.
-        let stand = slot.stand();
-        if stand.state() == Some(State::Abandoned) {
-            slot.free(stand);
+        Err(error) => {
+            !is_of_store(error.code)
+                && !matches!(error.code, Code::ClockDomain | Code::SchemaNewer | Code::SchemaOlder)
         }
+    });
+    let stand = if slot.stand() == stand.to(State::Running) { slot.stand() } else { stand };
+    if slot.stand() == stand {
+        let written =
+            outcome.and_then(message::of_outcome).is_some_and(|answer| slot.write(stand, &answer));
+        if slot.go(stand, stand.to(if written { State::Done } else { State::Refused })) {
+            let _ = futex::wake(&slot.stand, futex::Flags::empty(), i32::MAX as u32);
+            return;
+        }
+    }
+    // The client gave it up.
+    let stand = slot.stand();
+    if stand.state() == Some(State::Abandoned) {
+        slot.free(stand);
     }
 }

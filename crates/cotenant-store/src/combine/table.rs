@@ -9,12 +9,16 @@
 //! | free | a client | claimed |
 //! | claimed | the client, once the message is written | posted |
 //! | posted | the combiner, or the client that withdraws it | taken, free |
-//! | taken | the combiner, or the client that gives it up | done, refused, abandoned |
+//! | taken | the combiner, or the client that gives it up | running, done, refused, abandoned |
+//! | running | the combiner, which is in the transaction now | done, refused |
 //! | done, refused | the client, once the message is read | free |
 //! | abandoned | the combiner, or the next one | free |
 //!
-//! Whoever frees a slot wipes it. A combiner that follows one that died posts anew what that one had
-//! taken; what nobody went on with for ten seconds is freed.
+//! Until a request runs, its client may give it up and send it to the database itself: then it never
+//! runs here, so that what the client is told is all that happens. While it runs, the client waits
+//! for the outcome or for the combiner's death. Whoever frees a slot wipes it. A combiner that
+//! follows one that died frees all slots, and their clients notice; what nobody went on with for ten
+//! seconds is freed too.
 //!
 //! # Invariants
 //! - The file is as long as the table and allocated before it is mapped; it is never made shorter.
@@ -53,6 +57,8 @@ const SLOTS: usize = 64;
 const MESSAGE_BYTES: usize = WORDS * 8;
 const WORDS: usize = 509;
 const STATE_BITS: u32 = 3;
+/// A request that was not carried out after this time is given up by its client.
+pub(super) const PATIENCE_MS: u64 = 500;
 /// A slot that was claimed so long ago belongs to a process that is gone or stopped: a request takes
 /// a twentieth of it at most.
 const LEFT_AFTER_MS: u64 = 10_000;
@@ -64,16 +70,18 @@ pub(super) enum State {
     Claimed,
     Posted,
     Taken,
+    Running,
     Done,
     Refused,
     Abandoned,
 }
 
-const STATES: [State; 7] = [
+const STATES: [State; 8] = [
     State::Free,
     State::Claimed,
     State::Posted,
     State::Taken,
+    State::Running,
     State::Done,
     State::Refused,
     State::Abandoned,
@@ -147,6 +155,12 @@ impl Slot {
         now_ms().saturating_sub(self.since.load(Ordering::Relaxed)) > LEFT_AFTER_MS
     }
 
+    /// Whether its client has given it up by now, or was of an earlier boot.
+    fn is_late(&self) -> bool {
+        let age = now_ms().checked_sub(self.since.load(Ordering::Relaxed));
+        age.is_none_or(|age| age > PATIENCE_MS)
+    }
+
     /// Gives the slot up, whoever used it, and leaves nothing of its messages behind; false if
     /// somebody else went on before.
     pub(super) fn free(&self, from: Stand) -> bool {
@@ -191,15 +205,18 @@ impl Slot {
 
 /// Tells whether a message is whole, of this use of its slot and of a program like this one.
 fn sum(stand: Stand, message: &[u8]) -> u64 {
-    let generation = (stand.0 >> STATE_BITS).to_le_bytes();
-    hash(super::kin().to_le_bytes().iter().chain(&generation).chain(message))
+    hash(super::kin() ^ u64::from(stand.0 >> STATE_BITS), message)
 }
 
-/// FNV-1a, by Fowler, Noll and Vo.
-pub(super) fn hash<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+/// FNV-1a, by Fowler, Noll and Vo, from a seed.
+pub(super) const fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ seed;
+    let mut place = 0;
+    while place < bytes.len() {
+        hash = (hash ^ bytes[place] as u64).wrapping_mul(0x0100_0000_01b3);
+        place += 1;
+    }
+    hash
 }
 
 /// Milliseconds since the machine was started.
@@ -268,11 +285,27 @@ impl Table {
             posted &= posted - 1;
             let stand = slot.stand();
             let next = stand.to(State::Taken);
-            if stand.state() == Some(State::Posted) && slot.go(stand, next) {
+            if stand.state() != Some(State::Posted) {
+                continue;
+            }
+            if slot.is_late() {
+                slot.free(stand);
+            } else if slot.go(stand, next) {
                 taken.push((slot, next));
             }
         }
         taken
+    }
+
+    /// Keeps others from posting, because the combiner does not answer. It says again that it is there
+    /// when it goes on.
+    pub(super) fn warn(&self) {
+        let _ = self.combiner.compare_exchange(super::kin(), 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Says that messages of programs like this one are read.
+    pub(super) fn welcome(&self) {
+        self.combiner.store(super::kin(), Ordering::SeqCst);
     }
 
     /// Wakes one of those whose messages nobody has taken, to lead itself.
@@ -284,18 +317,13 @@ impl Table {
         }
     }
 
-    /// Goes on where a combiner died.
-    fn recover(&self) {
-        for (number, slot) in self.slots.iter().enumerate() {
+    /// Clears what a combiner that died left. Its clients see that their slots are of another use.
+    fn clear(&self) {
+        self.posted.store(0, Ordering::SeqCst);
+        for slot in &self.slots {
             let stand = slot.stand();
-            match stand.state() {
-                // It is carried out anew, under the same id.
-                Some(State::Taken) if slot.go(stand, stand.to(State::Posted)) => {
-                    self.posted.fetch_or(1 << number, Ordering::SeqCst);
-                }
-                Some(State::Posted) => drop(self.posted.fetch_or(1 << number, Ordering::SeqCst)),
-                Some(State::Abandoned) | None => drop(slot.free(stand)),
-                _ => {}
+            if stand.state() != Some(State::Free) {
+                slot.free(stand);
             }
         }
     }
@@ -391,9 +419,9 @@ impl Mapped {
     /// Becomes the combiner, unless another process is.
     pub(super) fn lead(&self, leader: Leader) -> Option<Lead<'_>> {
         self.file.try_lock().ok()?;
-        self.combiner.store(super::kin(), Ordering::SeqCst);
+        self.welcome();
         if self.leader.swap(leader as u32, Ordering::SeqCst) != Leader::Nobody as u32 {
-            self.recover();
+            self.clear();
         }
         if self.crowded.load(Ordering::Relaxed) != 0 {
             self.sweep();
@@ -480,7 +508,7 @@ mod tests {
         assert_ne!(claimed.anew(State::Claimed), claimed);
         let last = Stand(u32::MAX).to(State::Abandoned);
         assert_eq!(last.anew(State::Free), Stand(0));
-        assert_eq!(Stand(7).state(), None);
+        assert_eq!(Stand(7).state(), Some(State::Abandoned));
     }
 
     #[test]
@@ -496,23 +524,39 @@ mod tests {
         assert!(other.lead(Leader::Resident).is_some());
     }
 
-    #[test]
-    fn what_a_dead_combiner_had_taken_is_posted_anew() {
-        let (directory, table) = table();
+    fn posted(table: &Mapped) -> (&Slot, Stand) {
         let (number, slot, stand) = table.claim().unwrap();
         slot.write(stand, b"a message");
         assert!(slot.go(stand, stand.to(State::Posted)));
         table.post(number);
+        (slot, stand)
+    }
+
+    #[test]
+    fn what_a_dead_combiner_left_is_cleared() {
+        let (directory, table) = table();
+        let (slot, stand) = posted(&table);
         let dead = Mapped::find(directory.path()).unwrap();
         std::mem::forget(dead.lead(Leader::Passing).unwrap());
         assert_eq!(dead.take().len(), 1);
-        assert_eq!(slot.stand().state(), Some(State::Taken));
+        assert_eq!(slot.stand(), stand.to(State::Taken));
+        posted(&table);
         drop(dead);
         let _lead = table.lead(Leader::Resident).unwrap();
-        let taken = table.take();
-        assert_eq!(taken.len(), 1);
-        assert_eq!(taken[0].0.read(taken[0].1).as_deref(), Some(&b"a message"[..]));
         assert!(table.take().is_empty());
+        assert!(!slot.stand().is_of(stand));
+        assert_eq!(slot.stand().state(), Some(State::Free));
+    }
+
+    #[test]
+    fn what_is_late_is_not_taken() {
+        let (_directory, table) = table();
+        for since in [now_ms() - PATIENCE_MS - 1, now_ms() + 60_000] {
+            let (slot, _) = posted(&table);
+            slot.since.store(since, Ordering::Relaxed);
+            assert!(table.take().is_empty());
+            assert_eq!(slot.stand().state(), Some(State::Free));
+        }
     }
 
     #[test]
