@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -29,6 +29,8 @@ const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// After this time a request that was taken is given up and sent again to the database.
 const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
 
+/// How long a process goes alone after it gave a request up.
+const ALONE_FOR_MS: u64 = 1_000;
 /// How often leading and posting are tried in turns.
 const TRIES_MAX: usize = 8;
 /// How many rounds a process carries out for others before it goes on with its own business.
@@ -43,8 +45,10 @@ pub struct Posting {
     table: Option<Mapped>,
     open: Open,
     direct: Mutex<Option<Arc<LocalStore>>>,
-    /// Whether a request was given up: then the others are not posted either.
-    gave_up: AtomicBool,
+    /// When a request was given up, in milliseconds since `began`; 0 for never. Others are not posted
+    /// for a while then.
+    gave_up: AtomicU64,
+    began: Instant,
 }
 
 impl Posting {
@@ -61,7 +65,8 @@ impl Posting {
             table,
             open: Box::new(open),
             direct: Mutex::new(None),
-            gave_up: AtomicBool::new(false),
+            gave_up: AtomicU64::new(0),
+            began: Instant::now(),
         }
     }
 
@@ -78,7 +83,7 @@ impl Posting {
     /// Has a request carried out together with those of others; none if that must be done alone.
     fn together(&self, request: &Request) -> Option<Outcome> {
         let table = self.table.as_ref().filter(|_| may_be_posted(request))?;
-        if self.gave_up.load(Ordering::Relaxed) {
+        if self.is_alone() {
             return None;
         }
         // Readers are in nobody's way: they only look for somebody who has the database open.
@@ -101,6 +106,18 @@ impl Posting {
         None
     }
 
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the combiner let this process down just now.
+    fn is_alone(&self) -> bool {
+        match self.gave_up.load(Ordering::Relaxed) {
+            0 => false,
+            at => self.now_ms() < at + ALONE_FOR_MS,
+        }
+    }
+
     fn post(&self, table: &Mapped, request: &Request) -> Posted {
         let Some(asked) = message::of_request(self.file, request) else { return Posted::Alone };
         let Some((number, slot, stand)) = table.claim() else { return Posted::Alone };
@@ -112,7 +129,7 @@ impl Posting {
         let stand = match wait(table, slot, stand) {
             Waited::Over(stand) => stand,
             Waited::GaveUp => {
-                self.gave_up.store(true, Ordering::Relaxed);
+                self.gave_up.store(self.now_ms() + 1, Ordering::Relaxed);
                 return Posted::Alone;
             }
             Waited::NobodyLeads => return Posted::NobodyLeads,
