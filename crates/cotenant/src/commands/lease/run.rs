@@ -141,7 +141,12 @@ fn acquire(context: &Context, args: &Args) -> Result<Lease> {
         let resource = guard.resource.clone();
         context.call_aside(&Renew { resource, fence: guard.fence, ttl_ms: Some(args.ttl) })?;
     }
-    Ok(Lease { guard, actor: context.actor()?.clone(), sent })
+    // By its id: while the command runs, its name may come to mean another session.
+    let actor = match context.own_session()? {
+        Some(own) => context.actor_for(&own.answer.session)?,
+        None => context.actor()?.clone(),
+    };
+    Ok(Lease { guard, actor, sent })
 }
 
 /// Runs the command and keeps the lease until it ends.
