@@ -30,7 +30,7 @@ struct Mutant {
     seed: u64,
 }
 
-const MUTANTS: [Mutant; 8] = [
+const MUTANTS: [Mutant; 11] = [
     Mutant {
         name: "no_gate_transaction",
         about: "a write runs without gate and transaction",
@@ -86,6 +86,27 @@ const MUTANTS: [Mutant; 8] = [
         shows: ", not COOLING",
         storm: Storm::Stop,
         seed: 12,
+    },
+    Mutant {
+        name: "combine_runs_what_was_given_up",
+        about: "a combiner carries out what its client gave up",
+        shows: "a refused request took effect",
+        storm: Storm::Combine,
+        seed: 16,
+    },
+    Mutant {
+        name: "combine_repeats_under_another_id",
+        about: "a client that gave up repeats under another id",
+        shows: "2 additions made",
+        storm: Storm::Combine,
+        seed: 16,
+    },
+    Mutant {
+        name: "combine_leaves_messages",
+        about: "a freed slot keeps its message",
+        shows: "a message stays in the table",
+        storm: Storm::Combine,
+        seed: 16,
     },
 ];
 

@@ -7,6 +7,7 @@
 mod admin;
 mod birth;
 mod clock;
+mod combine;
 mod failpoints;
 mod history;
 mod kill;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, failpoints, kill, race, stop};
+use super::{admin, birth, clock, combine, failpoints, kill, race, stop};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,13 @@ pub(crate) enum Storm {
     Stop,
     /// Wall clocks jump; nothing happens.
     Clock,
+    /// Combiners are killed and stopped; those they worked for go on.
+    Combine,
 }
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -47,6 +49,7 @@ impl Storm {
         Self::Birth,
         Self::Stop,
         Self::Clock,
+        Self::Combine,
     ];
 
     /// The word on the command line.
@@ -59,6 +62,7 @@ impl Storm {
             Self::Birth => "birth",
             Self::Stop => "stop",
             Self::Clock => "clock",
+            Self::Combine => "combine",
         }
     }
 
@@ -80,6 +84,10 @@ impl Storm {
                 stop::run(bench, seed, stop::Size { rounds, real_time, writers })
             }
             Self::Clock => clock::run(bench, seed, clock::Size { rounds }),
+            Self::Combine => {
+                let requests = if tier == Tier::Short { 2 } else { 4 };
+                combine::run(bench, seed, combine::Size { requests })
+            }
         }
     }
 

@@ -203,7 +203,8 @@ impl Worker {
         Pid::from_raw(self.pid().cast_signed()).expect("a process id is not 0")
     }
 
-    fn state(&self) -> Result<char> {
+    /// What the kernel says it does: `R`, `S`, `T`, `Z`, …
+    pub(crate) fn state(&self) -> Result<char> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
         let tail = stat.rsplit_once(") ").context("an unknown form of /proc/PID/stat")?.1;
         tail.chars().next().context("a process without a state")

@@ -21,7 +21,7 @@ use super::{
     message,
     table::{Lead, Leader, Mapped, PATIENCE_MS, Slot, Stand, State},
 };
-use crate::{LocalStore, local::again};
+use crate::{LocalStore, local::again, testing::mutant};
 
 /// After this time it is looked whether the combiner still lives, and a request that it has not
 /// taken is withdrawn.
@@ -172,6 +172,12 @@ impl Store for Posting {
             && let Some(outcome) = self.together(request)
         {
             return vec![outcome];
+        }
+        let mut requests = requests;
+        if mutant("combine_repeats_under_another_id") {
+            for id in requests.iter_mut().filter_map(|request| request.request_id.as_mut()) {
+                id.push('x');
+            }
         }
         match self.direct() {
             Ok(store) => store.submit(requests),

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     LocalStore,
     local::{Asked, is_of_store},
+    testing::{failpoint, mutant},
 };
 
 /// How often slots that are in use are looked at without being asked to, and whether a resident
@@ -173,7 +174,9 @@ pub(super) fn carry_out(
         .map(|(slot, stand, _)| {
             move || {
                 let running = stand.to(State::Running);
-                slot.stand() == running || slot.go(*stand, running)
+                let wanted = slot.stand() == running || slot.go(*stand, running);
+                let _ = failpoint("combine.running");
+                wanted || mutant("combine_runs_what_was_given_up")
             }
         })
         .collect();
@@ -181,12 +184,19 @@ pub(super) fn carry_out(
         let wanted: &dyn Fn() -> bool = wanted;
         Asked { request, wanted: Some(wanted) }
     });
+    if !writes.is_empty() {
+        let _ = failpoint("combine.taken");
+    }
     let asked: Vec<Asked<'_>> = own.map(Asked::from).into_iter().chain(posted).collect();
     let mut outcomes =
         if asked.is_empty() { Vec::new() } else { store.together(&asked) }.into_iter();
     let own = own.and_then(|_| outcomes.next().flatten());
+    if !writes.is_empty() {
+        let _ = failpoint("combine.done");
+    }
     for ((slot, stand, _), outcome) in writes.iter().zip(outcomes) {
         answer(slot, *stand, outcome);
+        let _ = failpoint("combine.answered");
     }
     for (slot, stand, request) in others {
         // Others may have been given up meanwhile; to carry them out twice is harmless.

@@ -49,6 +49,8 @@ use rustix::{
     thread::futex,
 };
 
+use crate::testing::mutant;
+
 /// The file of this layout; another layout has another file.
 pub(super) const FILE: &str = "combine-1";
 /// How many requests can be under way at once.
@@ -168,7 +170,9 @@ impl Slot {
         if !self.go(from, claimed) {
             return false;
         }
-        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        if !mutant("combine_leaves_messages") {
+            self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
         self.go(claimed, claimed.anew(State::Free))
     }
 
