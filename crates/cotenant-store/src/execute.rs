@@ -27,7 +27,7 @@ const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest, result, se
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 \
      AND number <= (SELECT MAX(number) FROM request) - $2";
 const SELECT_TIMERS: &str =
-    "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick LIMIT $2";
+    "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick, kind, id LIMIT $2";
 const DELETE_TIMER: &str = "DELETE FROM timer WHERE tick = $1 AND kind = $2 AND id = $3";
 /// Expired rows settled by one transaction that nobody asked about.
 const SETTLED_MAX: i64 = 64;

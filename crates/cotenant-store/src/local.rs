@@ -215,9 +215,14 @@ impl LocalStore {
         let mut meta = Meta::load(sql, Intent::Write)?;
         failpoint("txn.schema")?;
         let reading = self.clock.reading(sql)?;
-        let replaced = meta.advance(&reading, None)?;
+        let step_max = self.clock.step_max();
+        let cut = meta.is_cut(&reading, step_max);
+        let replaced = meta.advance(&reading, step_max)?;
         failpoint("txn.tick")?;
         let mut tx = self.tx(sql, meta, wait_over);
+        // Kept even if the request fails: repeated refusals would each begin at the same tick else, and
+        // what they wait for would never expire.
+        tx.settled = cut;
         if replaced {
             tx.settled = true;
             session::settle_reboot(&mut tx)?;
@@ -275,7 +280,7 @@ impl LocalStore {
                 if reading.source != meta.source {
                     return Ok(());
                 }
-                meta.tick = meta.tick_at(&reading, None);
+                meta.tick = meta.tick_at(&reading, self.clock.step_max());
                 let mut snapshot = Snapshot { sql, wrote: false };
                 let outcome = {
                     let mut tx = self.tx(&mut snapshot, meta, wait_over);
@@ -321,7 +326,7 @@ impl LocalStore {
                     .detail("head", meta.seq)
                     .retry_after(100));
                 }
-                meta.tick = meta.tick_at(&reading, None);
+                meta.tick = meta.tick_at(&reading, self.clock.step_max());
                 let mut snapshot = Snapshot { sql, wrote: false };
                 let mut tx = self.tx(&mut snapshot, meta, false);
                 let data = match dispatch(&mut tx, &request.op)? {
@@ -455,7 +460,7 @@ impl LocalStore {
                 engine.read(&mut |sql| {
                     let mut meta = Meta::load(sql, Intent::Read)?;
                     let reading = self.clock.reading(sql)?;
-                    meta.tick = meta.tick_at(&reading, None);
+                    meta.tick = meta.tick_at(&reading, self.clock.step_max());
                     let mut tx = self.tx(sql, meta, false);
                     authenticate(&mut tx, request)?;
                     request.guards.iter().try_for_each(|guard| lease::check_guard(&mut tx, guard))

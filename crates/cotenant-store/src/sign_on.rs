@@ -18,7 +18,7 @@ use crate::{
     tx::{Tx, random},
 };
 
-const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, native_id, state, user, \
+const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, native_id, state, \"user\", \
      purpose, labels, ns, token_digest, process, ttl_ms, expires_tick, heartbeat_tick, heartbeat_ms, \
      since_ms, parent, relation) \
      VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";

@@ -57,7 +57,7 @@ pub(crate) enum Verdict<T> {
     Refused(Error),
 }
 
-const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, user, trust, \
+const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, \"user\", trust, \
      payload, salt, payload_digest, hash, writer_version) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 

@@ -1,0 +1,224 @@
+//! Where a store lies on a server: `postgres://USER@HOST:PORT/DATABASE?project=NAME`.
+
+use std::{fmt, sync::mpsc, thread, time::Duration};
+
+use cotenant_core::{Code, Error, Result};
+use postgres::{
+    Client, Config, NoTls,
+    config::{Host, SslMode},
+};
+
+use super::error::{error, unreachable};
+
+/// How long making a connection may take.
+const CONNECT: Duration = Duration::from_secs(2);
+/// After how long a server that says nothing more is given up.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Parameters of an address that are for us.
+const PROJECT: &str = "project";
+const TLS: &str = "sslmode";
+/// What the names of our schemas begin with, so that no project is called `public`.
+const PREFIX: &str = "cotenant_";
+/// With the prefix as much as a name may have in `PostgreSQL`, and some room.
+const PROJECT_MAX: usize = 48;
+
+/// The address of a project's store on a server.
+#[derive(Clone)]
+pub struct Address {
+    config: Config,
+    project: String,
+}
+
+impl Address {
+    /// Whether a text is meant as such an address.
+    pub fn is_one(text: &str) -> bool {
+        text.starts_with("postgres://") || text.starts_with("postgresql://")
+    }
+
+    /// Reads an address. The project that it names goes before the given one.
+    pub fn parse(text: &str, project: Option<&str>) -> Result<Self> {
+        if !Self::is_one(text) {
+            return Err(Error::invalid("an address of PostgreSQL begins with `postgres://`"));
+        }
+        let (place, parameters) = text.split_once('?').unwrap_or((text, ""));
+        let (mut named, mut tls, mut rest) = (None, None, Vec::new());
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some((PROJECT, name)) => named = Some(name),
+                Some((TLS, mode)) => tls = Some(mode),
+                _ => rest.push(parameter),
+            }
+        }
+        let plain = format!("{place}?{}", rest.join("&"));
+        let mut config: Config = plain.parse().map_err(|cause: postgres::Error| {
+            Error::invalid("the address of the PostgreSQL server cannot be read")
+                .hint("write `postgres://USER@HOST:PORT/DATABASE?project=NAME`")
+                .caused_by(cause)
+        })?;
+        let project = named.or(project).ok_or_else(|| {
+            Error::invalid("the address names no project").hint(
+                "add `?project=NAME` to it, or the line `project = \"NAME\"` to cotenant.toml",
+            )
+        })?;
+        check_project(project)?;
+        check_tls(tls, &config)?;
+        config
+            .ssl_mode(SslMode::Disable)
+            .connect_timeout(CONNECT)
+            .tcp_user_timeout(SILENCE)
+            .keepalives_idle(SILENCE);
+        if config.get_application_name().is_none() {
+            config.application_name("cotenant");
+        }
+        Ok(Self { config, project: project.to_owned() })
+    }
+
+    /// The project.
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    /// The schema that holds it; also the name under which its waiters are told.
+    pub(super) fn schema(&self) -> String {
+        format!("{PREFIX}{}", self.project)
+    }
+
+    /// The schema as a statement names it. The name is checked, so that nothing in it needs care.
+    pub(super) fn quoted(&self) -> String {
+        format!("\"{PREFIX}{}\"", self.project)
+    }
+
+    /// The role that connects, for hints.
+    pub(super) fn user(&self) -> &str {
+        self.config.get_user().unwrap_or("you")
+    }
+
+    /// The database, for hints.
+    pub(super) fn database(&self) -> &str {
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres")
+    }
+
+    /// Connects. Also the handshake ends in time, which the client itself does not see to.
+    pub(super) fn connect(&self) -> Result<Client> {
+        let (sender, receiver) = mpsc::channel();
+        let config = self.config.clone();
+        let connecting = move || {
+            // Nobody may be waiting any more; the connection is closed then.
+            let _ = sender.send(config.connect(NoTls));
+        };
+        thread::Builder::new().name("connect".into()).spawn(connecting).map_err(|cause| {
+            Error::new(Code::StoreIo, "no thread can be started to connect with").caused_by(cause)
+        })?;
+        match receiver.recv_timeout(CONNECT) {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(cause)) if cause.as_db_error().is_some() => {
+                Err(error(cause).detail("server", self.server()))
+            }
+            Ok(Err(cause)) => Err(unreachable(&self.server()).caused_by(cause)),
+            Err(_) => Err(unreachable(&self.server())
+                .hint("it did not answer within 2 s: check that it runs and can be reached")),
+        }
+    }
+
+    /// The server, without a user or a password.
+    fn server(&self) -> String {
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => format!("{host}:{port}"),
+            Some(Host::Unix(directory)) => format!("{}:{port}", directory.display()),
+            None => format!("localhost:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "postgres://{}/{}?project={}", self.server(), self.database(), self.project)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+fn check_project(name: &str) -> Result<()> {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let plain =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    if starts && name.len() <= PROJECT_MAX && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("`{}` cannot name a project", cotenant_core::name::shown(name)))
+        .hint(format!(
+            "use up to {PROJECT_MAX} of a-z, 0-9, `-`, `_` and `.`, a letter or digit first"
+        )))
+}
+
+/// Refuses to send in clear what may pass over a network.
+fn check_tls(mode: Option<&str>, config: &Config) -> Result<()> {
+    let local = config.get_hosts().iter().all(|host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(host) => matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"),
+    });
+    match mode {
+        Some("disable") => Ok(()),
+        None if local => Ok(()),
+        Some(mode) => Err(Error::invalid(format!(
+            "`sslmode={}` is not supported yet",
+            cotenant_core::name::shown(mode)
+        ))
+        .hint("connect through a tunnel, and say `sslmode=disable`")),
+        None => Err(Error::invalid("connections over a network are not encrypted yet")
+            .hint("connect through a tunnel, or say `sslmode=disable` if the network is your own")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let error = Address::parse(text, None).unwrap_err();
+        assert_eq!(error.code, Code::Invalid, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_project_is_named_by_the_address_or_beside_it() {
+        let address =
+            Address::parse("postgres://u@/d?project=a-1&host=/run/pg", Some("b")).unwrap();
+        assert_eq!((address.project(), address.quoted().as_str()), ("a-1", "\"cotenant_a-1\""));
+        assert_eq!(address.to_string(), "postgres:///run/pg:5432/d?project=a-1");
+        let address = Address::parse("postgresql://u:secret@localhost:5433/d", Some("b")).unwrap();
+        assert_eq!(address.project(), "b");
+        assert_eq!(format!("{address:?}"), "postgres://localhost:5433/d?project=b");
+        assert!(refused("postgres://localhost/d").contains("names no project"));
+    }
+
+    #[test]
+    fn a_name_that_needs_care_in_sql_is_no_project() {
+        for name in ["", "A", "-a", "a\"b", "a b", "a;b", "a%20", "é", &"a".repeat(49)] {
+            refused(&format!("postgres://localhost/d?project={name}"));
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_in_clear_over_a_network_unless_that_is_wanted() {
+        refused("postgres://example.org/d?project=a");
+        refused("postgres://example.org/d?project=a&sslmode=require");
+        refused("postgres://localhost/d?project=a&sslmode=prefer");
+        let wanted = "postgres://example.org/d?project=a&sslmode=disable";
+        Address::parse(wanted, None).unwrap();
+        Address::parse("postgres://127.0.0.1/d?project=a", None).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_without_showing_it() {
+        let text = refused("postgres://u:hunter2@localhost:x/d?project=a");
+        assert!(!text.contains("hunter2"), "{text}");
+        refused("postgres://localhost/d?project=a&unknown=1");
+        refused("mysql://localhost/d?project=a");
+    }
+}
