@@ -146,7 +146,8 @@ fn a_role_that_owns_its_schema_needs_nothing_else() {
     let mut admin = server.client();
     admin.batch_execute("CREATE ROLE plain LOGIN").unwrap();
     let address = server.address("plain", "plain");
-    let error = refused(LocalStore::open_postgres(&address, IfMissing::Create), Code::StoreReadonly);
+    let error =
+        refused(LocalStore::open_postgres(&address, IfMissing::Create), Code::StoreReadonly);
     let needed = "CREATE SCHEMA \"cotenant_plain\" AUTHORIZATION \"plain\"";
     assert!(error.hint.as_ref().is_some_and(|hint| hint.contains(needed)), "{error:?}");
     admin.batch_execute(needed).unwrap();
@@ -360,10 +361,8 @@ fn an_erased_payload_is_gone_from_the_tables_file() {
     let kept = || {
         let mut admin = server.client();
         admin.batch_execute("CHECKPOINT").unwrap();
-        let sql = format!(
-            "SELECT pg_relation_filepath('\"cotenant_{}\".event')",
-            address.project()
-        );
+        let sql =
+            format!("SELECT pg_relation_filepath('\"cotenant_{}\".event')", address.project());
         let path: String = admin.query_one(&sql, &[]).unwrap().get(0);
         let bytes = fs::read(server.directory().join("data").join(path)).unwrap();
         bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
@@ -374,4 +373,33 @@ fn an_erased_payload_is_gone_from_the_tables_file() {
     assert!(!kept(), "the secret is still there");
     assert!(store.call(&Verify::default(), |request| request).unwrap().answer.ok);
     store.one(add(&actor, "1")).unwrap();
+}
+
+#[test]
+fn an_encrypted_connection_trusts_only_whom_it_is_told_to() {
+    let server = server!();
+    let Some((authority, port)) = server.authority() else {
+        println!("skipped: no openssl to make certificates with");
+        return;
+    };
+    let address = |host: &str, parameters: &str| {
+        let text = format!("postgres://postgres@{host}:{port}/postgres?project=secret{parameters}");
+        Address::parse(&text, None).unwrap()
+    };
+    let ours = format!("&sslmode=verify-full&sslrootcert={}", authority.display());
+    let store = open(&address("localhost", &ours));
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    store.one(add(&actor, "1")).unwrap();
+    let sql = "SELECT 1 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+         WHERE ssl AND application_name = 'cotenant'";
+    assert!(!server.client().query(sql, &[]).unwrap().is_empty());
+    // The authority is right, the name is not; then the name is right, the authority is not.
+    let fail = |address: Address| {
+        refused(LocalStore::open_postgres(&address, IfMissing::Fail), Code::StoreForeign)
+    };
+    fail(address("127.0.0.1", &ours));
+    if fs::metadata("/etc/ssl/certs/ca-certificates.crt").is_ok() {
+        fail(address("localhost", "&sslmode=require"));
+    }
 }

@@ -8,7 +8,10 @@ use postgres::{
     config::{Host, SslMode},
 };
 
-use super::error::{error, unreachable};
+use super::{
+    error::{error, unreachable},
+    tls::{self, Tls},
+};
 
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -16,7 +19,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Parameters of an address that are for us.
 const PROJECT: &str = "project";
-const TLS: &str = "sslmode";
+const MODE: &str = "sslmode";
+const ROOTS: &str = "sslrootcert";
 /// What the names of our schemas begin with, so that no project is called `public`.
 const PREFIX: &str = "cotenant_";
 /// With the prefix as much as a name may have in `PostgreSQL`, and some room.
@@ -26,6 +30,7 @@ const PROJECT_MAX: usize = 48;
 #[derive(Clone)]
 pub struct Address {
     config: Config,
+    tls: Tls,
     project: String,
 }
 
@@ -41,11 +46,12 @@ impl Address {
             return Err(Error::invalid("an address of PostgreSQL begins with `postgres://`"));
         }
         let (place, parameters) = text.split_once('?').unwrap_or((text, ""));
-        let (mut named, mut tls, mut rest) = (None, None, Vec::new());
+        let (mut named, mut mode, mut roots, mut rest) = (None, None, None, Vec::new());
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some((PROJECT, name)) => named = Some(name),
-                Some((TLS, mode)) => tls = Some(mode),
+                Some((MODE, wanted)) => mode = Some(wanted),
+                Some((ROOTS, file)) => roots = Some(decoded(file)),
                 _ => rest.push(parameter),
             }
         }
@@ -61,16 +67,16 @@ impl Address {
             )
         })?;
         check_project(project)?;
-        check_tls(tls, &config)?;
+        let tls = Tls::of(mode, roots.as_deref(), is_local(&config))?;
         config
-            .ssl_mode(SslMode::Disable)
+            .ssl_mode(if tls == Tls::Plain { SslMode::Disable } else { SslMode::Require })
             .connect_timeout(CONNECT)
             .tcp_user_timeout(SILENCE)
             .keepalives_idle(SILENCE);
         if config.get_application_name().is_none() {
             config.application_name("cotenant");
         }
-        Ok(Self { config, project: project.to_owned() })
+        Ok(Self { config, tls, project: project.to_owned() })
     }
 
     /// The project.
@@ -102,9 +108,17 @@ impl Address {
     pub(super) fn connect(&self) -> Result<Client> {
         let (sender, receiver) = mpsc::channel();
         let config = self.config.clone();
+        let tls = match &self.tls {
+            Tls::Plain => None,
+            Tls::Checked(roots) => Some(tls::connector(roots.as_deref())?),
+        };
         let connecting = move || {
+            let made = match tls {
+                None => config.connect(NoTls),
+                Some(tls) => config.connect(tls),
+            };
             // Nobody may be waiting any more; the connection is closed then.
-            let _ = sender.send(config.connect(NoTls));
+            let _ = sender.send(made);
         };
         thread::Builder::new().name("connect".into()).spawn(connecting).map_err(|cause| {
             Error::new(Code::StoreIo, "no thread can be started to connect with").caused_by(cause)
@@ -114,7 +128,10 @@ impl Address {
             Ok(Err(cause)) if cause.as_db_error().is_some() => {
                 Err(error(cause).detail("server", self.server()))
             }
-            Ok(Err(cause)) => Err(unreachable(&self.server()).caused_by(cause)),
+            Ok(Err(cause)) => {
+                let made = tls::error(&self.server(), &cause);
+                Err(made.unwrap_or_else(|| unreachable(&self.server())).caused_by(cause))
+            }
             Err(_) => Err(unreachable(&self.server())
                 .hint("it did not answer within 2 s: check that it runs and can be reached")),
         }
@@ -156,23 +173,17 @@ fn check_project(name: &str) -> Result<()> {
         )))
 }
 
-/// Refuses to send in clear what may pass over a network.
-fn check_tls(mode: Option<&str>, config: &Config) -> Result<()> {
-    let local = config.get_hosts().iter().all(|host| match host {
+/// Whether nobody else can listen.
+fn is_local(config: &Config) -> bool {
+    config.get_hosts().iter().all(|host| match host {
         Host::Unix(_) => true,
         Host::Tcp(host) => matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"),
-    });
-    match mode {
-        Some("disable") => Ok(()),
-        None if local => Ok(()),
-        Some(mode) => Err(Error::invalid(format!(
-            "`sslmode={}` is not supported yet",
-            cotenant_core::name::shown(mode)
-        ))
-        .hint("connect through a tunnel, and say `sslmode=disable`")),
-        None => Err(Error::invalid("connections over a network are not encrypted yet")
-            .hint("connect through a tunnel, or say `sslmode=disable` if the network is your own")),
-    }
+    })
+}
+
+/// A parameter's value, of which `%2F` is `/`.
+fn decoded(value: &str) -> String {
+    value.replace("%2F", "/").replace("%2f", "/")
 }
 
 #[cfg(test)]
@@ -205,13 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_in_clear_over_a_network_unless_that_is_wanted() {
-        refused("postgres://example.org/d?project=a");
-        refused("postgres://example.org/d?project=a&sslmode=require");
+    fn an_address_over_a_network_is_encrypted_unless_it_says_otherwise() {
+        let tls = |text: &str| Address::parse(text, None).unwrap().tls;
+        assert_eq!(tls("postgres://example.org/d?project=a"), Tls::Checked(None));
+        assert_eq!(tls("postgres://example.org/d?project=a&sslmode=disable"), Tls::Plain);
+        assert_eq!(tls("postgres://127.0.0.1/d?project=a"), Tls::Plain);
+        let roots = "postgres://localhost/d?sslrootcert=%2Fetc/ca.pem&project=a";
+        assert_eq!(tls(roots), Tls::Checked(Some("/etc/ca.pem".into())));
         refused("postgres://localhost/d?project=a&sslmode=prefer");
-        let wanted = "postgres://example.org/d?project=a&sslmode=disable";
-        Address::parse(wanted, None).unwrap();
-        Address::parse("postgres://127.0.0.1/d?project=a", None).unwrap();
     }
 
     #[test]

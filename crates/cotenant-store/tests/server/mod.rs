@@ -8,6 +8,7 @@ pub(crate) mod world;
 use std::{
     env,
     fs::{self, File},
+    net::TcpListener,
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -39,6 +40,7 @@ pub(crate) struct Server {
     directory: TempDir,
     keeper: Child,
     projects: AtomicU32,
+    port: u16,
 }
 
 impl Server {
@@ -88,6 +90,20 @@ impl Server {
             .unwrap();
         let said = || fs::read_to_string(directory.path().join("log")).unwrap_or_default();
         assert!(made.success(), "initdb failed: {}", said());
+        // Nobody else is likely to take it meanwhile.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let encrypted: &[&str] = if make_certificates(directory.path(), user) {
+            &[
+                "-c",
+                "ssl=on",
+                "-c",
+                "ssl_cert_file=../server.crt",
+                "-c",
+                "ssl_key_file=../server.key",
+            ]
+        } else {
+            &[]
+        };
         let keeper = run("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(programs.join("postgres"))
@@ -95,12 +111,14 @@ impl Server {
             .arg(&data)
             .arg("-k")
             .arg(directory.path())
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
+            .args(["-c", "fsync=off", "-c", "max_connections=200"])
             .args(["-c", "full_page_writes=off", "-c", "autovacuum=off"])
+            .args(encrypted)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let server = Self { directory, keeper, projects: AtomicU32::new(0) };
+        let server = Self { directory, keeper, projects: AtomicU32::new(0), port };
         let until = Instant::now() + PATIENCE;
         while server.try_client().is_none() {
             let log = fs::read_to_string(server.directory.path().join("log")).unwrap_or_default();
@@ -115,9 +133,15 @@ impl Server {
         self.directory.path()
     }
 
+    /// The authority that vouches for the server as `localhost`, if there is one, and its port.
+    pub(crate) fn authority(&self) -> Option<(PathBuf, u16)> {
+        let file = self.directory.path().join("authority.crt");
+        file.exists().then_some((file, self.port))
+    }
+
     fn try_client(&self) -> Option<Client> {
         let directory = self.directory.path().to_str().unwrap();
-        postgres::Config::new().host(directory).user("postgres").connect(NoTls).ok()
+        postgres::Config::new().host(directory).port(self.port).user("postgres").connect(NoTls).ok()
     }
 
     /// A connection of its superuser.
@@ -133,8 +157,9 @@ impl Server {
 
     /// The address of a project for a user.
     pub(crate) fn address(&self, user: &str, project: &str) -> Address {
-        let directory = self.directory.path().display();
-        let text = format!("postgres://{user}@/postgres?host={directory}&project={project}");
+        let (directory, port) = (self.directory.path().display(), self.port);
+        let text =
+            format!("postgres://{user}@/postgres?host={directory}&port={port}&project={project}");
         Address::parse(&text, None).unwrap()
     }
 }
@@ -146,13 +171,42 @@ impl Drop for Server {
     }
 }
 
+/// Makes an authority and a certificate for `localhost`, with `openssl` where that is installed.
+fn make_certificates(directory: &Path, user: Option<(u32, u32)>) -> bool {
+    fs::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    let openssl = |line: &str| {
+        let mut command = Command::new("openssl");
+        command.args(line.split(' ')).current_dir(directory).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let made = [
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ours \
+         -keyout authority.key -out authority.crt",
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
+         -keyout server.key -out server.csr",
+        "x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial -days 2 \
+         -extfile names -out server.crt",
+    ]
+    .into_iter()
+    .all(openssl);
+    if let (true, Some((uid, gid))) = (made, user) {
+        chown(directory.join("server.key"), Some(uid), Some(gid)).unwrap();
+        chown(directory.join("server.crt"), Some(uid), Some(gid)).unwrap();
+    }
+    made
+}
+
 /// Where PostgreSQL's programs are. Debian keeps them out of the path.
 fn programs() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").ok().into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = installed.map(|version| version.path().join("bin")).collect();
     found.sort();
     found.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    found.into_iter().rev().find(|path| ["initdb", "postgres"].iter().all(|p| path.join(p).exists()))
+    found
+        .into_iter()
+        .rev()
+        .find(|path| ["initdb", "postgres"].iter().all(|p| path.join(p).exists()))
 }
 
 fn is_root() -> bool {
