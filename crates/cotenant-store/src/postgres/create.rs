@@ -6,7 +6,7 @@ use cotenant_core::{
     clock::rfc3339,
     event::{hex, sha256_hex},
 };
-use postgres::{Client, GenericClient, SimpleQueryMessage, types::Type};
+use postgres::{Client, GenericClient, IsolationLevel, SimpleQueryMessage, types::Type};
 
 use super::{
     address::Address,
@@ -18,7 +18,10 @@ use crate::{
     tx::random,
 };
 
-const HAS_META: &str = "SELECT CASE WHEN to_regclass($1) IS NULL THEN 0 ELSE 1 END";
+/// Asks the catalogue itself: what a session knows of names (`to_regclass`) may be older than the lock.
+const HAS_META: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_class c \
+     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'meta') \
+     THEN 1 ELSE 0 END";
 const HAS_SCHEMA: &str =
     "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1) THEN 1 ELSE 0 END";
 
@@ -38,8 +41,7 @@ pub(crate) fn find(address: &Address, missing: IfMissing) -> Result<Client> {
 }
 
 fn has_store(client: &mut impl GenericClient, address: &Address) -> Result<bool> {
-    let table = format!("{}.meta", address.quoted());
-    is(client, HAS_META, &table)
+    is(client, HAS_META, &address.schema())
 }
 
 fn is(client: &mut impl GenericClient, question: &str, name: &str) -> Result<bool> {
@@ -48,7 +50,8 @@ fn is(client: &mut impl GenericClient, question: &str, name: &str) -> Result<boo
 }
 
 fn create(client: &mut Client, address: &Address) -> Result<()> {
-    let mut tx = client.transaction().map_err(error)?;
+    let current = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+    let mut tx = current.start().map_err(error)?;
     let limits = "SET LOCAL lock_timeout TO '30s'; SET LOCAL statement_timeout TO '30s'; \
          SET LOCAL synchronous_commit TO on";
     tx.batch_execute(limits).map_err(error)?;
