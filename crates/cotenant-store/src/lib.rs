@@ -76,8 +76,7 @@ impl LocalStore {
         clock: Box<dyn sql::Clock>,
         processes: Box<dyn Processes>,
     ) -> Result<Self> {
-        let client = postgres::find(address, missing)?;
-        let engine = postgres::Postgres::over(address.clone(), client);
+        let engine = postgres::find(address, missing)?;
         Ok(Self::over(Box::new(engine), clock, processes, BUSY_TIMEOUT))
     }
 

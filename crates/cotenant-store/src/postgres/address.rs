@@ -1,6 +1,15 @@
 //! Where a store lies on a server: `postgres://USER@HOST:PORT/DATABASE?project=NAME`.
 
-use std::{fmt, sync::mpsc, thread, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use cotenant_core::{Code, Error, Result};
 use postgres::{
@@ -94,6 +103,18 @@ impl Address {
         format!("\"{PREFIX}{}\"", self.project)
     }
 
+    /// The same address, and what the server remarks on the row versions that are still seen.
+    pub(super) fn with_remarks(&self) -> (Self, Arc<AtomicU64>) {
+        let (mut own, remarked) = (self.clone(), Arc::new(AtomicU64::new(0)));
+        let kept = Arc::clone(&remarked);
+        own.config.notice_callback(move |remark| {
+            if let Some(number) = remark.detail().and_then(first_number) {
+                kept.store(number, Ordering::SeqCst);
+            }
+        });
+        (own, remarked)
+    }
+
     /// The role that connects, for hints.
     pub(super) fn user(&self) -> &str {
         self.config.get_user().unwrap_or("you")
@@ -181,6 +202,13 @@ fn is_local(config: &Config) -> bool {
     })
 }
 
+/// The first number in a text, whatever its language.
+fn first_number(text: &str) -> Option<u64> {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let rest = &text[text.find(is_digit)?..];
+    rest[..rest.find(|c| !is_digit(c)).unwrap_or(rest.len())].parse().ok()
+}
+
 /// A parameter's value, of which `%2F` is `/`.
 fn decoded(value: &str) -> String {
     value.replace("%2F", "/").replace("%2f", "/")
@@ -224,6 +252,14 @@ mod tests {
         let roots = "postgres://localhost/d?sslrootcert=%2Fetc/ca.pem&project=a";
         assert_eq!(tls(roots), Tls::Checked(Some("/etc/ca.pem".into())));
         refused("postgres://localhost/d?project=a&sslmode=prefer");
+    }
+
+    #[test]
+    fn a_remark_is_read_by_its_number() {
+        let remark = "12 dead row versions cannot be removed yet.\nCPU: user: 0.01 s";
+        assert_eq!(first_number(remark), Some(12));
+        assert_eq!(first_number("Es bleiben 3"), Some(3));
+        assert_eq!(first_number("none"), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use postgres::{Client, GenericClient, IsolationLevel, SimpleQueryMessage, types:
 
 use super::{
     address::Address,
-    engine::{CLOCK, reading},
+    engine::{CLOCK, Postgres, reading},
     error::error,
 };
 use crate::{
@@ -26,7 +26,9 @@ const HAS_SCHEMA: &str =
     "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1) THEN 1 ELSE 0 END";
 
 /// Connects to a project's store, which is made if that is wanted.
-pub(crate) fn find(address: &Address, missing: IfMissing) -> Result<Client> {
+pub(crate) fn find(address: &Address, missing: IfMissing) -> Result<Postgres> {
+    let (address, remarked) = address.with_remarks();
+    let address = &address;
     let mut client = address.connect()?;
     match (has_store(&mut client, address)?, missing) {
         (true, _) => {}
@@ -37,7 +39,7 @@ pub(crate) fn find(address: &Address, missing: IfMissing) -> Result<Client> {
         }
         (false, IfMissing::Create) => create(&mut client, address)?,
     }
-    Ok(client)
+    Ok(Postgres::over(address.clone(), client, remarked))
 }
 
 fn has_store(client: &mut impl GenericClient, address: &Address) -> Result<bool> {

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -27,6 +27,10 @@ use crate::{
 
 /// The longest wait for the row of `meta`.
 const LOCK: Duration = Duration::from_secs(5);
+/// How soon the log is written anew again while somebody still sees what was erased.
+const ERASE_PAUSE: Duration = Duration::from_millis(100);
+/// How long that is left to others after it was in vain: the log may be large.
+const ERASE_AGAIN: Duration = Duration::from_mins(1);
 /// The longest statement of a write, and of a read.
 const STATEMENT_MS: u64 = 10_000;
 const READ_STATEMENT_MS: u64 = 5_000;
@@ -50,6 +54,10 @@ pub(crate) struct Postgres {
     /// Whether a transaction was begun and neither committed nor rolled back, as after a panic.
     open: bool,
     wake: Arc<ServerWake>,
+    /// How many row versions somebody still saw when the log was written anew.
+    still_seen: Arc<AtomicU64>,
+    /// When that was more than none.
+    erased_in_vain: Option<Instant>,
 }
 
 /// What a transaction is for.
@@ -61,10 +69,21 @@ enum Begin {
 
 impl Postgres {
     /// An engine over a connection that was made.
-    pub(crate) fn over(address: Address, client: Client) -> Self {
+    pub(super) fn over(address: Address, client: Client, still_seen: Arc<AtomicU64>) -> Self {
         let address = Arc::new(address);
         let wake = ServerWake::new(Arc::clone(&address));
-        Self { address, client: Some(client), open: false, wake }
+        let (client, open, erased_in_vain) = (Some(client), false, None);
+        Self { address, client, open, wake, still_seen, erased_in_vain }
+    }
+
+    /// Writes the log's table anew, under the writer's turn. Answers whether nothing erased was copied.
+    fn rewrite_log(&mut self, patience: Patience) -> Result<bool> {
+        self.still_seen.store(u64::MAX, Ordering::SeqCst);
+        self.run(Begin::Write(patience, Durability::Full), |statements| {
+            statements.run("CLUSTER VERBOSE event USING event_pkey", &[]).map(drop)
+        })?;
+        self.end("COMMIT")?;
+        Ok(self.still_seen.load(Ordering::SeqCst) == 0)
     }
 
     /// Begins a transaction and reads the clock, in one round trip. If a connection turns out to be
@@ -261,12 +280,26 @@ impl Engine for Postgres {
         self.end("COMMIT")
     }
 
-    /// Writes the log's table anew, under the writer's turn.
+    /// What a transaction of anybody in this database may still see is copied with the rest, so it is
+    /// tried again until those are over.
     fn erase(&mut self, patience: Patience) -> Result<()> {
-        self.run(Begin::Write(patience, Durability::Full), |statements| {
-            statements.run("CLUSTER event USING event_pkey", &[]).map(drop)
-        })?;
-        self.end("COMMIT")
+        let in_vain = self.erased_in_vain.is_some_and(|at| at.elapsed() < ERASE_AGAIN);
+        while !in_vain {
+            if self.rewrite_log(patience)? {
+                self.erased_in_vain = None;
+                return Ok(());
+            }
+            match patience {
+                Patience::Until(until) if Instant::now() < until => std::thread::sleep(ERASE_PAUSE),
+                _ => break,
+            }
+        }
+        self.erased_in_vain.get_or_insert_with(Instant::now);
+        Err(Error::new(
+            Code::Busy,
+            "another transaction on the server still sees the erased payload",
+        )
+        .hint("it is erased for good by a write after that transaction is over"))
     }
 
     fn wake(&self) -> Arc<dyn Wake> {

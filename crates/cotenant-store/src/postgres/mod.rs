@@ -34,4 +34,4 @@ mod wake;
 
 pub use address::Address;
 pub(crate) use create::find;
-pub(crate) use engine::{Postgres, ServerClock};
+pub(crate) use engine::ServerClock;

@@ -32,6 +32,8 @@ use world::World;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is asked.
 const PAUSE: Duration = Duration::from_millis(20);
+/// A database of which the contract's cases are the only users.
+const QUIET: &str = "quiet";
 /// Ends the server when this process ends, however it does: its end of the pipe is closed then.
 const KEEPER: &str = r#""$@" & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid"#;
 
@@ -120,11 +122,12 @@ impl Server {
             .unwrap();
         let server = Self { directory, keeper, projects: AtomicU32::new(0), port };
         let until = Instant::now() + PATIENCE;
-        while server.try_client().is_none() {
+        while server.try_client("postgres").is_none() {
             let log = fs::read_to_string(server.directory.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < until, "the server does not start: {log}");
             thread::sleep(PAUSE);
         }
+        server.client().batch_execute(&format!("CREATE DATABASE {QUIET}")).unwrap();
         server
     }
 
@@ -139,14 +142,21 @@ impl Server {
         file.exists().then_some((file, self.port))
     }
 
-    fn try_client(&self) -> Option<Client> {
+    fn try_client(&self, database: &str) -> Option<Client> {
         let directory = self.directory.path().to_str().unwrap();
-        postgres::Config::new().host(directory).port(self.port).user("postgres").connect(NoTls).ok()
+        let mut config = postgres::Config::new();
+        config.host(directory).port(self.port).user("postgres").dbname(database);
+        config.connect(NoTls).ok()
     }
 
     /// A connection of its superuser.
     pub(crate) fn client(&self) -> Client {
-        self.try_client().unwrap()
+        self.try_client("postgres").unwrap()
+    }
+
+    /// A connection of its superuser to the quiet database.
+    pub(crate) fn quiet_client(&self) -> Client {
+        self.try_client(QUIET).unwrap()
     }
 
     /// The address of a project that nobody has used.
@@ -155,11 +165,21 @@ impl Server {
         self.address("postgres", &format!("case-{number}"))
     }
 
+    /// As [`Self::project`], in a database in which no other test keeps a transaction open.
+    pub(crate) fn quiet_project(&self) -> Address {
+        let number = self.projects.fetch_add(1, Ordering::SeqCst);
+        self.address_in(QUIET, "postgres", &format!("case-{number}"))
+    }
+
     /// The address of a project for a user.
     pub(crate) fn address(&self, user: &str, project: &str) -> Address {
+        self.address_in("postgres", user, project)
+    }
+
+    fn address_in(&self, database: &str, user: &str, project: &str) -> Address {
         let (directory, port) = (self.directory.path().display(), self.port);
         let text =
-            format!("postgres://{user}@/postgres?host={directory}&port={port}&project={project}");
+            format!("postgres://{user}@/{database}?host={directory}&port={port}&project={project}");
         Address::parse(&text, None).unwrap()
     }
 }
@@ -243,7 +263,7 @@ pub(crate) struct PostgresBench {
 impl PostgresBench {
     /// A fresh store.
     pub(crate) fn new(server: &Arc<Server>) -> Self {
-        let (address, world) = (server.project(), World::new());
+        let (address, world) = (server.quiet_project(), World::new());
         let store = open(&address, &world, world.clone());
         Self { _server: Arc::clone(server), address, world, store }
     }
