@@ -1,4 +1,4 @@
-//! The contract over PostgreSQL, and what only a server can do to us.
+//! The contract over `PostgreSQL`, and what only a server can do to us.
 #![allow(missing_docs)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,11 @@ mod server;
 use std::{
     fs,
     net::TcpListener,
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -109,7 +113,9 @@ fn of_many_makers_one_makes_the_store() {
             })
         })
         .collect();
-    makers.into_iter().for_each(|maker| maker.join().unwrap());
+    for maker in makers {
+        maker.join().unwrap();
+    }
     let store = LocalStore::open_postgres(&address, IfMissing::Fail).unwrap();
     let store: &dyn Store = &store;
     assert_eq!(count(store), 16);
@@ -273,6 +279,97 @@ fn claim(name: &str) -> Claim {
     let item = Item { kind: ItemKind::Issue, name: name.into(), tree: None };
     let (mode, intent, ttl_ms) = (Mode::Exclusive, None, Some(60_000));
     Claim { items: vec![item], mode, intent, ttl_ms, automatic: false }
+}
+
+/// A clock that does something in the middle of a transaction, once.
+struct Meddling {
+    world: World,
+    armed: Arc<AtomicBool>,
+    act: fn(&mut dyn Sql) -> Result<()>,
+}
+
+impl Clock for Meddling {
+    fn reading(&self, sql: &mut dyn Sql) -> Result<Reading> {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            (self.act)(sql)?;
+        }
+        self.world.reading(sql)
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.world.wall_ms()
+    }
+}
+
+fn meddled(server: &Server, act: fn(&mut dyn Sql) -> Result<()>) -> (LocalStore, Arc<AtomicBool>) {
+    let (world, armed) = (World::new(), Arc::new(AtomicBool::new(false)));
+    let clock = Meddling { world: world.clone(), armed: Arc::clone(&armed), act };
+    (server::open(&server.project(), &world, clock), armed)
+}
+
+#[test]
+fn a_connection_that_breaks_in_a_transaction_loses_nothing_and_does_nothing_twice() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |sql| {
+        sql.rows("SELECT CAST(pg_terminate_backend(pg_backend_pid()) AS TEXT)", &[]).map(drop)
+    });
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    for number in 1..=3 {
+        let id = number.to_string();
+        armed.store(true, Ordering::SeqCst);
+        refused(store.one(add(&actor, &id)), Code::StoreIo);
+        assert!(!store.one(add(&actor, &id)).unwrap().replayed);
+        assert!(store.one(add(&actor, &id)).unwrap().replayed);
+        armed.store(true, Ordering::SeqCst);
+        let get = Get { scope: "s".into(), key: "count".into() };
+        refused(store.call(&get, |request| request), Code::StoreIo);
+        assert_eq!(count(store), number);
+    }
+}
+
+#[test]
+fn a_panic_in_a_transaction_leaves_none_open() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |_| panic!("on purpose"));
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    store.one(add(&actor, "1")).unwrap();
+    armed.store(true, Ordering::SeqCst);
+    let panicked = catch_unwind(AssertUnwindSafe(|| store.one(add(&actor, "2"))));
+    panicked.unwrap_err();
+    store.one(add(&actor, "2")).unwrap();
+    assert_eq!(count(store), 2);
+}
+
+#[test]
+fn a_statement_that_fails_is_never_taken_for_done() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |sql| {
+        sql.rows("SELECT 1 / 0", &[]).unwrap_err();
+        Ok(())
+    });
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    armed.store(true, Ordering::SeqCst);
+    refused(store.one(add(&actor, "1")), Code::Internal);
+    store.one(add(&actor, "1")).unwrap();
+    assert_eq!(count(store), 1);
+}
+
+#[test]
+fn every_write_has_its_limits() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |sql| {
+        let limits = "SELECT current_setting('statement_timeout') || ' ' || \
+             current_setting('idle_in_transaction_session_timeout') || ' ' || \
+             current_setting('lock_timeout') || ' ' || current_setting('synchronous_commit')";
+        assert_eq!(sql.rows(limits, &[])?[0].text()?, "10s 5s 5s on");
+        Ok(())
+    });
+    armed.store(true, Ordering::SeqCst);
+    sign_on(&store, "a", "agent");
+    assert!(!armed.load(Ordering::SeqCst));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -283,28 +284,30 @@ impl Engine for Postgres {
     /// What a transaction of anybody in this database may still see is copied with the rest, so it is
     /// tried again until those are over.
     fn erase(&mut self, patience: Patience) -> Result<()> {
-        let in_vain = self.erased_in_vain.is_some_and(|at| at.elapsed() < ERASE_AGAIN);
-        while !in_vain {
-            if self.rewrite_log(patience)? {
-                self.erased_in_vain = None;
-                return Ok(());
-            }
+        if self.erased_in_vain.is_some_and(|at| at.elapsed() < ERASE_AGAIN) {
+            return Err(still_seen());
+        }
+        while !self.rewrite_log(patience)? {
             match patience {
-                Patience::Until(until) if Instant::now() < until => std::thread::sleep(ERASE_PAUSE),
-                _ => break,
+                Patience::Until(until) if Instant::now() < until => thread::sleep(ERASE_PAUSE),
+                _ => {
+                    self.erased_in_vain = Some(Instant::now());
+                    return Err(still_seen());
+                }
             }
         }
-        self.erased_in_vain.get_or_insert_with(Instant::now);
-        Err(Error::new(
-            Code::Busy,
-            "another transaction on the server still sees the erased payload",
-        )
-        .hint("it is erased for good by a write after that transaction is over"))
+        self.erased_in_vain = None;
+        Ok(())
     }
 
     fn wake(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.wake) as Arc<dyn Wake>
     }
+}
+
+fn still_seen() -> Error {
+    Error::new(Code::Busy, "another transaction on the server still sees the erased payload")
+        .hint("it is erased for good by a write after that transaction is over")
 }
 
 /// Statements of a transaction. None is kept by the server, so that any of its sessions will do.

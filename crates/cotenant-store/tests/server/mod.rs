@@ -1,4 +1,4 @@
-//! A real PostgreSQL server in a scratch directory, and a bench over it.
+//! A real `PostgreSQL` server in a scratch directory, and a bench over it.
 
 #![allow(clippy::unwrap_used, reason = "a server that cannot be started fails its tests")]
 
@@ -46,8 +46,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The server that the tests of this program share. Without PostgreSQL's programs there is none,
+    /// The server that the tests of this program share. Without `PostgreSQL`'s programs there is none,
     /// which is said, and is an error where all tests must run.
+    #[expect(clippy::print_stdout, reason = "tests say what they leave out")]
     pub(crate) fn shared() -> Option<Arc<Self>> {
         static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,7 +218,7 @@ fn make_certificates(directory: &Path, user: Option<(u32, u32)>) -> bool {
     made
 }
 
-/// Where PostgreSQL's programs are. Debian keeps them out of the path.
+/// Where `PostgreSQL`'s programs are. Debian keeps them out of the path.
 fn programs() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").ok().into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = installed.map(|version| version.path().join("bin")).collect();
@@ -233,7 +234,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }
 
-/// A user and a group that are not root: PostgreSQL refuses to run as root.
+/// A user and a group that are not root: `PostgreSQL` refuses to run as root.
 fn user() -> (u32, u32) {
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
     let ids = |name: &str| {
