@@ -123,6 +123,35 @@ fn of_many_makers_one_makes_the_store() {
 }
 
 #[test]
+fn of_many_writers_none_is_lost() {
+    const WRITERS: u64 = 8;
+    const WRITES: u64 = 50;
+    let server = server!();
+    let address = server.project();
+    let store = open(&address);
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let address = address.clone();
+            thread::spawn(move || {
+                let store = open(&address);
+                let store: &dyn Store = &store;
+                let actor = sign_on(store, &format!("writer-{writer}"), "agent");
+                for number in 0..WRITES {
+                    store.one(add(&actor, &number.to_string())).unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    assert_eq!(count(&store), WRITERS * WRITES);
+    let store: &dyn Store = &store;
+    let verified = store.call(&Verify::default(), |request| request).unwrap().answer;
+    assert!(verified.ok && verified.checked == WRITERS * (WRITES + 1), "{verified:?}");
+}
+
+#[test]
 fn projects_of_one_database_do_not_see_each_other() {
     let server = server!();
     let (one, other) = (open(&server.project()), open(&server.project()));
