@@ -241,6 +241,7 @@ impl LocalStore {
     fn tx<'a>(&'a self, sql: &'a mut dyn Sql, meta: Meta, wait_over: bool) -> Tx<'a> {
         let mut tx = Tx::new(sql, meta, self.clock.wall_ms(), self.processes.as_ref());
         tx.wait_over = wait_over;
+        tx.is_shared = self.clock.step_max().is_some();
         tx
     }
 

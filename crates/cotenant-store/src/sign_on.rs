@@ -268,7 +268,8 @@ fn create(
         Some(name) => (name.clone(), forked_from.is_none()),
         None => (draw_name(tx, &op.kind, &number)?, false),
     };
-    let verifiable = tx.liveness(op.process.as_ref()) == Liveness::Alive;
+    // To other machines no process is verifiable.
+    let verifiable = !tx.is_shared && tx.liveness(op.process.as_ref()) == Liveness::Alive;
     let ttl_ms =
         op.ttl_ms.unwrap_or(if verifiable { TTL_VERIFIABLE_MS } else { TTL_UNVERIFIABLE_MS });
     // A second session of one conversation must not take over its id: the first one keeps it.

@@ -34,6 +34,11 @@ use cotenant_store::{
     sql::{Clock, Sql},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
 use server::{PostgresBench, Server, world::World};
 
 /// The shared server, or nothing more to test.
@@ -358,6 +363,33 @@ fn a_connection_that_breaks_in_a_transaction_loses_nothing_and_does_nothing_twic
 }
 
 #[test]
+fn a_server_that_crashes_loses_nothing_and_does_nothing_twice() {
+    let Some(server) = Server::own() else { return };
+    let store = open(&server.project());
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    for number in 1..=3 {
+        let id = number.to_string();
+        store.one(add(&actor, &id)).unwrap();
+        // A session that is killed takes the others with it: the server recovers from its log.
+        let mut victim = server.client();
+        let pid = victim.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        let until = Instant::now() + Duration::from_mins(1);
+        let again = loop {
+            match store.one(add(&actor, &id)) {
+                Ok(reply) => break reply,
+                Err(error) => assert_eq!(error.code, Code::StoreIo, "{error:?}"),
+            }
+            assert!(Instant::now() < until, "the server does not come back");
+        };
+        assert!(again.replayed);
+        assert_eq!(count(store), number);
+    }
+    assert!(store.call(&Verify::default(), |request| request).unwrap().answer.ok);
+}
+
+#[test]
 fn a_panic_in_a_transaction_leaves_none_open() {
     let server = server!();
     let (store, armed) = meddled(&server, |_| panic!("on purpose"));
@@ -420,6 +452,18 @@ fn refusals_alone_carry_a_clock_with_small_steps_to_an_expiry() {
         assert!(refusals.len() < 10, "it never expires: {refusals:?}");
     }
     assert_eq!(refusals[0], Code::Claimed);
+}
+
+#[test]
+fn what_machines_share_has_other_bounds() {
+    let server = server!();
+    let store = open(&server.project());
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    let short = Claim { ttl_ms: Some(59_999), ..claim("1") };
+    let error = refused(store.call(&short, |r| r.by(actor.clone())), Code::Invalid);
+    assert!(error.to_string().contains("between 60s and"), "{error}");
+    store.call(&claim("1"), |request| request.by(actor)).unwrap();
 }
 
 #[test]

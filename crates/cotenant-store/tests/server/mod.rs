@@ -46,23 +46,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The server that the tests of this program share. Without `PostgreSQL`'s programs there is none,
-    /// which is said, and is an error where all tests must run.
-    #[expect(clippy::print_stdout, reason = "tests say what they leave out")]
+    /// The server that the tests of this program share.
     pub(crate) fn shared() -> Option<Arc<Self>> {
         static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
             return Some(server);
         }
+        let server = Arc::new(Self::own()?);
+        *shared = Arc::downgrade(&server);
+        Some(server)
+    }
+
+    /// A server for one test. Without `PostgreSQL`'s programs there is none, which is said, and is an
+    /// error where all tests must run.
+    #[expect(clippy::print_stdout, reason = "tests say what they leave out")]
+    pub(crate) fn own() -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(env::var_os("CI").is_none(), "no PostgreSQL: apt-get install postgresql");
             println!("skipped: no PostgreSQL; apt-get install postgresql");
             return None;
         };
-        let server = Arc::new(Self::start(&programs));
-        *shared = Arc::downgrade(&server);
-        Some(server)
+        Some(Self::start(&programs))
     }
 
     fn start(programs: &Path) -> Self {
