@@ -49,6 +49,7 @@ pub(crate) fn create(file: &Path) -> Result<()> {
     let name = file.file_name().unwrap_or_default();
     let made = draft_database(&draft.join(name)).and_then(|()| {
         make_file(&draft.join("gate")).map_err(|cause| failed(&home, cause))?;
+        crate::combine::prepare(&draft);
         sync_directory(&draft);
         match fs::rename(&draft, &home) {
             // The other maker's directory is there and not empty.

@@ -24,8 +24,10 @@ const SELECT_REQUEST: &str =
     "SELECT digest, result, seq, tick FROM request WHERE actor = $1 AND id = $2";
 const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest, result, seq, tick) \
      VALUES ($1, $2, $3, $4, $5, $6)";
-const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 \
-     AND number <= (SELECT MAX(number) FROM request) - $2";
+/// Only among the oldest: all that are too many, but not yet old enough, would be looked at each time.
+const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 AND number IN \
+     (SELECT number FROM request WHERE number <= (SELECT MAX(number) FROM request) - $2 \
+     ORDER BY number LIMIT 256)";
 const SELECT_TIMERS: &str =
     "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick, kind, id LIMIT $2";
 const DELETE_TIMER: &str = "DELETE FROM timer WHERE tick = $1 AND kind = $2 AND id = $3";

@@ -58,6 +58,22 @@ pub struct LocalStore {
 enum Step {
     Done(Outcome),
     Wait { retry_after_ms: u64 },
+    Unwanted,
+}
+
+/// A request on its way into a transaction.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a Request,
+    /// Asked inside the transaction, with the write lock held: whether it is still wanted. Whoever
+    /// wants it then waits for its outcome.
+    pub(crate) wanted: Option<&'a dyn Fn() -> bool>,
+}
+
+impl<'a> From<&'a Request> for Asked<'a> {
+    fn from(request: &'a Request) -> Self {
+        Self { request, wanted: None }
+    }
 }
 
 impl LocalStore {
@@ -105,8 +121,8 @@ impl LocalStore {
     }
 
     /// Carries out writes in one transaction.
-    fn write(&self, requests: &[&Request], wait_over: bool) -> Vec<Step> {
-        let soft = requests.iter().all(|request| request.op.effect() == Effect::Soft);
+    fn write(&self, requests: &[Asked<'_>], wait_over: bool) -> Vec<Step> {
+        let soft = requests.iter().all(|asked| asked.request.op.effect() == Effect::Soft);
         let durability = if soft { Durability::Process } else { Durability::Full };
         let began = Instant::now();
         match self.attempt(Patience::Try, durability, requests, wait_over) {
@@ -114,12 +130,12 @@ impl LocalStore {
             result => return spread(result, requests.len()),
         }
         let rehearsed: Vec<Option<Step>> =
-            requests.iter().map(|request| self.rehearse(request, wait_over)).collect();
-        let rest: Vec<&Request> = requests
+            requests.iter().map(|asked| self.rehearse(asked.request, wait_over)).collect();
+        let rest: Vec<Asked<'_>> = requests
             .iter()
             .zip(&rehearsed)
             .filter(|(_, step)| step.is_none())
-            .map(|(request, _)| *request)
+            .map(|(asked, _)| *asked)
             .collect();
         if rest.is_empty() {
             return rehearsed.into_iter().flatten().collect();
@@ -135,7 +151,7 @@ impl LocalStore {
         &self,
         patience: Patience,
         durability: Durability,
-        requests: &[&Request],
+        requests: &[Asked<'_>],
         wait_over: bool,
     ) -> Result<Vec<Step>> {
         if mutant("guard_outside_transaction") {
@@ -157,7 +173,7 @@ impl LocalStore {
         &self,
         patience: Patience,
         durability: Durability,
-        requests: &[&Request],
+        requests: &[Asked<'_>],
         wait_over: bool,
         savepoints: bool,
     ) -> Result<Option<Vec<Step>>> {
@@ -170,12 +186,16 @@ impl LocalStore {
                 steps.clear();
                 let mut tx = self.begin(sql, wait_over)?;
                 let (mut changed, mut failed) = (false, false);
-                for request in requests {
-                    if savepoints {
-                        steps.push(Self::one_of_batch(&mut tx, request, &mut changed)?);
+                for asked in requests {
+                    if asked.wanted.is_some_and(|wanted| !wanted()) {
+                        steps.push(Step::Unwanted);
                         continue;
                     }
-                    match execute(&mut tx, request) {
+                    if savepoints {
+                        steps.push(Self::one_of_batch(&mut tx, asked.request, &mut changed)?);
+                        continue;
+                    }
+                    match execute(&mut tx, asked.request) {
                         Ok(executed) => steps.push(step(&tx, executed, &mut changed)),
                         Err(error) if is_of_store(error.code) => return Err(error),
                         Err(error) => {
@@ -185,7 +205,7 @@ impl LocalStore {
                         }
                     }
                 }
-                erasing = tx.meta.erasing != 0;
+                erasing = !failed && tx.meta.erasing != 0;
                 if failed || (!changed && !tx.settled) {
                     return Ok(Finish::Rollback);
                 }
@@ -418,7 +438,7 @@ impl LocalStore {
                 step
             } else {
                 written = Some(Instant::now());
-                self.write(&[request], over).pop().unwrap_or_else(|| {
+                self.write(&[request.into()], over).pop().unwrap_or_else(|| {
                     Step::Done(Err(Error::internal("the transaction gave no outcome")))
                 })
             };
@@ -428,6 +448,7 @@ impl LocalStore {
                     let retry = Instant::now() + Duration::from_millis(retry_after_ms.max(1));
                     self.wake.wait(seen, retry.min(until));
                 }
+                Step::Unwanted => return Err(Error::internal("nobody wants the request")),
             }
         }
     }
@@ -459,8 +480,8 @@ impl LocalStore {
     }
 
     /// The planted bug: guards checked before the transaction instead of inside it.
-    fn check_guards_outside(&self, requests: &[&Request]) -> Result<()> {
-        for request in requests {
+    fn check_guards_outside(&self, requests: &[Asked<'_>]) -> Result<()> {
+        for Asked { request, .. } in requests {
             self.with_engine(|engine| {
                 engine.read(&mut |sql| {
                     let mut meta = Meta::load(sql, Intent::Read)?;
@@ -491,7 +512,7 @@ impl Store for LocalStore {
                 request.op.effect() == Effect::Write && request.op.wait_ms().unwrap_or(0) == 0
             });
         if batched {
-            let good: Vec<&Request> = checked.iter().flatten().collect();
+            let good: Vec<Asked<'_>> = checked.iter().flatten().map(Asked::from).collect();
             let mut steps = self.write(&good, false).into_iter();
             let mut next = || match steps.next() {
                 Some(Step::Done(outcome)) => outcome,
@@ -512,6 +533,32 @@ pub(crate) fn again(error: &Error) -> Outcome {
 }
 
 impl LocalStore {
+    /// Carries out writes that answer at once in one transaction; none for one that nobody wants any
+    /// more when its turn comes.
+    pub(crate) fn together(&self, requests: &[Asked<'_>]) -> Vec<Option<Outcome>> {
+        let checked: Vec<Result<Request>> =
+            requests.iter().map(|asked| check(asked.request.clone())).collect();
+        let good: Vec<Asked<'_>> = checked
+            .iter()
+            .zip(requests)
+            .filter_map(|(checked, asked)| {
+                Some(Asked { request: checked.as_ref().ok()?, ..*asked })
+            })
+            .collect();
+        let mut steps =
+            if good.is_empty() { Vec::new() } else { self.write(&good, false) }.into_iter();
+        let mut next = || match steps.next() {
+            Some(Step::Done(outcome)) => Some(outcome),
+            Some(Step::Unwanted) => None,
+            _ => Some(Err(Error::internal("the transaction gave no outcome"))),
+        };
+        let outcomes = checked.iter().map(|checked| match checked {
+            Ok(_) => next(),
+            Err(error) => Some(again(error)),
+        });
+        outcomes.collect()
+    }
+
     fn single(&self, request: &Request) -> Outcome {
         let outcome = match (&request.op, request.op.effect()) {
             (Op::Read(op), _) => self.read_events(request, op),
@@ -551,7 +598,7 @@ fn spread(result: Result<Vec<Step>>, count: usize) -> Vec<Step> {
 }
 
 /// Whether a failure is the database's and ends the whole transaction.
-fn is_of_store(code: Code) -> bool {
+pub(crate) fn is_of_store(code: Code) -> bool {
     matches!(
         code,
         Code::Busy

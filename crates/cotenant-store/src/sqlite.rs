@@ -4,7 +4,7 @@
 //! - Every write runs under the gate in a `BEGIN IMMEDIATE` transaction.
 //! - The log stays small: a passive checkpoint every [`CHECKPOINT_PAGES`] pages under the gate, a
 //!   truncation above [`LOG_BYTES_MAX`].
-//! - A log's entry in its directory is durable before the first commit in it is acknowledged.
+//! - A log's entry in its directory is durable before the first commit in it.
 //! - No connection is closed in an orderly way at exit: the last close would checkpoint and sync,
 //!   4 to 10 ms for a process that lives for 1 ms (measured).
 
@@ -48,6 +48,8 @@ pub(crate) struct Sqlite {
     signal: Arc<Signal>,
     writes_prepared: bool,
     log_kept: bool,
+    /// What the next commit syncs; `SQLite` begins with everything.
+    durability: Durability,
 }
 
 impl Sqlite {
@@ -79,6 +81,7 @@ impl Sqlite {
             signal: Arc::new(Signal::new(directory.join("signal"))),
             writes_prepared: false,
             log_kept: false,
+            durability: Durability::Full,
         })
     }
 
@@ -87,14 +90,32 @@ impl Sqlite {
         &self.connection
     }
 
-    /// Sets what only a writer needs, once.
-    fn prepare_writes(&mut self) -> Result<()> {
+    /// Sets what only a writer needs, once, and how durable the next commit is.
+    fn prepare_writes(&mut self, durability: Durability) -> Result<()> {
         if !self.writes_prepared {
             self.connection
                 .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
                 .map_err(error)?;
             self.writes_prepared = true;
         }
+        if durability != self.durability {
+            let level = match durability {
+                Durability::Full => "FULL",
+                Durability::Process => "NORMAL",
+            };
+            self.connection.pragma_update(None, "synchronous", level).map_err(error)?;
+            self.durability = durability;
+        }
+        Ok(())
+    }
+
+    /// Makes the log's entry durable before a transaction that does not go through [`Engine::write`].
+    fn keep_log_at_once(connection: &Connection, log: &Path, turn: &Turn<'_>) -> Result<()> {
+        // The log is there once the database has been read.
+        connection
+            .query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(()))
+            .map_err(error)?;
+        keep_log(log, Some(turn));
         Ok(())
     }
 
@@ -104,7 +125,8 @@ impl Sqlite {
         body: &mut dyn FnMut(&Connection) -> Result<()>,
     ) -> Result<()> {
         let patience = Patience::Until(std::time::Instant::now() + Duration::from_secs(30));
-        let _turn = self.gate.take(patience)?;
+        let turn = self.gate.take(patience)?;
+        Self::keep_log_at_once(&self.connection, &self.log_path, &turn)?;
         let tx = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -117,7 +139,8 @@ impl Sqlite {
 
     /// Replaces the whole content by that of another database file, in one transaction.
     pub(crate) fn replace_content(&mut self, source: &Path, patience: Patience) -> Result<()> {
-        let _turn = self.gate.take(patience)?;
+        let turn = self.gate.take(patience)?;
+        Self::keep_log_at_once(&self.connection, &self.log_path, &turn)?;
         let from = Connection::open(source).map_err(error)?;
         rusqlite::backup::Backup::new(&from, &mut self.connection)
             .and_then(|run| run.run_to_completion(i32::MAX, Duration::from_millis(10), None))
@@ -129,6 +152,7 @@ impl Sqlite {
     fn transact(
         connection: &mut Connection,
         body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
+        keep_log: &mut dyn FnMut(),
     ) -> Result<bool> {
         if mutant("no_gate_transaction") {
             body(&mut Statements(connection))?;
@@ -142,6 +166,8 @@ impl Sqlite {
             tx.rollback().map_err(error)?;
             return Ok(false);
         }
+        // A checkpoint, which the commit may run, relies on the log as much as an answer does.
+        keep_log();
         failpoint("txn.before_commit")?;
         tx.commit().map_err(error)?;
         failpoint("txn.after_commit")?;
@@ -157,20 +183,19 @@ impl Engine for Sqlite {
         body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
     ) -> Result<()> {
         failpoint("gate.before")?;
-        self.prepare_writes()?;
-        if durability == Durability::Process {
-            self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(error)?;
-        }
+        self.prepare_writes(durability)?;
         let committed = {
             let turn =
                 if mutant("no_gate_transaction") { None } else { Some(self.gate.take(patience)?) };
             failpoint("gate.after")?;
-            let committed = Self::transact(&mut self.connection, body);
-            if matches!(committed, Ok(true)) {
-                if durability == Durability::Full && !self.log_kept {
-                    keep_log(&self.log_path, turn.as_ref());
-                    self.log_kept = true;
+            let (log, kept) = (&self.log_path, &mut self.log_kept);
+            let committed = Self::transact(&mut self.connection, body, &mut || {
+                if !*kept {
+                    keep_log(log, turn.as_ref());
+                    *kept = true;
                 }
+            });
+            if matches!(committed, Ok(true)) {
                 let large =
                     std::fs::metadata(&self.log_path).is_ok_and(|m| m.len() > LOG_BYTES_MAX);
                 if large {
@@ -183,9 +208,6 @@ impl Engine for Sqlite {
             }
             committed
         };
-        if durability == Durability::Process {
-            self.connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;
-        }
         let committed = committed.map_err(|failure| {
             let waited = matches!(patience, Patience::Until(_));
             if failure.code == Code::Busy && waited { gate::busy(&self.gate_path) } else { failure }
@@ -407,6 +429,29 @@ mod tests {
     fn an_old_sqlite_is_refused() {
         assert_eq!(check_version(3_051_002).unwrap_err().code, Code::FsUnsupported);
         check_version(rusqlite::version_number()).unwrap();
+    }
+
+    #[test]
+    fn a_commit_syncs_what_it_should_after_one_that_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cotenant/store.db");
+        crate::LocalStore::open(&file, crate::IfMissing::Create).unwrap();
+        let mut engine = Sqlite::open(&file).unwrap();
+        let mut level = |durability| {
+            let mut level = 0;
+            let written = engine.write(Patience::Try, durability, &mut |sql| {
+                level = sql.rows("PRAGMA synchronous", &[])?[0].int()?;
+                Ok(Finish::Rollback)
+            });
+            written.map(|()| level)
+        };
+        let mut other = Gate::new(directory.path().join("cotenant/gate"));
+        let turn = other.take(Patience::Try).unwrap();
+        assert_eq!(level(Durability::Process).unwrap_err().code, Code::Busy);
+        drop(turn);
+        assert_eq!(level(Durability::Full).unwrap(), 2);
+        assert_eq!(level(Durability::Process).unwrap(), 1);
+        assert_eq!(level(Durability::Full).unwrap(), 2);
     }
 
     #[test]

@@ -36,8 +36,11 @@ use tempfile::TempDir;
 /// Names the store to the process that this test program starts as a combiner.
 const STORE: &str = "COTENANT_TEST_COMBINER";
 
+/// The same to one that it starts as a client.
+const CLIENT: &str = "COTENANT_TEST_CLIENT";
+
 struct Scene {
-    _directory: TempDir,
+    _directory: Option<TempDir>,
     file: PathBuf,
     actor: Actor,
 }
@@ -63,7 +66,7 @@ fn scene() -> Scene {
     };
     let signed = store.call(&sign_on, |request| request).unwrap().answer;
     let actor = Actor { session: SessionRef(signed.session.0), token_digest: sha256_hex("token") };
-    Scene { _directory: directory, file, actor }
+    Scene { _directory: Some(directory), file, actor }
 }
 
 impl Scene {
@@ -209,6 +212,27 @@ fn nothing_of_a_request_stays_in_the_table() {
 }
 
 #[test]
+fn what_was_refused_never_takes_effect() {
+    let scene = scene();
+    let _combiner = scene.combiner();
+    one(&scene.only_posting(), scene.add("first")).unwrap();
+    let file = scene.file.clone();
+    let hasty = scene.posting_or(move || {
+        Ok(LocalStore::open(&file, IfMissing::Fail)?.busy_timeout(Duration::from_millis(20)))
+    });
+    for round in 0..5 {
+        let gate = File::open(scene.file.with_file_name("gate")).unwrap();
+        gate.lock().unwrap();
+        // Whoever carries it out waits for the gate, and in the end nobody does.
+        let refused = one(&hasty, scene.add(&format!("refused{round}"))).unwrap_err();
+        assert_eq!(refused.code, Code::Busy);
+        drop(gate);
+        one(&scene.posting(), scene.add(&format!("done{round}"))).unwrap();
+        assert_eq!(scene.count(), 2 + round);
+    }
+}
+
+#[test]
 fn garbage_in_the_table_changes_nothing() {
     let scene = scene();
     let _combiner = scene.combiner();
@@ -261,6 +285,62 @@ fn combiner_process() {
     let _combiner = combine(&file, move || LocalStore::open(&opened, IfMissing::Fail)).unwrap();
     // Whoever started this process holds the other end.
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
+
+/// Not a test by itself: a process that adds as fast as it can, and says so.
+#[test]
+fn client_process() {
+    let Some(file) = std::env::var_os(CLIENT) else { return };
+    let scene = Scene {
+        _directory: None,
+        file: PathBuf::from(file),
+        actor: Actor {
+            session: SessionRef(std::env::var("COTENANT_TEST_ACTOR").unwrap()),
+            token_digest: sha256_hex("token"),
+        },
+    };
+    let mut said = File::options().append(true).open(std::env::var("COTENANT_TEST_SAID").unwrap());
+    let said = said.as_mut().unwrap();
+    for number in 0_u64.. {
+        let id = format!("{}-{number}", std::process::id());
+        one(&scene.posting(), scene.add(&id)).unwrap();
+        said.write_all(b"x").unwrap();
+    }
+}
+
+#[test]
+fn passing_processes_that_are_killed_while_they_lead_lose_nothing() {
+    let scene = scene();
+    let said = scene.file.with_file_name("said");
+    File::create(&said).unwrap();
+    let begin = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "client_process"]).env(CLIENT, &scene.file);
+        command.env("COTENANT_TEST_ACTOR", &scene.actor.session.0).env("COTENANT_TEST_SAID", &said);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.process_group(0).spawn().unwrap()
+    };
+    let written = || fs::metadata(&said).unwrap().len();
+    let mut children: Vec<Child> = (0..6).map(|_| begin()).collect();
+    let mut killed = 0;
+    for round in 0..60 {
+        let before = written();
+        until("work", || written() > before + 5 + round % 7);
+        let number = usize::try_from(round).unwrap() % children.len();
+        signal(&children[number], Signal::SIGKILL);
+        children[number].wait().unwrap();
+        killed += 1;
+        children[number] = begin();
+    }
+    for child in &mut children {
+        signal(child, Signal::SIGKILL);
+        child.wait().unwrap();
+        killed += 1;
+    }
+    // What a killed process had asked for may have been done, once.
+    let (count, said) = (scene.count(), written());
+    assert!(count >= said && count <= said + killed, "{count} of {said}, {killed} killed");
+    scene.verifies();
 }
 
 fn start(file: &Path) -> Child {

@@ -292,10 +292,10 @@ impl Context {
         }
         if let Ok(reply) = &outcome {
             let signed = decode::<SignOn>(reply)?;
-            let session = SessionRef(signed.session.0);
-            let actor = Actor { session, token_digest: signed.token_digest };
-            if tokens.has(&actor.token_digest) {
-                tokens.note(&signed.name, &actor);
+            if tokens.has(&signed.token_digest) {
+                tokens.note(&signed.name, &signed.token_digest);
+            } else {
+                tokens.forget_note(&signed.name);
             }
         }
         outcome

@@ -4,8 +4,8 @@
 //! that only the user can read, named by the digest, so that locally nobody ever types a token and
 //! it never stands in an argument list, an answer or a log.
 //!
-//! Beside the tokens lie *notes* of which session, with which token, a name stood for last. A note
-//! saves a question to the store, which has the last word.
+//! Beside the tokens lie *notes* of the token with which a name was signed on last. A note saves a
+//! question to the store, which has the last word.
 
 use std::{
     fs, io,
@@ -101,20 +101,18 @@ impl Tokens {
         }
     }
 
-    /// Notes under which name or id a session was signed on, for [`Self::noted`].
-    pub(crate) fn note(&self, name: &str, actor: &Actor) {
+    /// Notes with which token a name was signed on.
+    pub(crate) fn note(&self, name: &str, digest: &str) {
         // Without the note, the store is asked.
-        let text = format!("{} {}", actor.session.0, actor.token_digest);
-        let _ = self.write_note(name, &text);
+        let _ = self.write_note(name, digest);
     }
 
-    /// The session that a name stood for when it was last signed on here.
+    /// Who a name was when it was last signed on here. The store compares the token: if the name
+    /// stands for another session now, it refuses.
     pub(crate) fn noted(&self, name: &str) -> Option<Actor> {
-        let text = fs::read_to_string(self.note_file(name)).ok()?;
-        let (session, digest) = text.split_once(' ')?;
-        check_digest(digest).ok()?;
-        let session = cotenant_core::id::is_id(session).then(|| SessionRef(session.to_owned()))?;
-        Some(Actor { session, token_digest: digest.to_owned() })
+        let token_digest = fs::read_to_string(self.note_file(name)).ok()?;
+        check_digest(&token_digest).ok()?;
+        Some(Actor { session: SessionRef(name.to_owned()), token_digest })
     }
 
     /// Forgets what a name stood for.
@@ -170,18 +168,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stands_for_the_session_it_was_noted_for() {
+    fn a_name_is_noted_with_its_token() {
         let directory = tempfile::tempdir().unwrap();
         let tokens = Tokens::of(&directory.path().join("store.db"));
         let token = Token::draw().unwrap();
         tokens.keep(&token).unwrap();
-        let session = SessionRef(cotenant_core::id::uuid_v7(1, [7; 10]));
-        let actor = Actor { session, token_digest: token.digest.clone() };
         assert_eq!(tokens.noted("../a b"), None);
-        tokens.note("../a b", &actor);
-        assert_eq!(tokens.noted("../a b"), Some(actor));
+        tokens.note("../a b", &token.digest);
+        let session = SessionRef("../a b".to_owned());
+        assert_eq!(tokens.noted("../a b"), Some(Actor { session, token_digest: token.digest }));
         assert_eq!(tokens.noted("a"), None);
-        fs::write(tokens.note_file("../a b"), format!("a {}", token.digest)).unwrap();
+        fs::write(tokens.note_file("../a b"), "no digest").unwrap();
         assert_eq!(tokens.noted("../a b"), None);
     }
 

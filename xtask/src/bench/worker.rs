@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cotenant_core::Code;
 use cotenant_core::event::Events;
 use cotenant_core::store::{Actor, Store};
-use cotenant_store::{IfMissing, LocalStore, host};
+use cotenant_store::{IfMissing, LocalStore, combine::Posting, host};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{self, CLAIMS_A_SESSION};
@@ -121,7 +121,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [job, file] = arguments else { bail!("a worker needs its orders and a file") };
     let job: Job = serde_json::from_str(job)?;
     let report = match job.task {
-        Task::Claim => claims(&job, &mut Ours(LocalStore::open(&job.store, IfMissing::Fail)?)),
+        Task::Claim => {
+            let turn = || Ok(Duration::from_secs(5));
+            claims(
+                &job,
+                &mut Ours(cotenant_store::open_for_few(&job.store, IfMissing::Fail, turn)?),
+            )
+        }
         Task::ClaimByHand => claims(&job, &mut ByHand(Bare::open(&job.store, Turn::Busy)?)),
         Task::Watch(count) => watch(&job, count),
     }?;
@@ -149,7 +155,7 @@ trait Claims {
     fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool>;
 }
 
-struct Ours(LocalStore);
+struct Ours(Posting);
 
 impl Claims for Ours {
     fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool> {
@@ -179,7 +185,8 @@ fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
         asked::actor(&store, &format!("worker-{}-{claimed}", job.number), me.clone())
     };
     let mut actor = sign_on(0)?;
-    let mut draw = job.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // Far apart in the row that `next` walks along, or all would draw the same issues.
+    let mut draw = (job.number + 1).wrapping_mul(0xd1b5_4a32_d192_ed03);
     let mut report = Report::default();
     let end = wait_for_the_start()? + job.for_ms * 1_000_000;
     let (mut request, mut held) = (job.number << 40, 0);

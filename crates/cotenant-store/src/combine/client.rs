@@ -2,19 +2,24 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use cotenant_core::{
     Op, Result,
+    operation::Effect,
     store::{Outcome, Request, Store},
 };
 use rustix::thread::futex;
 
 use super::{
-    kin, message,
-    table::{Mapped, SLOTS, Slot, Stand, State},
+    combiner::carry_out,
+    message,
+    table::{Lead, Leader, Mapped, PATIENCE_MS, Slot, Stand, State},
 };
 use crate::{LocalStore, local::again};
 
@@ -22,7 +27,14 @@ use crate::{LocalStore, local::again};
 /// taken is withdrawn.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// After this time a request that was taken is given up and sent again to the database.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
+
+/// How long a process goes alone after it gave a request up.
+const ALONE_FOR_MS: u64 = 1_000;
+/// How often leading and posting are tried in turns.
+const TRIES_MAX: usize = 8;
+/// How many rounds a process carries out for others before it goes on with its own business.
+const ROUNDS_MAX: usize = 4;
 
 /// Opens the database, when it is needed after all.
 type Open = Box<dyn Fn() -> Result<LocalStore> + Send + Sync>;
@@ -33,6 +45,10 @@ pub struct Posting {
     table: Option<Mapped>,
     open: Open,
     direct: Mutex<Option<Arc<LocalStore>>>,
+    /// When a request was given up, in milliseconds since `began`; 0 for never. Others are not posted
+    /// for a while then.
+    gave_up: AtomicU64,
+    began: Instant,
 }
 
 impl Posting {
@@ -42,8 +58,16 @@ impl Posting {
         file: (u64, u64),
         open: impl Fn() -> Result<LocalStore> + Send + Sync + 'static,
     ) -> Self {
-        let table = if crate::testing::is_watched() { None } else { Mapped::find(directory) };
-        Self { file, table, open: Box::new(open), direct: Mutex::new(None) }
+        let alone = crate::testing::is_watched() || !super::is_possible();
+        let table = if alone { None } else { Mapped::find(directory) };
+        Self {
+            file,
+            table,
+            open: Box::new(open),
+            direct: Mutex::new(None),
+            gave_up: AtomicU64::new(0),
+            began: Instant::now(),
+        }
     }
 
     fn direct(&self) -> Result<Arc<LocalStore>> {
@@ -56,31 +80,96 @@ impl Posting {
         Ok(store)
     }
 
-    /// Has a request carried out by the combiner; none if that must be done without it.
-    fn post(&self, request: &Request) -> Option<Outcome> {
+    /// Has a request carried out together with those of others; none if that must be done alone.
+    fn together(&self, request: &Request) -> Option<Outcome> {
         let table = self.table.as_ref().filter(|_| may_be_posted(request))?;
-        if table.combiner.load(Ordering::Acquire) != kin() || !table.has_combiner() {
+        if self.is_alone() {
             return None;
         }
-        let asked = message::of_request(self.file, request)?;
-        let (slot, stand) = claim(table)?;
+        // Readers are in nobody's way: they only look for somebody who has the database open.
+        let writes = request.op.effect() == Effect::Write;
+        for _ in 0..TRIES_MAX {
+            if table.is_led_by_kin() {
+                match self.post(table, request) {
+                    Posted::Answered(outcome) => return Some(outcome),
+                    Posted::Alone => return None,
+                    Posted::NobodyLeads => {}
+                }
+            }
+            if !writes {
+                return None;
+            }
+            if let Some(lead) = table.lead(Leader::Passing) {
+                return self.lead(table, lead, request);
+            }
+        }
+        None
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the combiner let this process down just now.
+    fn is_alone(&self) -> bool {
+        match self.gave_up.load(Ordering::Relaxed) {
+            0 => false,
+            at => self.now_ms() < at + ALONE_FOR_MS,
+        }
+    }
+
+    fn post(&self, table: &Mapped, request: &Request) -> Posted {
+        let Some(asked) = message::of_request(self.file, request) else { return Posted::Alone };
+        let Some((number, slot, stand)) = table.claim() else { return Posted::Alone };
         if !slot.write(stand, &asked) || !slot.go(stand, stand.to(State::Posted)) {
             slot.free(stand);
-            return None;
+            return Posted::Alone;
         }
-        table.bell.fetch_add(1, Ordering::Release);
-        let _ = futex::wake(&table.bell, futex::Flags::empty(), 1);
-        let stand = wait(table, slot, stand)?;
+        table.post(number);
+        let stand = match wait(table, slot, stand) {
+            Waited::Over(stand) => stand,
+            Waited::GaveUp => {
+                self.gave_up.store(self.now_ms() + 1, Ordering::Relaxed);
+                return Posted::Alone;
+            }
+            Waited::NobodyLeads => return Posted::NobodyLeads,
+        };
         let answer = if stand.state() == Some(State::Done) { slot.read(stand) } else { None };
         slot.free(stand);
-        message::outcome(&answer?)
+        match answer.and_then(|answer| message::outcome(&answer)) {
+            Some(outcome) => Posted::Answered(outcome),
+            None => Posted::Alone,
+        }
     }
+
+    /// Carries out a request, and what others post meanwhile, for some rounds.
+    fn lead(&self, table: &Mapped, lead: Lead<'_>, request: &Request) -> Option<Outcome> {
+        let store = self.direct().ok()?;
+        let outcome = carry_out(&store, self.file, table.take(), Some(request));
+        for _ in 1..ROUNDS_MAX {
+            let taken = table.take();
+            if taken.is_empty() {
+                break;
+            }
+            carry_out(&store, self.file, taken, None);
+        }
+        drop(lead);
+        outcome
+    }
+}
+
+/// What became of a request that was posted.
+enum Posted {
+    Answered(Outcome),
+    /// It must be sent to the database alone.
+    Alone,
+    NobodyLeads,
 }
 
 impl Store for Posting {
     fn submit(&self, requests: Vec<Request>) -> Vec<Outcome> {
         if let [request] = &requests[..]
-            && let Some(outcome) = self.post(request)
+            && let Some(outcome) = self.together(request)
         {
             return vec![outcome];
         }
@@ -121,49 +210,52 @@ fn may_be_posted(request: &Request) -> bool {
     short && request.op.wait_ms().unwrap_or(0) == 0 && request.at_least_seq.is_none()
 }
 
-/// Claims a free slot, beginning where no other process is likely to.
-fn claim(table: &Mapped) -> Option<(&Slot, Stand)> {
-    let first = std::process::id() as usize;
-    (0..SLOTS).find_map(|number| {
-        let slot = &table.slots[(first + number) % SLOTS];
-        let stand = slot.stand();
-        let claimed = stand.anew(State::Claimed);
-        (stand.state() == Some(State::Free) && slot.go(stand, claimed)).then_some((slot, claimed))
-    })
+enum Waited {
+    /// Done or refused.
+    Over(Stand),
+    /// It was withdrawn, or nobody knows what becomes of it.
+    GaveUp,
+    /// It was withdrawn because nobody leads.
+    NobodyLeads,
 }
 
-/// Waits until a request that was posted is done or refused; none if it was withdrawn or given up.
-fn wait(table: &Mapped, slot: &Slot, use_: Stand) -> Option<Stand> {
+/// Waits until a request that was posted is done or refused.
+fn wait(table: &Mapped, slot: &Slot, posted: Stand) -> Waited {
     let began = Instant::now();
     loop {
         let stand = slot.stand();
-        match stand.state() {
-            Some(State::Done | State::Refused) if stand.to(State::Free) == use_.to(State::Free) => {
-                return Some(stand);
-            }
-            Some(State::Posted | State::Taken) if stand.to(State::Free) == use_.to(State::Free) => {
-                if began.elapsed() >= LOOK_AFTER {
-                    if stand.state() == Some(State::Posted) {
-                        if slot.free(stand) {
-                            return None;
-                        }
-                        continue;
-                    }
-                    let over = began.elapsed() >= PATIENCE || !table.has_combiner();
-                    if over && slot.go(stand, stand.to(State::Abandoned)) {
-                        return None;
-                    }
-                    if over {
-                        continue;
-                    }
-                }
-                let timeout =
-                    futex::Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AFTER.subsec_nanos()) };
-                let flags = futex::Flags::empty();
-                let _ = futex::wait(&slot.stand, flags, stand.word(), Some(&timeout));
-            }
+        if !stand.is_of(posted) {
             // Somebody took the slot away, for this process was stopped for long.
-            _ => return None,
+            return Waited::GaveUp;
         }
+        match stand.state() {
+            Some(State::Done | State::Refused) => return Waited::Over(stand),
+            Some(State::Posted) => {
+                let led = table.is_led();
+                if (!led || began.elapsed() >= LOOK_AFTER) && slot.free(stand) {
+                    if !led {
+                        return Waited::NobodyLeads;
+                    }
+                    table.warn();
+                    return Waited::GaveUp;
+                }
+            }
+            // It is in a transaction, and no other can begin.
+            Some(State::Running) => {
+                if began.elapsed() >= LOOK_AFTER && !table.is_led() {
+                    return Waited::GaveUp;
+                }
+            }
+            Some(State::Taken) => {
+                let late = began.elapsed() >= LOOK_AFTER;
+                let over = began.elapsed() >= PATIENCE || (late && !table.is_led());
+                if over && slot.go(stand, stand.to(State::Abandoned)) {
+                    return Waited::GaveUp;
+                }
+            }
+            _ => return Waited::GaveUp,
+        }
+        let timeout = futex::Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AFTER.subsec_nanos()) };
+        let _ = futex::wait(&slot.stand, futex::Flags::empty(), stand.word(), Some(&timeout));
     }
 }

@@ -1,16 +1,19 @@
 //! Requests of many processes in one transaction.
 //!
-//! A process that has the store open for long, such as an agent's server, offers itself as the
-//! *combiner*. Others post their requests in shared memory; the combiner carries out all that it
-//! finds in one transaction, with one flush of the disk, and posts the outcomes. A short command
-//! then opens no database at all, which is most of what it costs. The idea is flat combining
-//! (Hendler, Incze, Shavit, Tzafrir, SPAA 2010), over processes instead of threads.
+//! Processes post their requests in shared memory; one of them, the *combiner*, carries out all that
+//! it finds in one transaction, with one flush of the disk, and posts the outcomes. The idea is flat
+//! combining (Hendler, Incze, Shavit, Tzafrir, SPAA 2010), over processes instead of threads.
 //!
-//! Nothing depends on it. Without a combiner, or with one of another version, one that died, is
-//! stopped or too slow, a process opens the database itself and sends the same request under the
-//! same id, so that it takes effect once whoever carried it out.
+//! - A process that has the store open for long, such as an agent's server, leads as long as it
+//!   lives. A short command then opens no database at all, which is most of what it costs.
+//! - Where none does, a writer that finds nobody leading leads for its own request and for what
+//!   others post meanwhile, and hands over.
+//!
+//! Nothing depends on it. With a combiner of another version, one that died, is stopped or too slow,
+//! a process opens the database itself and sends the same request under the same id, so that it takes
+//! effect once whoever carried it out.
 
-use std::sync::OnceLock;
+use std::{path::Path, sync::OnceLock};
 
 mod client;
 mod combiner;
@@ -20,13 +23,26 @@ mod table;
 pub use client::Posting;
 pub use combiner::{Combiner, combine};
 
+/// Makes the table in the directory of a new store. Without it, processes go alone.
+pub(crate) fn prepare(directory: &Path) {
+    drop(table::Mapped::make(directory));
+}
+
+/// Whether processes find one another here: not without knowing in which name space they are.
+fn is_possible() -> bool {
+    !crate::host::namespace().is_empty()
+}
+
 /// Which combiners a process posts to: those of the same program in the same name space, where
 /// process ids mean the same.
 fn kin() -> u64 {
+    const PROGRAM: u64 = table::hash(
+        table::hash(0, env!("CARGO_PKG_VERSION").as_bytes()),
+        crate::migrate::KERNEL.sql.as_bytes(),
+    );
     static KIN: OnceLock<u64> = OnceLock::new();
     *KIN.get_or_init(|| {
-        let version = env!("CARGO_PKG_VERSION");
-        let kin = format!("{version} {} {}", crate::meta::known_schema(), crate::host::namespace());
-        table::hash(kin.as_bytes())
+        let program = PROGRAM ^ u64::from(crate::testing::extra_migration());
+        table::hash(program, crate::host::namespace().as_bytes())
     })
 }

@@ -9,11 +9,16 @@
 //! | free | a client | claimed |
 //! | claimed | the client, once the message is written | posted |
 //! | posted | the combiner, or the client that withdraws it | taken, free |
-//! | taken | the combiner, or the client that gives it up | done, refused, abandoned |
+//! | taken | the combiner, or the client that gives it up | running, done, refused, abandoned |
+//! | running | the combiner, which is in the transaction now | done, refused |
 //! | done, refused | the client, once the message is read | free |
-//! | abandoned | the combiner | free |
+//! | abandoned | the combiner, or the next one | free |
 //!
-//! Whoever frees a slot wipes it.
+//! Until a request runs, its client may give it up and send it to the database itself: then it never
+//! runs here, so that what the client is told is all that happens. While it runs, the client waits
+//! for the outcome or for the combiner's death. Whoever frees a slot wipes it. A combiner that
+//! follows one that died frees all slots, and their clients notice; what nobody went on with for ten
+//! seconds is freed too.
 //!
 //! # Invariants
 //! - The file is as long as the table and allocated before it is mapped; it is never made shorter.
@@ -21,12 +26,14 @@
 //!   a message means is checked by whoever reads it; its sum tells whether it is whole.
 //! - Who takes a slot from a process that is stopped changes its generation first: whatever that
 //!   process still writes, the sum of the next message does not fit and the message is not used.
-//! - The combiner holds the file's exclusive lock as long as it lives; the kernel lets go of it.
+//! - The combiner holds the file's exclusive lock as long as it leads; the kernel lets go of it.
+//! - A client first posts and then looks whether somebody leads; a combiner first lets go of the lock
+//!   and then looks whether something was posted. So one of them sees the other.
 
 #![expect(unsafe_code, reason = "a mapping that processes share; the invariants are above")]
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io,
     ops::Deref,
     os::unix::fs::OpenOptionsExt as _,
@@ -35,19 +42,26 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
+use nix::time::ClockId;
 use rustix::{
     fs::{FallocateFlags, OFlags, fallocate},
     mm::{MapFlags, ProtFlags, mmap, munmap},
+    thread::futex,
 };
 
 /// The file of this layout; another layout has another file.
 pub(super) const FILE: &str = "combine-1";
 /// How many requests can be under way at once.
-pub(super) const SLOTS: usize = 64;
+const SLOTS: usize = 64;
 /// The bytes of a message.
-pub(super) const MESSAGE_BYTES: usize = WORDS * 8;
-const WORDS: usize = 510;
+const MESSAGE_BYTES: usize = WORDS * 8;
+const WORDS: usize = 509;
 const STATE_BITS: u32 = 3;
+/// A request that was not carried out after this time is given up by its client.
+pub(super) const PATIENCE_MS: u64 = 500;
+/// A slot that was claimed so long ago belongs to a process that is gone or stopped: a request takes
+/// a twentieth of it at most.
+const LEFT_AFTER_MS: u64 = 10_000;
 
 /// What a slot is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +70,18 @@ pub(super) enum State {
     Claimed,
     Posted,
     Taken,
+    Running,
     Done,
     Refused,
     Abandoned,
 }
 
-const STATES: [State; 7] = [
+const STATES: [State; 8] = [
     State::Free,
     State::Claimed,
     State::Posted,
     State::Taken,
+    State::Running,
     State::Done,
     State::Refused,
     State::Abandoned,
@@ -78,6 +94,11 @@ pub(super) struct Stand(u32);
 impl Stand {
     pub(super) fn state(self) -> Option<State> {
         STATES.get((self.0 & ((1 << STATE_BITS) - 1)) as usize).copied()
+    }
+
+    /// Whether it is the same use of the slot, in whatever state.
+    pub(super) fn is_of(self, other: Self) -> bool {
+        self.0 >> STATE_BITS == other.0 >> STATE_BITS
     }
 
     /// The same use of the slot, in another state.
@@ -101,6 +122,8 @@ impl Stand {
 pub(super) struct Slot {
     pub(super) stand: AtomicU32,
     length: AtomicU32,
+    /// When it was claimed, by [`now_ms`].
+    since: AtomicU64,
     sum: AtomicU64,
     words: [AtomicU64; WORDS],
 }
@@ -114,6 +137,28 @@ impl Slot {
     /// Goes on from where it stood; false if somebody else went on before.
     pub(super) fn go(&self, from: Stand, to: Stand) -> bool {
         self.stand.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Claims the slot if it is free.
+    fn claim(&self) -> Option<Stand> {
+        let stand = self.stand();
+        let claimed = stand.anew(State::Claimed);
+        if stand.state() != Some(State::Free) || !self.go(stand, claimed) {
+            return None;
+        }
+        self.since.store(now_ms(), Ordering::Relaxed);
+        Some(claimed)
+    }
+
+    /// Whether it was claimed so long ago that nobody goes on with it.
+    fn is_left(&self) -> bool {
+        now_ms().saturating_sub(self.since.load(Ordering::Relaxed)) > LEFT_AFTER_MS
+    }
+
+    /// Whether its client has given it up by now, or was of an earlier boot.
+    fn is_late(&self) -> bool {
+        let age = now_ms().checked_sub(self.since.load(Ordering::Relaxed));
+        age.is_none_or(|age| age > PATIENCE_MS)
     }
 
     /// Gives the slot up, whoever used it, and leaves nothing of its messages behind; false if
@@ -160,26 +205,145 @@ impl Slot {
 
 /// Tells whether a message is whole, of this use of its slot and of a program like this one.
 fn sum(stand: Stand, message: &[u8]) -> u64 {
-    let generation = (stand.0 >> STATE_BITS).to_le_bytes();
-    hash(super::kin().to_le_bytes().iter().chain(&generation).chain(message))
+    hash(super::kin() ^ u64::from(stand.0 >> STATE_BITS), message)
 }
 
-/// FNV-1a, by Fowler, Noll and Vo.
-pub(super) fn hash<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+/// FNV-1a, by Fowler, Noll and Vo, from a seed.
+pub(super) const fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ seed;
+    let mut place = 0;
+    while place < bytes.len() {
+        hash = (hash ^ bytes[place] as u64).wrapping_mul(0x0100_0000_01b3);
+        place += 1;
+    }
+    hash
+}
+
+/// Milliseconds since the machine was started.
+fn now_ms() -> u64 {
+    ClockId::CLOCK_BOOTTIME
+        .now()
+        .map_or(0, |now| (now.tv_sec() * 1_000 + now.tv_nsec() / 1_000_000).unsigned_abs())
+}
+
+/// Who leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Leader {
+    Nobody,
+    /// A process with a request of its own.
+    Passing,
+    /// A process that stays.
+    Resident,
 }
 
 /// The whole table.
 #[repr(C)]
 pub(super) struct Table {
     /// Which program and name space the combiner is of.
-    pub(super) combiner: AtomicU64,
-    /// Changes with every message; the combiner sleeps on it.
+    combiner: AtomicU64,
+    /// The slots that were posted and not taken yet, a bit each. A bit may be missing after a
+    /// combiner died, and too much after a client withdrew.
+    posted: AtomicU64,
+    /// Changes with every message; a resident combiner sleeps on it.
     pub(super) bell: AtomicU32,
-    rest: [AtomicU32; 1021],
-    pub(super) slots: [Slot; SLOTS],
+    /// What leads. What is here without a lock died.
+    leader: AtomicU32,
+    /// Whether a client found no free slot.
+    crowded: AtomicU32,
+    rest: [AtomicU32; 1017],
+    slots: [Slot; SLOTS],
+}
+
+impl Table {
+    /// Claims a free slot, beginning where no other process is likely to.
+    pub(super) fn claim(&self) -> Option<(usize, &Slot, Stand)> {
+        let first = std::process::id() as usize;
+        let found = (first..first + SLOTS).map(|number| number % SLOTS).find_map(|number| {
+            let slot = &self.slots[number];
+            Some((number, slot, slot.claim()?))
+        });
+        if found.is_none() {
+            self.crowded.store(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// Makes a message known.
+    pub(super) fn post(&self, number: usize) {
+        self.posted.fetch_or(1 << number, Ordering::SeqCst);
+        self.bell.fetch_add(1, Ordering::SeqCst);
+        let _ = futex::wake(&self.bell, futex::Flags::empty(), 1);
+    }
+
+    /// Takes all that was posted. Only the combiner does.
+    pub(super) fn take(&self) -> Vec<(&Slot, Stand)> {
+        let mut posted = self.posted.swap(0, Ordering::SeqCst);
+        let mut taken = Vec::new();
+        while posted != 0 {
+            let slot = &self.slots[posted.trailing_zeros() as usize];
+            posted &= posted - 1;
+            let stand = slot.stand();
+            let next = stand.to(State::Taken);
+            if stand.state() != Some(State::Posted) {
+                continue;
+            }
+            if slot.is_late() {
+                slot.free(stand);
+            } else if slot.go(stand, next) {
+                taken.push((slot, next));
+            }
+        }
+        taken
+    }
+
+    /// Keeps others from posting, because the combiner does not answer. It says again that it is there
+    /// when it goes on.
+    pub(super) fn warn(&self) {
+        let _ = self.combiner.compare_exchange(super::kin(), 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Says that messages of programs like this one are read.
+    pub(super) fn welcome(&self) {
+        self.combiner.store(super::kin(), Ordering::SeqCst);
+    }
+
+    /// Wakes one of those whose messages nobody has taken, to lead itself.
+    fn hand_over(&self) {
+        let posted = self.posted.load(Ordering::SeqCst);
+        if posted != 0 {
+            let slot = &self.slots[posted.trailing_zeros() as usize];
+            let _ = futex::wake(&slot.stand, futex::Flags::empty(), 1);
+        }
+    }
+
+    /// Clears what a combiner that died left. Its clients see that their slots are of another use.
+    fn clear(&self) {
+        self.posted.store(0, Ordering::SeqCst);
+        for slot in &self.slots {
+            let stand = slot.stand();
+            if stand.state() != Some(State::Free) {
+                slot.free(stand);
+            }
+        }
+    }
+
+    /// Frees slots that nobody goes on with. Answers whether any slot is in use. Only the combiner
+    /// does, with nothing taken.
+    pub(super) fn sweep(&self) -> bool {
+        self.crowded.store(0, Ordering::Relaxed);
+        let mut in_use = false;
+        for slot in &self.slots {
+            let stand = slot.stand();
+            if stand.state() != Some(State::Free) {
+                in_use = true;
+                if slot.is_left() {
+                    slot.free(stand);
+                }
+            }
+        }
+        in_use
+    }
 }
 
 const BYTES: usize = size_of::<Table>();
@@ -230,21 +394,52 @@ impl Mapped {
         Ok(Self { file, table })
     }
 
-    /// The file, whose lock the combiner holds.
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    /// Who leads now, as far as it was said: dead ones say it too.
+    pub(super) fn is_led_by(&self, leader: Leader) -> bool {
+        self.leader.load(Ordering::SeqCst) == leader as u32
     }
 
     /// Whether a combiner lives.
-    pub(super) fn has_combiner(&self) -> bool {
+    pub(super) fn is_led(&self) -> bool {
         match self.file.try_lock_shared() {
             Ok(()) => {
                 let _ = self.file.unlock();
                 false
             }
-            Err(std::fs::TryLockError::WouldBlock) => true,
-            Err(std::fs::TryLockError::Error(_)) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(_)) => false,
         }
+    }
+
+    /// Whether a combiner lives that reads our messages.
+    pub(super) fn is_led_by_kin(&self) -> bool {
+        self.combiner.load(Ordering::SeqCst) == super::kin() && self.is_led()
+    }
+
+    /// Becomes the combiner, unless another process is.
+    pub(super) fn lead(&self, leader: Leader) -> Option<Lead<'_>> {
+        self.file.try_lock().ok()?;
+        self.welcome();
+        if self.leader.swap(leader as u32, Ordering::SeqCst) != Leader::Nobody as u32 {
+            self.clear();
+        }
+        if self.crowded.load(Ordering::Relaxed) != 0 {
+            self.sweep();
+        }
+        Some(Lead { table: self })
+    }
+}
+
+/// The combiner's office; given up when dropped.
+pub(super) struct Lead<'a> {
+    table: &'a Mapped,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.table.leader.store(Leader::Nobody as u32, Ordering::SeqCst);
+        let _ = self.table.file.unlock();
+        self.table.hand_over();
     }
 }
 
@@ -313,17 +508,67 @@ mod tests {
         assert_ne!(claimed.anew(State::Claimed), claimed);
         let last = Stand(u32::MAX).to(State::Abandoned);
         assert_eq!(last.anew(State::Free), Stand(0));
-        assert_eq!(Stand(7).state(), None);
+        assert_eq!(Stand(7).state(), Some(State::Abandoned));
     }
 
     #[test]
     fn a_combiner_is_seen_as_long_as_it_holds_the_lock() {
         let (directory, table) = table();
         let other = Mapped::find(directory.path()).unwrap();
-        assert!(!other.has_combiner());
-        table.file().lock().unwrap();
-        assert!(other.has_combiner());
-        drop(table);
-        assert!(!other.has_combiner());
+        assert!(!other.is_led());
+        let lead = table.lead(Leader::Passing).unwrap();
+        assert!(other.is_led_by_kin());
+        assert!(other.lead(Leader::Resident).is_none());
+        drop(lead);
+        assert!(!other.is_led());
+        assert!(other.lead(Leader::Resident).is_some());
+    }
+
+    fn posted(table: &Mapped) -> (&Slot, Stand) {
+        let (number, slot, stand) = table.claim().unwrap();
+        slot.write(stand, b"a message");
+        assert!(slot.go(stand, stand.to(State::Posted)));
+        table.post(number);
+        (slot, stand)
+    }
+
+    #[test]
+    fn what_a_dead_combiner_left_is_cleared() {
+        let (directory, table) = table();
+        let (slot, stand) = posted(&table);
+        let dead = Mapped::find(directory.path()).unwrap();
+        std::mem::forget(dead.lead(Leader::Passing).unwrap());
+        assert_eq!(dead.take().len(), 1);
+        assert_eq!(slot.stand(), stand.to(State::Taken));
+        posted(&table);
+        drop(dead);
+        let _lead = table.lead(Leader::Resident).unwrap();
+        assert!(table.take().is_empty());
+        assert!(!slot.stand().is_of(stand));
+        assert_eq!(slot.stand().state(), Some(State::Free));
+    }
+
+    #[test]
+    fn what_is_late_is_not_taken() {
+        let (_directory, table) = table();
+        for since in [now_ms() - PATIENCE_MS - 1, now_ms() + 60_000] {
+            let (slot, _) = posted(&table);
+            slot.since.store(since, Ordering::Relaxed);
+            assert!(table.take().is_empty());
+            assert_eq!(slot.stand().state(), Some(State::Free));
+        }
+    }
+
+    #[test]
+    fn slots_that_are_left_are_freed() {
+        let (_directory, table) = table();
+        while table.claim().is_some() {}
+        assert!(table.sweep());
+        assert!(table.claim().is_none());
+        for slot in &table.slots {
+            slot.since.store(now_ms().saturating_sub(LEFT_AFTER_MS + 1), Ordering::Relaxed);
+        }
+        let _lead = table.lead(Leader::Passing).unwrap();
+        assert!(table.claim().is_some());
     }
 }

@@ -39,8 +39,9 @@ pub(super) const SELECT_REQUEST: &str =
     "SELECT digest, result, seq, tick FROM request WHERE actor = $1 AND id = $2";
 pub(super) const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest, result, seq, tick) \
      VALUES ($1, $2, $3, $4, $5, $6)";
-pub(super) const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 \
-     AND number <= (SELECT MAX(number) FROM request) - $2";
+pub(super) const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 AND number IN \
+     (SELECT number FROM request WHERE number <= (SELECT MAX(number) FROM request) - $2 \
+     ORDER BY number LIMIT 256)";
 pub(super) const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, user, trust, \
      payload, salt, payload_digest, hash, writer_version) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";

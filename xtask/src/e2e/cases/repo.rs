@@ -147,7 +147,7 @@ impl<'a> Repo<'a> {
 
     /// All events, the oldest first.
     pub(super) fn events(&self) -> Result<Vec<Value>> {
-        let data = self.ask(&["event", "list", "--last", "10000"])?;
+        let data = self.ask(&["event", "list", "--last", "1000"])?;
         data["events"].as_array().cloned().context("no events")
     }
 
