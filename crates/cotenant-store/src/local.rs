@@ -227,7 +227,7 @@ impl LocalStore {
         if erasing {
             let erased = self.finish_erasing();
             // Whoever only writes while that is outstanding has done what was asked for.
-            if requests.iter().any(|request| matches!(request.op, Op::Redact(_))) {
+            if requests.iter().any(|asked| matches!(asked.request.op, Op::Redact(_))) {
                 erased?;
             }
         }
