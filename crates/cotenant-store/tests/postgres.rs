@@ -10,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -26,7 +26,7 @@ use cotenant_core::{
     json::Json,
     name::SessionRef,
     session::{IfBusy, SignOn},
-    store::{Actor, Request, Store},
+    store::{Actor, Reply, Request, Store},
 };
 use cotenant_store::{
     IfMissing, LocalStore,
@@ -362,30 +362,58 @@ fn a_connection_that_breaks_in_a_transaction_loses_nothing_and_does_nothing_twic
     }
 }
 
+/// Sends a request until it is done, whatever happens to the server.
+fn insist(store: &dyn Store, request: &Request) -> Reply {
+    let until = Instant::now() + Duration::from_mins(1);
+    loop {
+        match store.one(request.clone()) {
+            Ok(reply) => return reply,
+            Err(error) => assert_eq!(error.code, Code::StoreIo, "{error:?}"),
+        }
+        assert!(Instant::now() < until, "the server does not come back");
+    }
+}
+
 #[test]
 fn a_server_that_crashes_loses_nothing_and_does_nothing_twice() {
     let Some(server) = Server::own() else { return };
-    let store = open(&server.project());
+    let address = server.project();
+    let store = open(&address);
     let store: &dyn Store = &store;
     let actor = sign_on(store, "a", "agent");
-    for number in 1..=3 {
-        let id = number.to_string();
-        store.one(add(&actor, &id)).unwrap();
+    let (written, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let writer = thread::spawn({
+        let (written, over) = (Arc::clone(&written), Arc::clone(&over));
+        move || {
+            let store = open(&address);
+            while !over.load(Ordering::SeqCst) {
+                let id = written.load(Ordering::SeqCst).to_string();
+                insist(&store, &add(&actor, &id));
+                written.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    let go_on = || {
+        let enough = written.load(Ordering::SeqCst) + 20;
+        let until = Instant::now() + Duration::from_mins(1);
+        while written.load(Ordering::SeqCst) < enough {
+            assert!(Instant::now() < until && !writer.is_finished(), "the writer stands still");
+            thread::yield_now();
+        }
+    };
+    for _ in 0..3 {
+        go_on();
         // A session that is killed takes the others with it: the server recovers from its log.
         let mut victim = server.client();
         let pid = victim.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-        let until = Instant::now() + Duration::from_mins(1);
-        let again = loop {
-            match store.one(add(&actor, &id)) {
-                Ok(reply) => break reply,
-                Err(error) => assert_eq!(error.code, Code::StoreIo, "{error:?}"),
-            }
-            assert!(Instant::now() < until, "the server does not come back");
-        };
-        assert!(again.replayed);
-        assert_eq!(count(store), number);
+        victim.simple_query("SELECT 1").unwrap_err();
+        go_on();
     }
+    over.store(true, Ordering::SeqCst);
+    writer.join().unwrap();
+    insist(store, &Request::new(cotenant_core::event::Head::default()));
+    assert_eq!(count(store), written.load(Ordering::SeqCst));
     assert!(store.call(&Verify::default(), |request| request).unwrap().answer.ok);
 }
 
