@@ -276,6 +276,29 @@ fn a_writer_whose_turn_does_not_come_is_told_so() {
 }
 
 #[test]
+fn a_server_that_stops_answering_is_given_up_soon() {
+    let server = server!();
+    let mut admin = server.client();
+    admin.batch_execute("CREATE ROLE stalled LOGIN SUPERUSER").unwrap();
+    let address = server.address("stalled", server.project().project());
+    let store = open(&address.answering_within(Duration::from_millis(300)));
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    let sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'stalled'";
+    let pid = Pid::from_raw(admin.query_one(sql, &[]).unwrap().get(0));
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let began = Instant::now();
+    let outcome = store.one(add(&actor, "1"));
+    let took = began.elapsed();
+    kill(pid, Signal::SIGCONT).unwrap();
+    let error = refused(outcome, Code::StoreIo);
+    assert!(error.to_string().contains("does not answer"), "{error}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    store.one(add(&actor, "1")).unwrap();
+    assert_eq!(count(store), 1);
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_given_up_soon() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();

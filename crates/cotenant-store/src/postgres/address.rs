@@ -5,26 +5,23 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc,
     },
-    thread,
     time::Duration,
 };
 
-use cotenant_core::{Code, Error, Result};
+use cotenant_core::{Error, Result};
 use postgres::{
     Client, Config, NoTls,
     config::{Host, SslMode},
 };
 
-use super::{
-    error::{error, unreachable},
-    tls::{self, Tls},
-};
+use super::tls::{self, Tls};
 
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// After how long a server that says nothing more is given up.
+/// How long an answer may take, unless set.
+const ANSWER: Duration = Duration::from_secs(10);
+/// After how long a machine that acknowledges nothing is given up.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Parameters of an address that are for us.
 const PROJECT: &str = "project";
@@ -41,6 +38,7 @@ pub struct Address {
     config: Config,
     tls: Tls,
     project: String,
+    answer: Duration,
 }
 
 impl Address {
@@ -85,7 +83,7 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name("cotenant");
         }
-        Ok(Self { config, tls, project: project.to_owned() })
+        Ok(Self { config, tls, project: project.to_owned(), answer: ANSWER })
     }
 
     /// The project.
@@ -125,41 +123,40 @@ impl Address {
         self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres")
     }
 
-    /// Connects. Also the handshake ends in time, which the client itself does not see to.
-    pub(super) fn connect(&self) -> Result<Client> {
-        let (sender, receiver) = mpsc::channel();
+    /// Sets how long the server may take for an answer; 10 s unless set.
+    #[must_use]
+    pub fn answering_within(mut self, limit: Duration) -> Self {
+        self.answer = limit;
+        self
+    }
+
+    /// How long the server may take for an answer.
+    pub(super) fn answer(&self) -> Duration {
+        self.answer
+    }
+
+    /// How long making a connection may take.
+    pub(super) fn connecting(&self) -> Duration {
+        CONNECT.min(self.answer)
+    }
+
+    /// What makes a connection, however long that takes.
+    pub(super) fn dialer(
+        &self,
+    ) -> Result<impl FnOnce() -> std::result::Result<Client, postgres::Error> + Send + use<>> {
         let config = self.config.clone();
         let tls = match &self.tls {
             Tls::Plain => None,
             Tls::Checked(roots) => Some(tls::connector(roots.as_deref())?),
         };
-        let connecting = move || {
-            let made = match tls {
-                None => config.connect(NoTls),
-                Some(tls) => config.connect(tls),
-            };
-            // Nobody may be waiting any more; the connection is closed then.
-            let _ = sender.send(made);
-        };
-        thread::Builder::new().name("connect".into()).spawn(connecting).map_err(|cause| {
-            Error::new(Code::StoreIo, "no thread can be started to connect with").caused_by(cause)
-        })?;
-        match receiver.recv_timeout(CONNECT) {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(cause)) if cause.as_db_error().is_some() => {
-                Err(error(cause).detail("server", self.server()))
-            }
-            Ok(Err(cause)) => {
-                let made = tls::error(&self.server(), &cause);
-                Err(made.unwrap_or_else(|| unreachable(&self.server())).caused_by(cause))
-            }
-            Err(_) => Err(unreachable(&self.server())
-                .hint("it did not answer within 2 s: check that it runs and can be reached")),
-        }
+        Ok(move || match tls {
+            None => config.connect(NoTls),
+            Some(tls) => config.connect(tls),
+        })
     }
 
     /// The server, without a user or a password.
-    fn server(&self) -> String {
+    pub(super) fn server(&self) -> String {
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
         match self.config.get_hosts().first() {
             Some(Host::Tcp(host)) => format!("{host}:{port}"),
@@ -216,6 +213,8 @@ fn decoded(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cotenant_core::Code;
+
     use super::*;
 
     fn refused(text: &str) -> String {

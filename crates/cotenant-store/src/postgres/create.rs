@@ -1,6 +1,8 @@
 //! Making a project's store on a server: one transaction under an advisory lock, so that of any number
 //! of makers one makes it, and a crash leaves nothing.
 
+use std::time::Duration;
+
 use cotenant_core::{
     Code, Error, Result,
     clock::rfc3339,
@@ -11,13 +13,16 @@ use postgres::{Client, GenericClient, IsolationLevel, SimpleQueryMessage, types:
 use super::{
     address::Address,
     engine::{CLOCK, Postgres, reading},
-    error::error,
+    error::{error, silent},
+    line::Line,
 };
 use crate::{
     IfMissing, create::INSERT_META, meta::SCHEMA, migrate::KERNEL_POSTGRES, testing::failpoint,
     tx::random,
 };
 
+/// How long making a store may take, waiting for other makers included.
+const CREATE: Duration = Duration::from_mins(1);
 /// Asks the catalogue itself: what a session knows of names (`to_regclass`) may be older than the lock.
 const HAS_META: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_class c \
      JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'meta') \
@@ -29,20 +34,29 @@ const HAS_SCHEMA: &str =
 pub(crate) fn find(address: &Address, missing: IfMissing) -> Result<Postgres> {
     let (address, remarked) = address.with_remarks();
     let address = &address;
-    let mut client = address.connect()?;
-    match (has_store(&mut client, address)?, missing) {
-        (true, _) => {}
-        (false, IfMissing::Fail) => {
-            return Err(Error::new(Code::NotFound, format!("there is no store at `{address}`"))
+    let line = Line::open(address)?;
+    let ask = |limit, job: fn(&mut Client, &Address) -> Result<bool>| {
+        let own = address.clone();
+        let answer = line.ask(limit, move |client| job(client, &own));
+        answer.unwrap_or_else(|| Err(silent(&address.server())))
+    };
+    if !ask(address.answer(), has_store)? {
+        match missing {
+            IfMissing::Create => ask(CREATE, create)?,
+            IfMissing::Fail => {
+                return Err(Error::new(
+                    Code::NotFound,
+                    format!("there is no store at `{address}`"),
+                )
                 .detail("address", address.to_string())
                 .hint("make one with `cotenant init`"));
-        }
-        (false, IfMissing::Create) => create(&mut client, address)?,
+            }
+        };
     }
-    Ok(Postgres::over(address.clone(), client, remarked))
+    Ok(Postgres::over(address.clone(), line, remarked))
 }
 
-fn has_store(client: &mut impl GenericClient, address: &Address) -> Result<bool> {
+fn has_store<C: GenericClient>(client: &mut C, address: &Address) -> Result<bool> {
     is(client, HAS_META, &address.schema())
 }
 
@@ -51,7 +65,8 @@ fn is(client: &mut impl GenericClient, question: &str, name: &str) -> Result<boo
     row.try_get::<_, i32>(0).map(|answer| answer != 0).map_err(error)
 }
 
-fn create(client: &mut Client, address: &Address) -> Result<()> {
+/// Answers whether it made the store, and nobody else.
+fn create(client: &mut Client, address: &Address) -> Result<bool> {
     let current = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
     let mut tx = current.start().map_err(error)?;
     let limits = "SET LOCAL lock_timeout TO '30s'; SET LOCAL statement_timeout TO '30s'; \
@@ -60,7 +75,7 @@ fn create(client: &mut Client, address: &Address) -> Result<()> {
     let turn = format!("SELECT pg_advisory_xact_lock({})", lock_of(&address.schema())?);
     tx.batch_execute(&turn).map_err(error)?;
     if has_store(&mut tx, address)? {
-        return tx.rollback().map_err(error);
+        return tx.rollback().map(|()| false).map_err(error);
     }
     check_encoding(&mut tx)?;
     let schema = address.quoted();
@@ -95,7 +110,7 @@ fn create(client: &mut Client, address: &Address) -> Result<()> {
     )
     .map_err(error)?;
     failpoint("create.before_commit")?;
-    tx.commit().map_err(error)
+    tx.commit().map(|()| true).map_err(error)
 }
 
 /// The advisory lock of a schema's makers.

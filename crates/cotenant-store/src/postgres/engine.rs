@@ -12,13 +12,14 @@ use std::{
 
 use cotenant_core::{Code, Error, Result, clock::Reading};
 use postgres::{
-    Client, SimpleQueryMessage,
+    SimpleQueryMessage,
     types::{ToSql, Type},
 };
 
 use super::{
     address::Address,
-    error::{error, is_lost},
+    error::{error, is_lost, silent},
+    line::Line,
     wake::ServerWake,
 };
 use crate::{
@@ -32,9 +33,12 @@ const LOCK: Duration = Duration::from_secs(5);
 const ERASE_PAUSE: Duration = Duration::from_millis(100);
 /// How long that is left to others after it was in vain: the log may be large.
 const ERASE_AGAIN: Duration = Duration::from_mins(1);
-/// The longest statement of a write, and of a read.
-const STATEMENT_MS: u64 = 10_000;
-const READ_STATEMENT_MS: u64 = 5_000;
+/// The longest statement of a read; one of a write may take as long as the address allows.
+const READ: Duration = Duration::from_secs(5);
+/// The longest rewriting of the log.
+const REWRITE: Duration = Duration::from_mins(10);
+/// What a server that ends a statement in time may need to say so, at most.
+const GRACE: Duration = Duration::from_secs(1);
 /// After how long the server rolls back a transaction whose process says nothing.
 const IDLE_MS: u64 = 5_000;
 /// The largest step of the tick: the server's clock is wall time, which may jump.
@@ -51,7 +55,7 @@ pub(super) const CLOCK: &str = "SELECT system_identifier || '/' || CASE WHEN pg_
 /// A connection to a project's store.
 pub(crate) struct Postgres {
     address: Arc<Address>,
-    client: Option<Client>,
+    line: Option<Line>,
     /// Whether a transaction was begun and neither committed nor rolled back, as after a panic.
     open: bool,
     wake: Arc<ServerWake>,
@@ -61,82 +65,112 @@ pub(crate) struct Postgres {
     erased_in_vain: Option<Instant>,
 }
 
+/// Why the server did not do what it was asked for.
+enum Trouble {
+    /// It said why.
+    Refused(Error),
+    /// The connection broke.
+    Broken(Error),
+    /// It said nothing in time.
+    Silent(Error),
+}
+
+impl Trouble {
+    /// What became of a job.
+    fn of<T>(
+        answer: Option<std::result::Result<T, postgres::Error>>,
+        address: &Address,
+    ) -> std::result::Result<T, Self> {
+        match answer {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(cause)) if is_lost(&cause) => Err(Self::Broken(error(cause))),
+            Some(Err(cause)) => Err(Self::Refused(error(cause))),
+            None => Err(Self::Silent(silent(&address.server()))),
+        }
+    }
+
+    /// Whether the connection can be used no more.
+    fn ends_line(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+
+    fn error(self) -> Error {
+        let (Self::Refused(error) | Self::Broken(error) | Self::Silent(error)) = self;
+        error
+    }
+}
+
 /// What a transaction is for.
 #[derive(Clone, Copy)]
 enum Begin {
     Read,
     Write(Patience, Durability),
+    /// A write that takes long.
+    Rewrite(Patience),
 }
 
 impl Postgres {
     /// An engine over a connection that was made.
-    pub(super) fn over(address: Address, client: Client, still_seen: Arc<AtomicU64>) -> Self {
+    pub(super) fn over(address: Address, line: Line, still_seen: Arc<AtomicU64>) -> Self {
         let address = Arc::new(address);
         let wake = ServerWake::new(Arc::clone(&address));
-        let (client, open, erased_in_vain) = (Some(client), false, None);
-        Self { address, client, open, wake, still_seen, erased_in_vain }
+        let (line, open, erased_in_vain) = (Some(line), false, None);
+        Self { address, line, open, wake, still_seen, erased_in_vain }
     }
 
-    /// Writes the log's table anew, under the writer's turn. Answers whether nothing erased was copied.
-    fn rewrite_log(&mut self, patience: Patience) -> Result<bool> {
-        self.still_seen.store(u64::MAX, Ordering::SeqCst);
-        self.run(Begin::Write(patience, Durability::Full), |statements| {
-            statements.run("CLUSTER VERBOSE event USING event_pkey", &[]).map(drop)
-        })?;
-        self.end("COMMIT")?;
-        Ok(self.still_seen.load(Ordering::SeqCst) == 0)
-    }
-
-    /// Begins a transaction and reads the clock, in one round trip. If a connection turns out to be
+    /// Begins a transaction and reads the clock, in one round trip. If an idle connection turns out to be
     /// broken, nothing was begun on it, and another one is made.
-    fn begin(&mut self, begin: Begin) -> Result<(&mut Client, Reading)> {
-        let idle = self.client.as_ref().is_some_and(|client| !client.is_closed());
-        let batch = begin.batch(&self.address);
-        let answered = match self.ask(&batch) {
-            Err((_, true)) if idle => self.ask(&batch),
-            answered => answered,
-        };
-        let messages = match answered {
-            Ok(messages) => messages,
-            Err((error, _)) => {
-                self.roll_back();
-                return Err(error);
-            }
-        };
-        let reading = reading(&messages)?;
-        let client = self.client.as_mut();
-        let client = client.ok_or_else(|| Error::internal("a transaction has no connection"))?;
-        Ok((client, reading))
-    }
-
-    /// Sends a batch that begins a transaction. An error comes with whether the connection is lost.
-    fn ask(&mut self, batch: &str) -> std::result::Result<Vec<SimpleQueryMessage>, (Error, bool)> {
+    fn begin(&mut self, begin: Begin) -> Result<Statements<'_>> {
         if self.open {
             self.roll_back();
         }
-        if self.client.as_ref().is_none_or(Client::is_closed) {
-            self.client = Some(self.address.connect().map_err(|error| (error, false))?);
-        }
-        let Some(client) = &mut self.client else {
-            return Err((Error::internal("a connection vanished"), false));
+        let (batch, limit) = begin.batch(&self.address);
+        let was_idle = self.line.is_some();
+        let answer = match self.ask(&batch, limit) {
+            Err(Trouble::Broken(_)) if was_idle => self.ask(&batch, limit),
+            answer => answer,
         };
-        self.open = true;
-        client.simple_query(batch).map_err(|cause| {
-            let lost = is_lost(&cause);
-            if lost {
-                self.client = None;
-                self.open = false;
-            }
-            (error(cause), lost)
-        })
+        let messages = answer.map_err(|trouble| {
+            self.roll_back();
+            trouble.error()
+        })?;
+        let limit = begin.statement(&self.address) + grace(&self.address);
+        let reading = reading(&messages)?;
+        match &self.line {
+            Some(line) => Ok(Statements {
+                line,
+                address: &self.address,
+                limit,
+                reading,
+                failed: false,
+                lost: false,
+            }),
+            None => Err(Error::internal("a transaction has no connection")),
+        }
+    }
+
+    /// Sends a batch that begins a transaction.
+    fn ask(
+        &mut self,
+        batch: &str,
+        limit: Duration,
+    ) -> std::result::Result<Vec<SimpleQueryMessage>, Trouble> {
+        let line = match self.line.take() {
+            Some(line) => line,
+            None => Line::open(&self.address).map_err(Trouble::Refused)?,
+        };
+        let batch = batch.to_owned();
+        let answer = line.ask(limit, move |client| client.simple_query(&batch));
+        let answer = Trouble::of(answer, &self.address);
+        self.open = !answer.as_ref().is_err_and(Trouble::ends_line);
+        self.line = self.open.then_some(line);
+        answer
     }
 
     /// Ends a transaction without effect. If that fails, so does the connection, which ends it too.
     fn roll_back(&mut self) {
-        if let Some(client) = self.client.as_mut().filter(|_| self.open)
-            && client.batch_execute("ROLLBACK").is_err()
-        {
-            self.client = None;
+        if self.open && self.line.is_some() {
+            let _ = self.end("ROLLBACK".to_owned());
         }
         self.open = false;
     }
@@ -147,22 +181,22 @@ impl Postgres {
         let channel = self.address.quoted();
         let batch =
             format!("COMMIT; BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY {channel}; COMMIT");
-        self.end(&batch).or_else(|failure| {
+        self.end(batch).or_else(|failure| {
             let told_nobody = failure.details.get("sqlstate").is_some_and(|s| s == QUEUE_FULL);
             if told_nobody { Ok(()) } else { Err(failure) }
         })
     }
 
-    fn end(&mut self, batch: &str) -> Result<()> {
-        let Some(client) = &mut self.client else {
-            return Err(Error::internal("a transaction has no connection"));
-        };
+    /// Ends a transaction. Whatever goes wrong, a new connection is in none.
+    fn end(&mut self, batch: String) -> Result<()> {
+        let line = self.line.take();
+        let line = line.ok_or_else(|| Error::internal("a transaction has no connection"))?;
         self.open = false;
-        client.batch_execute(batch).map_err(|cause| {
-            // Whatever went wrong, a new connection is in no transaction.
-            self.client = None;
-            error(cause)
-        })
+        let limit = self.address.answer() + grace(&self.address);
+        let answer = line.ask(limit, move |client| client.batch_execute(&batch));
+        Trouble::of(answer, &self.address).map_err(Trouble::error)?;
+        self.line = Some(line);
+        Ok(())
     }
 
     /// Runs a body in a transaction that was begun. If it fails, nothing stays.
@@ -171,8 +205,7 @@ impl Postgres {
         begin: Begin,
         body: impl FnOnce(&mut Statements<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (client, reading) = self.begin(begin)?;
-        let mut statements = Statements { client, reading, failed: false, lost: false };
+        let mut statements = self.begin(begin)?;
         let result = body(&mut statements).and_then(|done| {
             // The server would answer such a COMMIT with a rollback, and without an error.
             if statements.failed {
@@ -181,7 +214,7 @@ impl Postgres {
             Ok(done)
         });
         if statements.lost {
-            self.client = None;
+            self.line = None;
             self.open = false;
         }
         if result.is_err() {
@@ -189,44 +222,73 @@ impl Postgres {
         }
         result
     }
+
+    /// Writes the log's table anew, under the writer's turn. Answers whether nothing erased was copied.
+    fn rewrite_log(&mut self, patience: Patience) -> Result<bool> {
+        self.still_seen.store(u64::MAX, Ordering::SeqCst);
+        self.run(Begin::Rewrite(patience), |statements| {
+            statements.run("CLUSTER VERBOSE event USING event_pkey", &[]).map(drop)
+        })?;
+        self.end("COMMIT".to_owned())?;
+        Ok(self.still_seen.load(Ordering::SeqCst) == 0)
+    }
 }
 
 impl Begin {
-    fn batch(self, address: &Address) -> String {
-        let schema = address.quoted();
+    /// The longest statement.
+    fn statement(self, address: &Address) -> Duration {
+        match self {
+            Self::Read => address.answer().min(READ),
+            Self::Write(..) => address.answer(),
+            Self::Rewrite(_) => REWRITE,
+        }
+    }
+
+    /// What begins it, and how long that may take.
+    fn batch(self, address: &Address) -> (String, Duration) {
+        let (schema, statement) = (address.quoted(), self.statement(address));
         let mut batch = String::with_capacity(512);
-        let (mode, statement_ms) = match self {
+        let mode = match self {
             // The snapshot is taken by the first statement, so the clock is read in a transaction before.
             Self::Read => {
                 let _ = write!(batch, "BEGIN; {CLOCK}; COMMIT; ");
-                ("REPEATABLE READ READ ONLY", READ_STATEMENT_MS)
+                "REPEATABLE READ READ ONLY"
             }
-            Self::Write(..) => ("READ COMMITTED READ WRITE", STATEMENT_MS),
+            Self::Write(..) | Self::Rewrite(_) => "READ COMMITTED READ WRITE",
         };
         let _ = write!(
             batch,
             "BEGIN ISOLATION LEVEL {mode}; SET LOCAL search_path TO {schema}, pg_temp; \
-             SET LOCAL statement_timeout TO {statement_ms}; \
-             SET LOCAL idle_in_transaction_session_timeout TO {IDLE_MS}"
+             SET LOCAL statement_timeout TO {}; \
+             SET LOCAL idle_in_transaction_session_timeout TO {IDLE_MS}",
+            statement.as_millis().max(1)
         );
-        if let Self::Write(patience, durability) = self {
-            let (wait, lock) = match patience {
-                Patience::Try => (" NOWAIT", LOCK),
-                Patience::Until(until) => ("", until.saturating_duration_since(Instant::now())),
-            };
-            // A time limit of 0 would be none.
-            let lock_ms = lock.min(LOCK).as_millis().max(1);
-            let flush = if durability == Durability::Full { "on" } else { "off" };
-            let turn = if mutant("no_gate_transaction") { "" } else { " FOR UPDATE" };
-            let wait = if turn.is_empty() { "" } else { wait };
-            let _ = write!(
-                batch,
-                "; SET LOCAL lock_timeout TO {lock_ms}; SET LOCAL synchronous_commit TO {flush}; \
-                 SELECT 1 FROM meta WHERE id = 1{turn}{wait}; {CLOCK}"
-            );
-        }
-        batch
+        let (patience, durability) = match self {
+            Self::Read => return (batch, statement + grace(address)),
+            Self::Write(patience, durability) => (patience, durability),
+            Self::Rewrite(patience) => (patience, Durability::Full),
+        };
+        let (wait, lock) = match patience {
+            Patience::Try => (" NOWAIT", address.answer()),
+            Patience::Until(until) => ("", until.saturating_duration_since(Instant::now())),
+        };
+        let lock = lock.min(LOCK);
+        let flush = if durability == Durability::Full { "on" } else { "off" };
+        let turn = if mutant("no_gate_transaction") { "" } else { " FOR UPDATE" };
+        let wait = if turn.is_empty() { "" } else { wait };
+        // A time limit of 0 would be none.
+        let _ = write!(
+            batch,
+            "; SET LOCAL lock_timeout TO {}; SET LOCAL synchronous_commit TO {flush}; \
+             SELECT 1 FROM meta WHERE id = 1{turn}{wait}; {CLOCK}",
+            lock.as_millis().max(1)
+        );
+        (batch, lock.max(address.answer()) + grace(address))
     }
+}
+
+fn grace(address: &Address) -> Duration {
+    GRACE.min(address.answer())
 }
 
 /// The clock among the answers to a batch.
@@ -278,7 +340,7 @@ impl Engine for Postgres {
             statements.failed = false;
             result
         })?;
-        self.end("COMMIT")
+        self.end("COMMIT".to_owned())
     }
 
     /// What a transaction of anybody in this database may still see is copied with the rest, so it is
@@ -312,31 +374,68 @@ fn still_seen() -> Error {
 
 /// Statements of a transaction. None is kept by the server, so that any of its sessions will do.
 struct Statements<'a> {
-    client: &'a mut Client,
+    line: &'a Line,
+    address: &'a Address,
+    limit: Duration,
     reading: Reading,
     /// Whether a statement failed, after which the server takes none until it is rolled back.
     failed: bool,
+    /// Whether the connection can be used no more.
     lost: bool,
 }
 
 impl Statements<'_> {
-    fn note<T>(&mut self, result: std::result::Result<T, postgres::Error>) -> Result<T> {
-        result.map_err(|cause| {
+    /// Lets the connection do something, if it still can.
+    fn ask<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut postgres::Client) -> std::result::Result<T, postgres::Error>
+        + Send
+        + 'static,
+    ) -> Result<T> {
+        if self.lost {
+            return Err(silent(&self.address.server()));
+        }
+        Trouble::of(self.line.ask(self.limit, job), self.address).map_err(|trouble| {
             self.failed = true;
-            self.lost |= is_lost(&cause);
-            error(cause)
+            self.lost = trouble.ends_line();
+            trouble.error()
         })
     }
 }
 
-/// A parameter and its type. The server finds out itself what type a NULL has.
-fn bound<'a>(param: &'a Param<'a>) -> (&'a (dyn ToSql + Sync), Type) {
-    const NULL: Option<&str> = None;
-    match param {
-        Param::Null => (&NULL, Type::UNKNOWN),
-        Param::Int(number) => (number, Type::INT8),
-        Param::Text(text) => (text, Type::TEXT),
-        Param::Bytes(bytes) => (bytes, Type::BYTEA),
+/// A parameter that the connection's thread can have.
+enum Owned {
+    Null,
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<&Param<'_>> for Owned {
+    fn from(param: &Param<'_>) -> Self {
+        match *param {
+            Param::Null => Self::Null,
+            Param::Int(number) => Self::Int(number),
+            Param::Text(text) => Self::Text(text.to_owned()),
+            Param::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+}
+
+impl Owned {
+    fn all(params: &[Param<'_>]) -> Vec<Self> {
+        params.iter().map(Self::from).collect()
+    }
+
+    /// With its type. The server finds out itself what type a NULL has.
+    fn bound(&self) -> (&(dyn ToSql + Sync), Type) {
+        const NULL: Option<&str> = None;
+        match self {
+            Self::Null => (&NULL, Type::UNKNOWN),
+            Self::Int(number) => (number, Type::INT8),
+            Self::Text(text) => (text, Type::TEXT),
+            Self::Bytes(bytes) => (bytes, Type::BYTEA),
+        }
     }
 }
 
@@ -362,20 +461,21 @@ fn value(row: &postgres::Row, index: usize) -> Result<Value> {
 impl Sql for Statements<'_> {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
         if sql.starts_with("ROLLBACK TO") {
-            let result = self.client.batch_execute(sql);
-            self.note(result)?;
+            self.ask(|client| client.batch_execute(sql))?;
             self.failed = false;
             return Ok(0);
         }
-        let params: Vec<_> = params.iter().map(bound).collect();
-        let result = self.client.execute_typed(sql, &params);
-        self.note(result)
+        let params = Owned::all(params);
+        self.ask(move |client| {
+            client.execute_typed(sql, &params.iter().map(Owned::bound).collect::<Vec<_>>())
+        })
     }
 
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
-        let params: Vec<_> = params.iter().map(bound).collect();
-        let result = self.client.query_typed(sql, &params);
-        let rows = self.note(result)?;
+        let params = Owned::all(params);
+        let rows = self.ask(move |client| {
+            client.query_typed(sql, &params.iter().map(Owned::bound).collect::<Vec<_>>())
+        })?;
         rows.iter()
             .map(|row| {
                 let values: Result<Vec<Value>> = (0..row.len()).map(|i| value(row, i)).collect();

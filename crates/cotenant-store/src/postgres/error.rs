@@ -20,6 +20,13 @@ pub(super) fn unreachable(server: &str) -> Error {
         .hint("check that it runs, that the address is right and that the network is up")
 }
 
+/// The error of a server that says nothing more.
+pub(super) fn silent(server: &str) -> Error {
+    Error::new(Code::StoreIo, format!("the PostgreSQL server at `{server}` does not answer"))
+        .detail("server", server)
+        .hint("check that it runs and can be reached; under the same request id a repeat takes effect once")
+}
+
 /// One of the server's errors as ours.
 pub(super) fn error(cause: postgres::Error) -> Error {
     let made = match cause.as_db_error() {

@@ -8,6 +8,8 @@
 //!   outlives it: a transaction pooler may stand in between.
 //! - A connection that breaks before anything was begun is replaced unseen. Later its request fails with
 //!   `STORE_IO`, and whoever repeats it with the same request id gets it done once.
+//! - A server that says nothing more holds nobody up for longer than the address allows: a thread waits
+//!   for it instead. Only processes that use a server have that thread.
 //! - What passes over a network is encrypted, and the server's certificate and name are checked, unless
 //!   the address says `sslmode=disable`. There is no mode that encrypts without checking.
 //! - What tells waiters is a hint: they look themselves as well.
@@ -29,6 +31,7 @@ mod address;
 mod create;
 mod engine;
 mod error;
+mod line;
 mod tls;
 mod wake;
 

@@ -79,7 +79,7 @@ impl ServerWake {
 }
 
 fn subscribe(address: &Address) -> Result<Client> {
-    let mut client = address.connect()?;
+    let mut client = address.dialer()?().map_err(error)?;
     client.batch_execute(&format!("LISTEN {}", address.quoted())).map_err(error)?;
     Ok(client)
 }
