@@ -4,6 +4,7 @@
 //! installs them is printed, and what needs them is skipped.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,11 +26,18 @@ pub(crate) const FAKETIME: Tool = Tool { program: "faketime", package: "faketime
 /// A C compiler whose programs need no shared library.
 pub(crate) const MUSL: Tool = Tool { program: "musl-gcc", package: "musl-tools" };
 
+/// A database server. Debian keeps its programs out of the path.
+pub(crate) const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
+/// Where Debian keeps them, in a folder for each version.
+const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
+
 impl Tool {
     /// Whether it is installed.
     pub(crate) fn is_here(&self) -> bool {
         let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).any(|folder| folder.join(self.program).is_file())
+        let versions = fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten();
+        let aside = versions.map(|version| version.path().join("bin"));
+        env::split_paths(&path).chain(aside).any(|folder| folder.join(self.program).is_file())
     }
 }
 

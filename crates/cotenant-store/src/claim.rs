@@ -7,7 +7,7 @@ use cotenant_core::{
         ItemKind, Mode, Unclaim, Unclaimed, Who,
     },
     data::glob,
-    lease::{Holdings, LOCK_DELAY_MS, Resource},
+    lease::{Holdings, Resource},
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 const KINDS: [&str; 4] = ["issue", "path", "branch", "other"];
 
 pub(crate) fn claim(tx: &mut Tx<'_>, op: &Claim) -> Result<Claimed> {
+    op.ttl_ms.map_or(Ok(()), |ttl| tx.check_ttl(ttl))?;
     let actor = tx.actor()?.clone();
     let mut own: Vec<Option<LeaseRow>> = Vec::with_capacity(op.items.len());
     let mut conflicts: Vec<(LeaseRow, SessionRow)> = Vec::new();
@@ -134,7 +135,7 @@ fn take(
                 automatic: op.automatic,
                 ttl_ms: lifetime,
                 expires: lifetime.map(|ms| tx.now.after(ms)),
-                lock_delay_ms: LOCK_DELAY_MS,
+                lock_delay_ms: tx.lock_delay_ms(),
                 since: tx.now,
                 since_ms: tx.wall_ms,
                 note: op.intent.clone(),

@@ -22,10 +22,12 @@ use crate::{
 /// What is appended to the name of a database for the files beside it; the first is its own.
 pub(crate) const DATABASE_ENDINGS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-const INSERT_META: &str = "INSERT INTO meta (id, app, schema, min_reader, min_writer, history, seq, \
-     hash, pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, sessions, \
-     erasing, migrations, created_at) VALUES (1, 'cotenant', ?1, ?1, ?1, ?2, 0, zeroblob(32), 0, \
-     zeroblob(32), 0, ?3, ?4, '', 0, 0, 0, ?5, ?6)";
+/// The row of a new store: its schema, history, the hash before the first event, its clock's source and
+/// value, its migrations and when it was made.
+pub(crate) const INSERT_META: &str = "INSERT INTO meta (id, app, schema, min_reader, min_writer, \
+     history, seq, hash, pruned_seq, pruned_hash, tick, source, source_value, sources_replaced, fence, \
+     sessions, erasing, migrations, created_at) VALUES (1, 'cotenant', $1, $1, $1, $2, 0, $3, 0, $3, 0, \
+     $4, $5, '', 0, 0, 0, $6, $7)";
 
 /// Makes a store at this path. If another process was faster, its store stays.
 pub(crate) fn create(file: &Path) -> Result<()> {
@@ -145,6 +147,7 @@ fn draft_database(path: &Path) -> Result<()> {
             rusqlite::params![
                 SCHEMA,
                 hex(&history),
+                [0u8; 32],
                 reading.source,
                 reading.value_ms,
                 KERNEL.stamp(),

@@ -43,11 +43,11 @@ const SELECT_OF_SCOPE: &str = "SELECT scope, key, value, rev, ver, writer, trust
 const SELECT_BELOW_SCOPE: &str = "SELECT scope, key, value, rev, ver, writer, trust, at_ms, owner, \
      expires_tick FROM data WHERE scope > $1 AND scope < $2 ORDER BY scope, key LIMIT $3";
 const SELECT_OWNED: &str = "SELECT scope, key, value, rev, ver, writer, trust, at_ms, owner, \
-     expires_tick FROM data WHERE owner = $1";
+     expires_tick FROM data WHERE owner = $1 ORDER BY scope, key";
 const SELECT_SCOPES: &str = "SELECT scope, MAX(CASE WHEN owner IS NULL THEN 1 ELSE 0 END) FROM data \
      WHERE scope > $1 AND scope >= $2 AND scope < $3 \
      AND (expires_tick IS NULL OR expires_tick > $4) GROUP BY scope ORDER BY scope LIMIT $5";
-const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM data LIMIT $1) AS some";
+const COUNT_KEYS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM data LIMIT $1) AS found";
 const INSERT: &str = "INSERT INTO data (value, rev, ver, writer, trust, at_ms, owner, expires_tick, \
      scope, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
 const UPDATE: &str = "UPDATE data SET value = $1, rev = $2, ver = $3, writer = $4, trust = $5, \

@@ -33,7 +33,7 @@ const PATTERN_BYTES_MAX: usize = 1_000;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT seq, at, tick, kind, scope, session, name, user, trust, payload, salt, \
+            "SELECT seq, at, tick, kind, scope, session, name, \"user\", trust, payload, salt, \
              payload_digest, hash, writer_version FROM event WHERE ",
             $rest
         )
@@ -50,7 +50,7 @@ const SELECT_AUTHOR: &str =
     "SELECT session, CASE WHEN payload IS NULL THEN 1 ELSE 0 END FROM event WHERE seq = $1";
 const UPDATE_ERASE: &str = "UPDATE event SET payload = NULL, salt = NULL WHERE seq = $1";
 const DELETE_BEFORE: &str = "DELETE FROM event WHERE seq < $1";
-const SELECT_CONSUMERS: &str = "SELECT name, value FROM mark WHERE kind = 'consumer' AND seen_tick >= $1 AND value < $2 ORDER BY value";
+const SELECT_CONSUMERS: &str = "SELECT name, value FROM mark WHERE kind = 'consumer' AND seen_tick >= $1 AND value < $2 ORDER BY value, name";
 
 /// An event with what its hash is made of.
 struct EventRow {

@@ -29,7 +29,7 @@ const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 AND number IN
      (SELECT number FROM request WHERE number <= (SELECT MAX(number) FROM request) - $2 \
      ORDER BY number LIMIT 256)";
 const SELECT_TIMERS: &str =
-    "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick LIMIT $2";
+    "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick, kind, id LIMIT $2";
 const DELETE_TIMER: &str = "DELETE FROM timer WHERE tick = $1 AND kind = $2 AND id = $3";
 /// Expired rows settled by one transaction that nobody asked about.
 const SETTLED_MAX: i64 = 64;

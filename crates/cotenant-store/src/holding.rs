@@ -102,13 +102,21 @@ macro_rules! select_with_session {
 }
 
 const SELECT_OWN: &str = select!("l.kind = $1 AND l.name = $2 AND l.tree = $3 AND l.session = $4");
-const SELECT_BY_SESSION: &str = select!("l.session = $1");
-const SELECT_NAMED: &str = select!("l.kind = $1 AND l.name = $2 AND l.state <> 'released'");
-const SELECT_BELOW: &str =
-    select!("l.kind = $1 AND l.name >= $2 AND l.name < $3 AND l.state <> 'released'");
-const SELECT_KIND: &str = select!("l.kind = $1 AND l.state <> 'released'");
-const SELECT_LISTED: &str = select_with_session!("l.kind = $1 AND l.state <> 'released'");
-const SELECT_HELD_BY: &str = select_with_session!("l.session = $1 AND l.state <> 'released'");
+const SELECT_BY_SESSION: &str = select!("l.session = $1 ORDER BY l.kind, l.name, l.tree");
+const SELECT_NAMED: &str =
+    select!("l.kind = $1 AND l.name = $2 AND l.state <> 'released' ORDER BY l.tree, l.session");
+const SELECT_BELOW: &str = select!(
+    "l.kind = $1 AND l.name >= $2 AND l.name < $3 AND l.state <> 'released' \
+     ORDER BY l.name, l.tree, l.session"
+);
+const SELECT_KIND: &str =
+    select!("l.kind = $1 AND l.state <> 'released' ORDER BY l.name, l.tree, l.session");
+const SELECT_LISTED: &str = select_with_session!(
+    "l.kind = $1 AND l.state <> 'released' ORDER BY l.name, l.tree, l.session"
+);
+const SELECT_HELD_BY: &str = select_with_session!(
+    "l.session = $1 AND l.state <> 'released' ORDER BY l.kind, l.name, l.tree"
+);
 /// Two statements cost less than one that does both: most rows are new, and a short process prepares
 /// each statement anew.
 const INSERT_LEASE: &str = "INSERT INTO lease (state, fence, slots, mode, automatic, ttl_ms, \

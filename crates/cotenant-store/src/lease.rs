@@ -8,7 +8,7 @@ use cotenant_core::{
     json::Json,
     lease::{
         Acquire, Admit, Admitted, Break, Broken, Check, Checked, Granted, Holdings, LEASES_MAX,
-        LOCK_DELAY_MS, ListLeases, Release, Released, Renew, Renewed, Resource, TICKETS_MAX,
+        ListLeases, Release, Released, Renew, Renewed, Resource, TICKETS_MAX,
     },
     store::Guard,
 };
@@ -84,6 +84,7 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
 }
 
 pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>> {
+    tx.check_ttl(op.ttl_ms)?;
     let actor = tx.actor()?.clone();
     let resource = Resource::Lease(op.resource.clone());
     let rows = holding::around_settled(tx, "lease", &op.resource)?;
@@ -138,7 +139,7 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>>
         automatic: false,
         ttl_ms: Some(op.ttl_ms),
         expires: Some(tx.now.after(op.ttl_ms)),
-        lock_delay_ms: op.lock_delay_ms.unwrap_or(LOCK_DELAY_MS),
+        lock_delay_ms: op.lock_delay_ms.unwrap_or(tx.lock_delay_ms()),
         since: tx.now,
         since_ms: tx.wall_ms,
         note: op.note.clone(),
@@ -220,7 +221,7 @@ fn wait_or_refuse(
             automatic: false,
             ttl_ms: Some(op.ttl_ms),
             expires: Some(tx.now.after(wait_ms)),
-            lock_delay_ms: op.lock_delay_ms.unwrap_or(LOCK_DELAY_MS),
+            lock_delay_ms: op.lock_delay_ms.unwrap_or(tx.lock_delay_ms()),
             since: tx.now,
             since_ms: tx.wall_ms,
             note: op.note.clone(),
@@ -265,6 +266,7 @@ fn cycle_of_waits(tx: &mut Tx<'_>, session: &str, resource: &str) -> Result<Opti
 }
 
 pub(crate) fn renew(tx: &mut Tx<'_>, op: &Renew) -> Result<Renewed> {
+    op.ttl_ms.map_or(Ok(()), |ttl| tx.check_ttl(ttl))?;
     let (resource, row) = current(tx, &op.resource, op.fence)?;
     let Some(row) = row else { return Err(fenced(tx, &resource, op.fence)?) };
     let Some(ttl_ms) = op.ttl_ms.or(row.ttl_ms) else {

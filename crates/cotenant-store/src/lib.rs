@@ -2,7 +2,7 @@
 //!
 //! [`LocalStore`] carries out the operations of `cotenant-core`. Inside, an operation loads rows,
 //! asks a rule and saves; the transaction around it is written once, in `local.rs`. A database is
-//! behind the seam of [`sql`]; nothing outside `sqlite.rs` and `create.rs` knows which it is.
+//! behind the seam of [`sql`]: `sqlite.rs` with `create.rs`, or [`postgres`]. Operations do not know which.
 
 pub mod admin;
 mod claim;
@@ -22,6 +22,7 @@ mod local;
 mod meta;
 pub mod migrate;
 mod place;
+pub mod postgres;
 mod session;
 mod sign_on;
 mod signal;
@@ -59,6 +60,24 @@ impl LocalStore {
         processes: Box<dyn Processes>,
     ) -> Result<Self> {
         Self::at(&find(file, missing)?, clock, processes)
+    }
+
+    /// Opens a project's store on a `PostgreSQL` server.
+    pub fn open_postgres(address: &postgres::Address, missing: IfMissing) -> Result<Self> {
+        let (clock, processes) =
+            (Box::<postgres::ServerClock>::default(), Box::new(host::LocalProcesses));
+        Self::open_postgres_with(address, missing, clock, processes)
+    }
+
+    /// As [`Self::open_postgres`], believing in the given clock and processes.
+    pub fn open_postgres_with(
+        address: &postgres::Address,
+        missing: IfMissing,
+        clock: Box<dyn sql::Clock>,
+        processes: Box<dyn Processes>,
+    ) -> Result<Self> {
+        let engine = postgres::find(address, missing)?;
+        Ok(Self::over(Box::new(engine), clock, processes, BUSY_TIMEOUT))
     }
 
     /// Opens the database of a store that was found.

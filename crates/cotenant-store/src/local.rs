@@ -225,7 +225,11 @@ impl LocalStore {
             })?;
         }
         if erasing {
-            self.finish_erasing()?;
+            let erased = self.finish_erasing();
+            // Whoever only writes while that is outstanding has done what was asked for.
+            if requests.iter().any(|asked| matches!(asked.request.op, Op::Redact(_))) {
+                erased?;
+            }
         }
         Ok((!again).then_some(steps))
     }
@@ -235,9 +239,14 @@ impl LocalStore {
         let mut meta = Meta::load(sql, Intent::Write)?;
         failpoint("txn.schema")?;
         let reading = self.clock.reading(sql)?;
-        let replaced = meta.advance(&reading, None)?;
+        let step_max = self.clock.step_max();
+        let cut = meta.is_cut(&reading, step_max);
+        let replaced = meta.advance(&reading, step_max)?;
         failpoint("txn.tick")?;
         let mut tx = self.tx(sql, meta, wait_over);
+        // Kept even if the request fails: repeated refusals would each begin at the same tick else, and
+        // what they wait for would never expire.
+        tx.settled = cut;
         if replaced {
             tx.settled = true;
             session::settle_reboot(&mut tx)?;
@@ -252,6 +261,7 @@ impl LocalStore {
     fn tx<'a>(&'a self, sql: &'a mut dyn Sql, meta: Meta, wait_over: bool) -> Tx<'a> {
         let mut tx = Tx::new(sql, meta, self.clock.wall_ms(), self.processes.as_ref());
         tx.wait_over = wait_over;
+        tx.is_shared = self.clock.step_max().is_some();
         tx
     }
 
@@ -295,7 +305,7 @@ impl LocalStore {
                 if reading.source != meta.source {
                     return Ok(());
                 }
-                meta.tick = meta.tick_at(&reading, None);
+                meta.tick = meta.tick_at(&reading, self.clock.step_max());
                 let mut snapshot = Snapshot { sql, wrote: false };
                 let outcome = {
                     let mut tx = self.tx(&mut snapshot, meta, wait_over);
@@ -341,7 +351,7 @@ impl LocalStore {
                     .detail("head", meta.seq)
                     .retry_after(100));
                 }
-                meta.tick = meta.tick_at(&reading, None);
+                meta.tick = meta.tick_at(&reading, self.clock.step_max());
                 let mut snapshot = Snapshot { sql, wrote: false };
                 let mut tx = self.tx(&mut snapshot, meta, false);
                 let data = match dispatch(&mut tx, &request.op)? {
@@ -476,7 +486,7 @@ impl LocalStore {
                 engine.read(&mut |sql| {
                     let mut meta = Meta::load(sql, Intent::Read)?;
                     let reading = self.clock.reading(sql)?;
-                    meta.tick = meta.tick_at(&reading, None);
+                    meta.tick = meta.tick_at(&reading, self.clock.step_max());
                     let mut tx = self.tx(sql, meta, false);
                     authenticate(&mut tx, request)?;
                     request.guards.iter().try_for_each(|guard| lease::check_guard(&mut tx, guard))

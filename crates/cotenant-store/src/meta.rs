@@ -150,6 +150,11 @@ impl Meta {
         advance(&stand, reading, step_max)
     }
 
+    /// Whether the clock goes only a part of the way to a reading.
+    pub(crate) fn is_cut(&self, reading: &Reading, step_max: Option<u64>) -> bool {
+        step_max.is_some() && self.tick_at(reading, step_max) != self.tick_at(reading, None)
+    }
+
     /// Moves the clock to a reading. Answers whether the source is new: a reboot, or a failover.
     pub(crate) fn advance(&mut self, reading: &Reading, step_max: Option<u64>) -> Result<bool> {
         self.tick = self.tick_at(reading, step_max);
@@ -160,7 +165,7 @@ impl Meta {
                     Code::ClockDomain,
                     "two kernels use this store file, so that its clock would jump between them",
                 )
-                .hint("keep the store on one machine, or use PostgreSQL when it is supported"));
+                .hint("keep the store on one machine, or move it to PostgreSQL"));
             }
             let mut sources: Vec<&str> = self.sources_replaced.split_whitespace().collect();
             sources.push(&self.source);
@@ -168,8 +173,13 @@ impl Meta {
             self.sources_replaced = sources[first..].join(" ");
             self.source.clone_from(&reading.source);
         }
-        self.source_value =
-            if replaced { reading.value_ms } else { self.source_value.max(reading.value_ms) };
+        // A source that can jump may have jumped ahead: waiting until it is there again would stop the
+        // tick for as long.
+        self.source_value = if replaced || step_max.is_some() {
+            reading.value_ms
+        } else {
+            self.source_value.max(reading.value_ms)
+        };
         Ok(replaced)
     }
 

@@ -29,6 +29,13 @@ pub(crate) const KERNEL: Migration = Migration {
     sql: include_str!("../migrations/sqlite/20261120000000_kernel.sql"),
 };
 
+/// The first schema, as `PostgreSQL` takes it.
+pub(crate) const KERNEL_POSTGRES: Migration = Migration {
+    schema: 1,
+    name: "20261120000000_kernel",
+    sql: include_str!("../migrations/postgres/20261120000000_kernel.sql"),
+};
+
 /// What tests add to see a migration at work.
 const EXTRA: Migration = Migration {
     schema: SCHEMA + 1,

@@ -18,7 +18,7 @@ use crate::{
     tx::{Tx, random},
 };
 
-const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, native_id, state, user, \
+const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, native_id, state, \"user\", \
      purpose, labels, ns, token_digest, process, ttl_ms, expires_tick, heartbeat_tick, heartbeat_ms, \
      since_ms, parent, relation) \
      VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
@@ -268,7 +268,8 @@ fn create(
         Some(name) => (name.clone(), forked_from.is_none()),
         None => (draw_name(tx, &op.kind, &number)?, false),
     };
-    let verifiable = tx.liveness(op.process.as_ref()) == Liveness::Alive;
+    // To other machines no process is verifiable.
+    let verifiable = !tx.is_shared && tx.liveness(op.process.as_ref()) == Liveness::Alive;
     let ttl_ms =
         op.ttl_ms.unwrap_or(if verifiable { TTL_VERIFIABLE_MS } else { TTL_UNVERIFIABLE_MS });
     // A second session of one conversation must not take over its id: the first one keeps it.

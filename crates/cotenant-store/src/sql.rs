@@ -149,6 +149,11 @@ pub trait Sql {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64>;
     /// Runs a query.
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>>;
+    /// The clock of a server, which was read where it must be: behind the lock of a write, before the
+    /// snapshot of a read.
+    fn reading(&self) -> Option<Reading> {
+        None
+    }
     /// Whether writing is impossible here.
     fn is_snapshot(&self) -> bool {
         false
@@ -213,4 +218,8 @@ pub trait Clock: Send + Sync {
     fn reading(&self, sql: &mut dyn Sql) -> Result<Reading>;
     /// Wall time in milliseconds since 1970, for display and for fences.
     fn wall_ms(&self) -> i64;
+    /// The largest step of the tick, where the source can jump.
+    fn step_max(&self) -> Option<u64> {
+        None
+    }
 }

@@ -3,9 +3,11 @@
 use crate::{meta::Meta, params, session::SessionRow, sql::Sql, testing::mutant};
 use cotenant_core::{
     Error, Result,
+    clock::{DAY, MINUTE, SECOND, check_duration},
     event::{self, Header},
     id::{Fence, Seq, Tick},
     json::Json,
+    lease::LOCK_DELAY_MS,
     process::{Liveness, ProcessIdentity, Processes},
 };
 
@@ -19,6 +21,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) now: Tick,
     pub(crate) wall_ms: i64,
     pub(crate) processes: &'a dyn Processes,
+    /// Whether machines share the store, whose clock then moves in steps.
+    pub(crate) is_shared: bool,
     /// The session in whose name the request runs.
     pub(crate) actor: Option<SessionRow>,
     /// Whether the caller's wait is over.
@@ -57,7 +61,11 @@ pub(crate) enum Verdict<T> {
     Refused(Error),
 }
 
-const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, user, trust, \
+/// The shortest grant, and how long a resource stays free after a loss, where machines share the store.
+const TTL_SHARED_MIN_MS: u64 = MINUTE;
+const LOCK_DELAY_SHARED_MS: u64 = 15 * SECOND;
+
+const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, \"user\", trust, \
      payload, salt, payload_digest, hash, writer_version) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
@@ -78,6 +86,7 @@ impl<'a> Tx<'a> {
             meta,
             wall_ms,
             processes,
+            is_shared: false,
             actor: None,
             wait_over: false,
             settled: false,
@@ -100,6 +109,20 @@ impl Tx<'_> {
             Some(_) => "agent",
             None => "tool",
         }
+    }
+
+    /// Fails if a grant would be so short that one step of the clock could end it.
+    pub(crate) fn check_ttl(&self, ttl_ms: u64) -> Result<()> {
+        if !self.is_shared {
+            return Ok(());
+        }
+        check_duration("ttl", ttl_ms, TTL_SHARED_MIN_MS, DAY)
+            .map_err(|error| error.hint("the clock of a store that machines share moves in steps"))
+    }
+
+    /// How long a resource stays free after its holder was lost, unless given.
+    pub(crate) fn lock_delay_ms(&self) -> u64 {
+        if self.is_shared { LOCK_DELAY_SHARED_MS } else { LOCK_DELAY_MS }
     }
 
     /// Appends an event in the actor's name.

@@ -2,77 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot be set up fails its tests")]
 
+mod world;
+
 use std::{
-    collections::HashSet,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, AtomicU32, Ordering},
-    },
-    time::Instant,
 };
 
 use cotenant_conformance::Bench;
-use cotenant_core::{
-    Result,
-    clock::Reading,
-    process::{Liveness, ProcessIdentity, Processes},
-    store::Store,
-};
+use cotenant_core::{process::ProcessIdentity, store::Store};
 use cotenant_store::{
     IfMissing, LocalStore,
     combine::{Combiner, Posting, combine},
-    sql::{Clock, Sql},
 };
 use tempfile::TempDir;
 
-/// The host, its clock and its processes.
-#[derive(Clone)]
-struct World(Arc<State>);
-
-struct State {
-    begun: Instant,
-    boot: AtomicU32,
-    ahead_ms: AtomicI64,
-    wall_ms: AtomicI64,
-    pids: AtomicU32,
-    alive: Mutex<HashSet<(u32, u64)>>,
-}
-
-impl World {
-    fn boot(&self) -> String {
-        format!("boot-{}", self.0.boot.load(Ordering::SeqCst))
-    }
-}
-
-impl Clock for World {
-    fn reading(&self, _: &mut dyn Sql) -> Result<Reading> {
-        let elapsed = i64::try_from(self.0.begun.elapsed().as_millis()).unwrap();
-        Ok(Reading {
-            source: self.boot(),
-            value_ms: elapsed + self.0.ahead_ms.load(Ordering::SeqCst),
-        })
-    }
-
-    fn wall_ms(&self) -> i64 {
-        self.0.wall_ms.load(Ordering::SeqCst)
-    }
-}
-
-impl Processes for World {
-    fn liveness(&self, process: &ProcessIdentity) -> Liveness {
-        if process.host != "bench" || process.namespace != "pid:[1]" {
-            Liveness::Unverifiable
-        } else if process.boot != self.boot() {
-            Liveness::Rebooted
-        } else if self.0.alive.lock().unwrap().contains(&(process.pid, process.started)) {
-            Liveness::Alive
-        } else {
-            Liveness::Dead
-        }
-    }
-}
+use world::World;
 
 /// A bench over `SQLite`.
 pub(crate) struct SqliteBench {
@@ -86,14 +31,7 @@ impl SqliteBench {
     /// A fresh store.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let world = World(Arc::new(State {
-            begun: Instant::now(),
-            boot: AtomicU32::new(1),
-            ahead_ms: AtomicI64::new(1_000),
-            wall_ms: AtomicI64::new(1_800_000_000_000),
-            pids: AtomicU32::new(100),
-            alive: Mutex::default(),
-        }));
+        let world = World::new();
         let store = Box::new(open(directory.path(), &world));
         Self { directory, world, store, combiner: None }
     }
@@ -144,37 +82,27 @@ impl Bench for SqliteBench {
     }
 
     fn advance(&self, ms: u64) {
-        self.world.0.ahead_ms.fetch_add(i64::try_from(ms).unwrap(), Ordering::SeqCst);
+        self.world.advance(ms);
     }
 
     fn set_wall(&self, ms: i64) {
-        self.world.0.wall_ms.store(ms, Ordering::SeqCst);
+        self.world.set_wall(ms);
     }
 
     fn reboot(&self) {
-        self.world.0.boot.fetch_add(1, Ordering::SeqCst);
-        self.world.0.alive.lock().unwrap().clear();
+        self.world.reboot();
     }
 
     fn process(&self) -> ProcessIdentity {
-        let pid = self.world.0.pids.fetch_add(1, Ordering::SeqCst);
-        let started = u64::from(pid) * 10;
-        self.world.0.alive.lock().unwrap().insert((pid, started));
-        ProcessIdentity {
-            host: "bench".into(),
-            boot: self.world.boot(),
-            namespace: "pid:[1]".into(),
-            pid,
-            started,
-        }
+        self.world.process()
     }
 
     fn kill(&self, process: &ProcessIdentity) {
-        self.world.0.alive.lock().unwrap().remove(&(process.pid, process.started));
+        self.world.kill(process);
     }
 
     fn foreign_process(&self) -> ProcessIdentity {
-        ProcessIdentity { host: "elsewhere".into(), ..self.process() }
+        self.world.foreign_process()
     }
 
     fn raw_bytes(&self) -> Option<Vec<u8>> {

@@ -1,0 +1,514 @@
+//! Transactions on a server.
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use cotenant_core::{Code, Error, Result, clock::Reading};
+use postgres::{
+    SimpleQueryMessage,
+    types::{ToSql, Type},
+};
+
+use super::{
+    address::Address,
+    error::{error, is_lost, silent},
+    line::Line,
+    wake::ServerWake,
+};
+use crate::{
+    sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Value, Wake},
+    testing::{failpoint, mutant},
+};
+
+/// The longest wait for the row of `meta`.
+const LOCK: Duration = Duration::from_secs(5);
+/// How soon the log is written anew again while somebody still sees what was erased.
+const ERASE_PAUSE: Duration = Duration::from_millis(100);
+/// How long that is left to others after it was in vain: the log may be large.
+const ERASE_AGAIN: Duration = Duration::from_mins(1);
+/// The longest statement of a read; one of a write may take as long as the address allows.
+const READ: Duration = Duration::from_secs(5);
+/// The longest rewriting of the log.
+const REWRITE: Duration = Duration::from_mins(10);
+/// What a server that ends a statement in time may need to say so, at most.
+const GRACE: Duration = Duration::from_secs(1);
+/// After how long the server rolls back a transaction whose process says nothing.
+const IDLE_MS: u64 = 5_000;
+/// The largest step of the tick: the server's clock is wall time, which may jump.
+const STEP_MAX_MS: u64 = 30_000;
+/// A full queue of notifications is the only thing that a notification can fail of.
+const QUEUE_FULL: &str = "54000";
+
+/// The database system with its timeline, which changes with each failover, and its clock. Not `now()`:
+/// that is when the transaction began, before it waited.
+pub(super) const CLOCK: &str = "SELECT system_identifier || '/' || CASE WHEN pg_is_in_recovery() \
+     THEN 'standby' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, \
+     CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT) FROM pg_control_system()";
+
+/// A connection to a project's store.
+pub(crate) struct Postgres {
+    address: Arc<Address>,
+    line: Option<Line>,
+    /// Whether a transaction was begun and neither committed nor rolled back, as after a panic.
+    open: bool,
+    wake: Arc<ServerWake>,
+    /// How many row versions somebody still saw when the log was written anew.
+    still_seen: Arc<AtomicU64>,
+    /// When that was more than none.
+    erased_in_vain: Option<Instant>,
+}
+
+/// Why the server did not do what it was asked for.
+enum Trouble {
+    /// It said why.
+    Refused(Error),
+    /// The connection broke.
+    Broken(Error),
+    /// It said nothing in time.
+    Silent(Error),
+}
+
+impl Trouble {
+    /// What became of a job.
+    fn of<T>(
+        answer: Option<std::result::Result<T, postgres::Error>>,
+        address: &Address,
+    ) -> std::result::Result<T, Self> {
+        match answer {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(cause)) if is_lost(&cause) => Err(Self::Broken(error(cause))),
+            Some(Err(cause)) => Err(Self::Refused(error(cause))),
+            None => Err(Self::Silent(silent(&address.server()))),
+        }
+    }
+
+    /// Whether the connection can be used no more.
+    fn ends_line(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+
+    fn error(self) -> Error {
+        let (Self::Refused(error) | Self::Broken(error) | Self::Silent(error)) = self;
+        error
+    }
+}
+
+/// What a transaction is for.
+#[derive(Clone, Copy)]
+enum Begin {
+    Read,
+    Write(Patience, Durability),
+    /// A write that takes long.
+    Rewrite(Patience),
+}
+
+impl Postgres {
+    /// An engine over a connection that was made.
+    pub(super) fn over(address: Address, line: Line, still_seen: Arc<AtomicU64>) -> Self {
+        let address = Arc::new(address);
+        let wake = ServerWake::new(Arc::clone(&address));
+        let (line, open, erased_in_vain) = (Some(line), false, None);
+        Self { address, line, open, wake, still_seen, erased_in_vain }
+    }
+
+    /// Begins a transaction and reads the clock, in one round trip. If an idle connection turns out to be
+    /// broken, nothing was begun on it, and another one is made.
+    fn begin(&mut self, begin: Begin) -> Result<Statements<'_>> {
+        if self.open {
+            self.roll_back();
+        }
+        let (batch, limit) = begin.batch(&self.address);
+        let was_idle = self.line.is_some();
+        let answer = match self.ask(&batch, limit) {
+            Err(Trouble::Broken(_)) if was_idle => self.ask(&batch, limit),
+            answer => answer,
+        };
+        let messages = answer.map_err(|trouble| {
+            self.roll_back();
+            trouble.error()
+        })?;
+        let limit = begin.statement(&self.address) + grace(&self.address);
+        let reading = reading(&messages)?;
+        match &self.line {
+            Some(line) => Ok(Statements {
+                line,
+                address: &self.address,
+                limit,
+                reading,
+                failed: false,
+                lost: false,
+            }),
+            None => Err(Error::internal("a transaction has no connection")),
+        }
+    }
+
+    /// Sends a batch that begins a transaction.
+    fn ask(
+        &mut self,
+        batch: &str,
+        limit: Duration,
+    ) -> std::result::Result<Vec<SimpleQueryMessage>, Trouble> {
+        let line = match self.line.take() {
+            Some(line) => line,
+            None => Line::open(&self.address).map_err(Trouble::Refused)?,
+        };
+        let batch = batch.to_owned();
+        let answer = line.ask(limit, move |client| client.simple_query(&batch));
+        let answer = Trouble::of(answer, &self.address);
+        self.open = !answer.as_ref().is_err_and(Trouble::ends_line);
+        self.line = self.open.then_some(line);
+        answer
+    }
+
+    /// Ends a transaction without effect. If that fails, so does the connection, which ends it too.
+    fn roll_back(&mut self) {
+        if self.open && self.line.is_some() {
+            let _ = self.end("ROLLBACK".to_owned());
+        }
+        self.open = false;
+    }
+
+    /// Commits, and tells the waiters in a transaction of its own: inside this one it would hold a lock
+    /// of the whole server during the flush. Both are one round trip.
+    fn commit(&mut self) -> Result<()> {
+        let channel = self.address.quoted();
+        let batch =
+            format!("COMMIT; BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY {channel}; COMMIT");
+        self.end(batch).or_else(|failure| {
+            let told_nobody = failure.details.get("sqlstate").is_some_and(|s| s == QUEUE_FULL);
+            if told_nobody { Ok(()) } else { Err(failure) }
+        })
+    }
+
+    /// Ends a transaction. Whatever goes wrong, a new connection is in none.
+    fn end(&mut self, batch: String) -> Result<()> {
+        let line = self.line.take();
+        let line = line.ok_or_else(|| Error::internal("a transaction has no connection"))?;
+        self.open = false;
+        let limit = self.address.answer() + grace(&self.address);
+        let answer = line.ask(limit, move |client| client.batch_execute(&batch));
+        Trouble::of(answer, &self.address).map_err(Trouble::error)?;
+        self.line = Some(line);
+        Ok(())
+    }
+
+    /// Runs a body in a transaction that was begun. If it fails, nothing stays.
+    fn run<T>(
+        &mut self,
+        begin: Begin,
+        body: impl FnOnce(&mut Statements<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut statements = self.begin(begin)?;
+        let result = body(&mut statements).and_then(|done| {
+            // The server would answer such a COMMIT with a rollback, and without an error.
+            if statements.failed {
+                return Err(Error::internal("a statement failed, and nobody minded"));
+            }
+            Ok(done)
+        });
+        if statements.lost {
+            self.line = None;
+            self.open = false;
+        }
+        if result.is_err() {
+            self.roll_back();
+        }
+        result
+    }
+
+    /// Writes the log's table anew, under the writer's turn. Answers whether nothing erased was copied.
+    fn rewrite_log(&mut self, patience: Patience) -> Result<bool> {
+        self.still_seen.store(u64::MAX, Ordering::SeqCst);
+        self.run(Begin::Rewrite(patience), |statements| {
+            statements.run("CLUSTER VERBOSE event USING event_pkey", &[]).map(drop)
+        })?;
+        self.end("COMMIT".to_owned())?;
+        Ok(self.still_seen.load(Ordering::SeqCst) == 0)
+    }
+}
+
+impl Begin {
+    /// The longest statement.
+    fn statement(self, address: &Address) -> Duration {
+        match self {
+            Self::Read => address.answer().min(READ),
+            Self::Write(..) => address.answer(),
+            Self::Rewrite(_) => REWRITE,
+        }
+    }
+
+    /// What begins it, and how long that may take.
+    fn batch(self, address: &Address) -> (String, Duration) {
+        let (schema, statement) = (address.quoted(), self.statement(address));
+        let mut batch = String::with_capacity(512);
+        let mode = match self {
+            // The snapshot is taken by the first statement, so the clock is read in a transaction before.
+            Self::Read => {
+                let _ = write!(batch, "BEGIN; {CLOCK}; COMMIT; ");
+                "REPEATABLE READ READ ONLY"
+            }
+            Self::Write(..) | Self::Rewrite(_) => "READ COMMITTED READ WRITE",
+        };
+        let _ = write!(
+            batch,
+            "BEGIN ISOLATION LEVEL {mode}; SET LOCAL search_path TO {schema}, pg_temp; \
+             SET LOCAL statement_timeout TO {}; \
+             SET LOCAL idle_in_transaction_session_timeout TO {IDLE_MS}",
+            statement.as_millis().max(1)
+        );
+        let (patience, durability) = match self {
+            Self::Read => return (batch, statement + grace(address)),
+            Self::Write(patience, durability) => (patience, durability),
+            Self::Rewrite(patience) => (patience, Durability::Full),
+        };
+        let (wait, lock) = match patience {
+            Patience::Try => (" NOWAIT", address.answer()),
+            Patience::Until(until) => ("", until.saturating_duration_since(Instant::now())),
+        };
+        let lock = lock.min(LOCK);
+        let flush = if durability == Durability::Full { "on" } else { "off" };
+        let turn = if mutant("no_gate_transaction") { "" } else { " FOR UPDATE" };
+        let wait = if turn.is_empty() { "" } else { wait };
+        // A time limit of 0 would be none.
+        let _ = write!(
+            batch,
+            "; SET LOCAL lock_timeout TO {}; SET LOCAL synchronous_commit TO {flush}; \
+             SELECT 1 FROM meta WHERE id = 1{turn}{wait}; {CLOCK}",
+            lock.as_millis().max(1)
+        );
+        (batch, lock.max(address.answer()) + grace(address))
+    }
+}
+
+fn grace(address: &Address) -> Duration {
+    GRACE.min(address.answer())
+}
+
+/// The clock among the answers to a batch.
+pub(super) fn reading(messages: &[SimpleQueryMessage]) -> Result<Reading> {
+    let found = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) if row.len() == 2 => {
+            Some(Reading { source: row.get(0)?.to_owned(), value_ms: row.get(1)?.parse().ok()? })
+        }
+        _ => None,
+    });
+    found.ok_or_else(|| Error::internal("the PostgreSQL server does not tell the time"))
+}
+
+impl Engine for Postgres {
+    fn write(
+        &mut self,
+        patience: Patience,
+        durability: Durability,
+        body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
+    ) -> Result<()> {
+        failpoint("gate.before")?;
+        let finish = self.run(Begin::Write(patience, durability), |statements| {
+            failpoint("gate.after")?;
+            failpoint("txn.begun")?;
+            let finish = body(statements)?;
+            if finish == Finish::Rollback {
+                statements.failed = false;
+            }
+            Ok(finish)
+        })?;
+        if finish == Finish::Rollback {
+            self.roll_back();
+            return Ok(());
+        }
+        if let Err(error) = failpoint("txn.before_commit") {
+            self.roll_back();
+            return Err(error);
+        }
+        self.commit()?;
+        failpoint("txn.after_commit")?;
+        self.wake.bump();
+        Ok(())
+    }
+
+    fn read(&mut self, body: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()> {
+        // A snapshot that noticed a failure has told its caller; there is nothing to keep.
+        self.run(Begin::Read, |statements| {
+            let result = body(statements);
+            statements.failed = false;
+            result
+        })?;
+        self.end("COMMIT".to_owned())
+    }
+
+    /// What a transaction of anybody in this database may still see is copied with the rest, so it is
+    /// tried again until those are over.
+    fn erase(&mut self, patience: Patience) -> Result<()> {
+        if self.erased_in_vain.is_some_and(|at| at.elapsed() < ERASE_AGAIN) {
+            return Err(still_seen());
+        }
+        while !self.rewrite_log(patience)? {
+            match patience {
+                Patience::Until(until) if Instant::now() < until => thread::sleep(ERASE_PAUSE),
+                _ => {
+                    self.erased_in_vain = Some(Instant::now());
+                    return Err(still_seen());
+                }
+            }
+        }
+        self.erased_in_vain = None;
+        Ok(())
+    }
+
+    fn wake(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.wake) as Arc<dyn Wake>
+    }
+}
+
+fn still_seen() -> Error {
+    Error::new(Code::Busy, "another transaction on the server still sees the erased payload")
+        .hint("it is erased for good by a write after that transaction is over")
+}
+
+/// Statements of a transaction. None is kept by the server, so that any of its sessions will do.
+struct Statements<'a> {
+    line: &'a Line,
+    address: &'a Address,
+    limit: Duration,
+    reading: Reading,
+    /// Whether a statement failed, after which the server takes none until it is rolled back.
+    failed: bool,
+    /// Whether the connection can be used no more.
+    lost: bool,
+}
+
+impl Statements<'_> {
+    /// Lets the connection do something, if it still can.
+    fn ask<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut postgres::Client) -> std::result::Result<T, postgres::Error>
+        + Send
+        + 'static,
+    ) -> Result<T> {
+        if self.lost {
+            return Err(silent(&self.address.server()));
+        }
+        Trouble::of(self.line.ask(self.limit, job), self.address).map_err(|trouble| {
+            self.failed = true;
+            self.lost = trouble.ends_line();
+            trouble.error()
+        })
+    }
+}
+
+/// A parameter that the connection's thread can have.
+enum Owned {
+    Null,
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<&Param<'_>> for Owned {
+    fn from(param: &Param<'_>) -> Self {
+        match *param {
+            Param::Null => Self::Null,
+            Param::Int(number) => Self::Int(number),
+            Param::Text(text) => Self::Text(text.to_owned()),
+            Param::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+}
+
+impl Owned {
+    fn all(params: &[Param<'_>]) -> Vec<Self> {
+        params.iter().map(Self::from).collect()
+    }
+
+    /// With its type. The server finds out itself what type a NULL has.
+    fn bound(&self) -> (&(dyn ToSql + Sync), Type) {
+        const NULL: Option<&str> = None;
+        match self {
+            Self::Null => (&NULL, Type::UNKNOWN),
+            Self::Int(number) => (number, Type::INT8),
+            Self::Text(text) => (text, Type::TEXT),
+            Self::Bytes(bytes) => (bytes, Type::BYTEA),
+        }
+    }
+}
+
+fn value(row: &postgres::Row, index: usize) -> Result<Value> {
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::Int);
+    Ok(match *row.columns()[index].type_() {
+        Type::INT8 => number(row.try_get(index).map_err(error)?),
+        Type::INT4 => number(row.try_get::<_, Option<i32>>(index).map_err(error)?.map(i64::from)),
+        Type::TEXT | Type::UNKNOWN => {
+            let text: Option<String> = row.try_get(index).map_err(error)?;
+            text.map_or(Value::Null, Value::Text)
+        }
+        Type::BYTEA => {
+            let bytes: Option<Vec<u8>> = row.try_get(index).map_err(error)?;
+            bytes.map_or(Value::Null, Value::Bytes)
+        }
+        ref other => {
+            return Err(Error::new(Code::StoreCorrupt, format!("the store holds a `{other}`")));
+        }
+    })
+}
+
+impl Sql for Statements<'_> {
+    fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+        if sql.starts_with("ROLLBACK TO") {
+            self.ask(|client| client.batch_execute(sql))?;
+            self.failed = false;
+            return Ok(0);
+        }
+        let params = Owned::all(params);
+        self.ask(move |client| {
+            client.execute_typed(sql, &params.iter().map(Owned::bound).collect::<Vec<_>>())
+        })
+    }
+
+    fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        let params = Owned::all(params);
+        let rows = self.ask(move |client| {
+            client.query_typed(sql, &params.iter().map(Owned::bound).collect::<Vec<_>>())
+        })?;
+        rows.iter()
+            .map(|row| {
+                let values: Result<Vec<Value>> = (0..row.len()).map(|i| value(row, i)).collect();
+                Ok(Row(values?.into_iter()))
+            })
+            .collect()
+    }
+
+    fn reading(&self) -> Option<Reading> {
+        Some(self.reading.clone())
+    }
+}
+
+/// The server's clock: no two machines need agree on the time.
+#[derive(Debug, Default)]
+pub(crate) struct ServerClock {
+    wall_ms: AtomicI64,
+}
+
+impl Clock for ServerClock {
+    fn reading(&self, sql: &mut dyn Sql) -> Result<Reading> {
+        let reading =
+            sql.reading().ok_or_else(|| Error::internal("the database does not tell the time"))?;
+        self.wall_ms.store(reading.value_ms, Ordering::Relaxed);
+        Ok(reading)
+    }
+
+    /// That of the last reading, which every transaction begins with.
+    fn wall_ms(&self) -> i64 {
+        self.wall_ms.load(Ordering::Relaxed)
+    }
+
+    fn step_max(&self) -> Option<u64> {
+        Some(STEP_MAX_MS)
+    }
+}

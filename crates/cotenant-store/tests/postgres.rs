@@ -1,0 +1,635 @@
+//! The contract over `PostgreSQL`, and what only a server can do to us.
+#![allow(missing_docs)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod server;
+
+use std::{
+    fs,
+    net::TcpListener,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use cotenant_conformance::run_all;
+use cotenant_core::{
+    Code, Error, Result,
+    claim::{Claim, Item, ItemKind, Mode},
+    clock::Reading,
+    data::{Change, Get, Update},
+    event::{Append, Read, Redact, Verify, sha256_hex},
+    json::Json,
+    name::SessionRef,
+    session::{IfBusy, SignOn},
+    store::{Actor, Reply, Request, Store},
+};
+use cotenant_store::{
+    IfMissing, LocalStore,
+    postgres::Address,
+    sql::{Clock, Sql},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use server::{PostgresBench, Server, world::World};
+
+/// The shared server, or nothing more to test.
+macro_rules! server {
+    () => {
+        match Server::shared() {
+            Some(server) => server,
+            None => return,
+        }
+    };
+}
+
+fn sign_on(store: &dyn Store, name: &str, kind: &str) -> Actor {
+    let sign_on = SignOn {
+        kind: kind.into(),
+        name: Some(name.into()),
+        native_id: None,
+        process: None,
+        ttl_ms: None,
+        parent: None,
+        relation: None,
+        purpose: None,
+        labels: Vec::new(),
+        user: "ada".into(),
+        token_digest: sha256_hex("token"),
+        if_busy: IfBusy::Refuse,
+    };
+    let signed = store.call(&sign_on, |request| request).unwrap().answer;
+    Actor { session: SessionRef(signed.session.0), token_digest: sha256_hex("token") }
+}
+
+fn add(actor: &Actor, id: &str) -> Request {
+    let (scope, key) = ("s".into(), "count".into());
+    let update = Update { scope, key, change: Change::Add(1), keep: None };
+    Request::new(update).by(actor.clone()).id(id)
+}
+
+fn count(store: &dyn Store) -> u64 {
+    let get = Get { scope: "s".into(), key: "count".into() };
+    store.call(&get, |request| request).unwrap().answer.value.text().parse().unwrap()
+}
+
+fn open(address: &Address) -> LocalStore {
+    LocalStore::open_postgres(address, IfMissing::Create).unwrap()
+}
+
+fn refused(outcome: Result<impl Sized>, code: Code) -> Error {
+    match outcome {
+        Ok(_) => panic!("it must fail with {code}"),
+        Err(error) => {
+            assert_eq!(error.code, code, "{error:?}");
+            error
+        }
+    }
+}
+
+#[test]
+fn a_store_on_a_server_keeps_the_contract() {
+    let server = server!();
+    let report = run_all(&|| Box::new(PostgresBench::new(&server)));
+    println!("{}", report.table());
+    report.require();
+}
+
+#[test]
+fn of_many_makers_one_makes_the_store() {
+    let server = server!();
+    let address = server.project();
+    refused(LocalStore::open_postgres(&address, IfMissing::Fail), Code::NotFound);
+    let makers: Vec<_> = (0..16)
+        .map(|number| {
+            let address = address.clone();
+            thread::spawn(move || {
+                let store = open(&address);
+                let actor = sign_on(&store, &format!("maker-{number}"), "agent");
+                (&store as &dyn Store).one(add(&actor, "once")).unwrap();
+            })
+        })
+        .collect();
+    for maker in makers {
+        maker.join().unwrap();
+    }
+    let store = LocalStore::open_postgres(&address, IfMissing::Fail).unwrap();
+    let store: &dyn Store = &store;
+    assert_eq!(count(store), 16);
+    assert!(store.call(&Verify::default(), |request| request).unwrap().answer.ok);
+}
+
+#[test]
+fn of_many_writers_none_is_lost() {
+    const WRITERS: u64 = 8;
+    const WRITES: u64 = 50;
+    let server = server!();
+    let address = server.project();
+    let store = open(&address);
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let address = address.clone();
+            thread::spawn(move || {
+                let store = open(&address);
+                let store: &dyn Store = &store;
+                let actor = sign_on(store, &format!("writer-{writer}"), "agent");
+                for number in 0..WRITES {
+                    store.one(add(&actor, &number.to_string())).unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    assert_eq!(count(&store), WRITERS * WRITES);
+    let store: &dyn Store = &store;
+    let verified = store.call(&Verify::default(), |request| request).unwrap().answer;
+    assert!(verified.ok && verified.checked == WRITERS * (WRITES + 1), "{verified:?}");
+}
+
+#[test]
+fn projects_of_one_database_do_not_see_each_other() {
+    let server = server!();
+    let (one, other) = (open(&server.project()), open(&server.project()));
+    let (one, other): (&dyn Store, &dyn Store) = (&one, &other);
+    let actor = sign_on(one, "a", "agent");
+    one.one(add(&actor, "1")).unwrap();
+    let get = Get { scope: "s".into(), key: "count".into() };
+    refused(other.call(&get, |request| request), Code::NotFound);
+    refused(other.one(add(&actor, "1")), Code::Unauthenticated);
+}
+
+#[test]
+fn a_schema_of_somebody_else_is_left_alone() {
+    let server = server!();
+    server
+        .client()
+        .batch_execute("CREATE SCHEMA \"cotenant_other\"; CREATE TABLE \"cotenant_other\".event ()")
+        .unwrap();
+    let address = server.address("postgres", "other");
+    refused(LocalStore::open_postgres(&address, IfMissing::Create), Code::StoreForeign);
+    refused(LocalStore::open_postgres(&address, IfMissing::Fail), Code::NotFound);
+}
+
+#[test]
+fn a_role_that_owns_its_schema_needs_nothing_else() {
+    let server = server!();
+    let mut admin = server.client();
+    admin.batch_execute("CREATE ROLE plain LOGIN").unwrap();
+    let address = server.address("plain", "plain");
+    let error =
+        refused(LocalStore::open_postgres(&address, IfMissing::Create), Code::StoreReadonly);
+    let needed = "CREATE SCHEMA \"cotenant_plain\" AUTHORIZATION \"plain\"";
+    assert!(error.hint.as_ref().is_some_and(|hint| hint.contains(needed)), "{error:?}");
+    admin.batch_execute(needed).unwrap();
+    let store = open(&address);
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    store.one(add(&actor, "1")).unwrap();
+    assert_eq!(count(store), 1);
+}
+
+/// Ends every session of a project that waits or is idle.
+fn cut(server: &Server, condition: &str) -> usize {
+    let sql = format!(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+         WHERE application_name = 'cotenant' AND {condition}"
+    );
+    server.client().query(&sql, &[]).unwrap().len()
+}
+
+#[test]
+fn a_connection_that_broke_while_idle_is_replaced_unseen() {
+    let server = server!();
+    let address = server.project();
+    server.client().batch_execute("CREATE ROLE idler LOGIN SUPERUSER").unwrap();
+    let address = server.address("idler", address.project());
+    let store = open(&address);
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    assert_eq!(cut(&server, "usename = 'idler'"), 1);
+    store.one(add(&actor, "1")).unwrap();
+    assert_eq!(cut(&server, "usename = 'idler'"), 1);
+    assert_eq!(count(store), 1);
+}
+
+#[test]
+fn a_request_whose_connection_broke_is_repeated_under_its_id() {
+    let server = server!();
+    let address = server.project();
+    server.client().batch_execute("CREATE ROLE waiter LOGIN SUPERUSER").unwrap();
+    let address = server.address("waiter", address.project());
+    let store = Arc::new(open(&address));
+    let actor = sign_on(&*store, "a", "agent");
+    let mut locker = server.client();
+    let table = format!("\"cotenant_{}\".meta", address.project());
+    locker.batch_execute(&format!("BEGIN; SELECT 1 FROM {table} FOR UPDATE")).unwrap();
+    let waiting = thread::spawn({
+        let (store, actor) = (Arc::clone(&store), actor.clone());
+        move || {
+            let store: &dyn Store = &*store;
+            store.one(add(&actor, "1"))
+        }
+    });
+    let until = Instant::now() + Duration::from_secs(4);
+    while cut(&server, "usename = 'waiter' AND wait_event_type = 'Lock'") == 0 {
+        assert!(Instant::now() < until, "nobody waits");
+    }
+    let outcome = waiting.join().unwrap();
+    locker.batch_execute("ROLLBACK").unwrap();
+    // What breaks while it waits for its turn has begun nothing: a new connection waits on.
+    if let Err(error) = outcome {
+        assert!(matches!(error.code, Code::StoreIo | Code::Busy), "{error:?}");
+    }
+    let store: &dyn Store = &*store;
+    store.one(add(&actor, "1")).unwrap();
+    assert_eq!(count(store), 1);
+}
+
+#[test]
+fn a_writer_whose_turn_does_not_come_is_told_so() {
+    let server = server!();
+    let address = server.project();
+    let store = open(&address).busy_timeout(Duration::from_millis(50));
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    store.one(add(&actor, "1")).unwrap();
+    let mut locker = server.client();
+    let table = format!("\"cotenant_{}\".meta", address.project());
+    locker.batch_execute(&format!("BEGIN; SELECT 1 FROM {table} FOR UPDATE")).unwrap();
+    refused(store.one(add(&actor, "2")), Code::Busy);
+    // What is known already needs no turn, and a read needs none.
+    assert!(store.one(add(&actor, "1")).unwrap().replayed);
+    assert_eq!(count(store), 1);
+    locker.batch_execute("ROLLBACK").unwrap();
+    store.one(add(&actor, "2")).unwrap();
+    assert_eq!(count(store), 2);
+}
+
+#[test]
+fn a_server_that_stops_answering_is_given_up_soon() {
+    let server = server!();
+    let mut admin = server.client();
+    admin.batch_execute("CREATE ROLE stalled LOGIN SUPERUSER").unwrap();
+    let address = server.address("stalled", server.project().project());
+    let store = open(&address.answering_within(Duration::from_millis(300)));
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    let sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'stalled'";
+    let pid = Pid::from_raw(admin.query_one(sql, &[]).unwrap().get(0));
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let began = Instant::now();
+    let outcome = store.one(add(&actor, "1"));
+    let took = began.elapsed();
+    kill(pid, Signal::SIGCONT).unwrap();
+    let error = refused(outcome, Code::StoreIo);
+    assert!(error.to_string().contains("does not answer"), "{error}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    store.one(add(&actor, "1")).unwrap();
+    assert_eq!(count(store), 1);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up_soon() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let address = |port: u16| {
+        let text = format!("postgres://u@127.0.0.1:{port}/d?project=a");
+        Address::parse(&text, None).unwrap()
+    };
+    let began = Instant::now();
+    let error = refused(LocalStore::open_postgres(&address(port), IfMissing::Fail), Code::StoreIo);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+    drop(silent);
+    refused(LocalStore::open_postgres(&address(port), IfMissing::Fail), Code::StoreIo);
+}
+
+/// A clock that may only take small steps, as that of a server.
+#[derive(Clone)]
+struct Stepping(World);
+
+impl Clock for Stepping {
+    fn reading(&self, sql: &mut dyn Sql) -> Result<Reading> {
+        self.0.reading(sql)
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.0.wall_ms()
+    }
+
+    fn step_max(&self) -> Option<u64> {
+        Some(30_000)
+    }
+}
+
+fn claim(name: &str) -> Claim {
+    let item = Item { kind: ItemKind::Issue, name: name.into(), tree: None };
+    let (mode, intent, ttl_ms) = (Mode::Exclusive, None, Some(60_000));
+    Claim { items: vec![item], mode, intent, ttl_ms, automatic: false }
+}
+
+/// A clock that does something in the middle of a transaction, once.
+struct Meddling {
+    world: World,
+    armed: Arc<AtomicBool>,
+    act: fn(&mut dyn Sql) -> Result<()>,
+}
+
+impl Clock for Meddling {
+    fn reading(&self, sql: &mut dyn Sql) -> Result<Reading> {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            (self.act)(sql)?;
+        }
+        self.world.reading(sql)
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.world.wall_ms()
+    }
+}
+
+fn meddled(server: &Server, act: fn(&mut dyn Sql) -> Result<()>) -> (LocalStore, Arc<AtomicBool>) {
+    let (world, armed) = (World::new(), Arc::new(AtomicBool::new(false)));
+    let clock = Meddling { world: world.clone(), armed: Arc::clone(&armed), act };
+    (server::open(&server.project(), &world, clock), armed)
+}
+
+#[test]
+fn a_connection_that_breaks_in_a_transaction_loses_nothing_and_does_nothing_twice() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |sql| {
+        sql.rows("SELECT CAST(pg_terminate_backend(pg_backend_pid()) AS TEXT)", &[]).map(drop)
+    });
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    for number in 1..=3 {
+        let id = number.to_string();
+        armed.store(true, Ordering::SeqCst);
+        refused(store.one(add(&actor, &id)), Code::StoreIo);
+        assert!(!store.one(add(&actor, &id)).unwrap().replayed);
+        assert!(store.one(add(&actor, &id)).unwrap().replayed);
+        armed.store(true, Ordering::SeqCst);
+        let get = Get { scope: "s".into(), key: "count".into() };
+        refused(store.call(&get, |request| request), Code::StoreIo);
+        assert_eq!(count(store), number);
+    }
+}
+
+/// Sends a request until it is done, whatever happens to the server.
+fn insist(store: &dyn Store, request: &Request) -> Reply {
+    let until = Instant::now() + Duration::from_mins(1);
+    loop {
+        match store.one(request.clone()) {
+            Ok(reply) => return reply,
+            Err(error) => assert_eq!(error.code, Code::StoreIo, "{error:?}"),
+        }
+        assert!(Instant::now() < until, "the server does not come back");
+    }
+}
+
+#[test]
+fn a_server_that_crashes_loses_nothing_and_does_nothing_twice() {
+    let Some(server) = Server::own() else { return };
+    let address = server.project();
+    let store = open(&address);
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    let (written, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let writer = thread::spawn({
+        let (written, over) = (Arc::clone(&written), Arc::clone(&over));
+        move || {
+            let store = open(&address);
+            while !over.load(Ordering::SeqCst) {
+                let id = written.load(Ordering::SeqCst).to_string();
+                insist(&store, &add(&actor, &id));
+                written.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    let go_on = || {
+        let enough = written.load(Ordering::SeqCst) + 20;
+        let until = Instant::now() + Duration::from_mins(1);
+        while written.load(Ordering::SeqCst) < enough {
+            assert!(Instant::now() < until && !writer.is_finished(), "the writer stands still");
+            thread::yield_now();
+        }
+    };
+    for _ in 0..3 {
+        go_on();
+        // A session that is killed takes the others with it: the server recovers from its log.
+        let mut victim = server.client();
+        let pid = victim.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        victim.simple_query("SELECT 1").unwrap_err();
+        go_on();
+    }
+    over.store(true, Ordering::SeqCst);
+    writer.join().unwrap();
+    insist(store, &Request::new(cotenant_core::event::Head::default()));
+    assert_eq!(count(store), written.load(Ordering::SeqCst));
+    assert!(store.call(&Verify::default(), |request| request).unwrap().answer.ok);
+}
+
+#[test]
+fn a_panic_in_a_transaction_leaves_none_open() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |_| panic!("on purpose"));
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    store.one(add(&actor, "1")).unwrap();
+    armed.store(true, Ordering::SeqCst);
+    let panicked = catch_unwind(AssertUnwindSafe(|| store.one(add(&actor, "2"))));
+    panicked.unwrap_err();
+    store.one(add(&actor, "2")).unwrap();
+    assert_eq!(count(store), 2);
+}
+
+#[test]
+fn a_statement_that_fails_is_never_taken_for_done() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |sql| {
+        sql.rows("SELECT 1 / 0", &[]).unwrap_err();
+        Ok(())
+    });
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    armed.store(true, Ordering::SeqCst);
+    refused(store.one(add(&actor, "1")), Code::Internal);
+    store.one(add(&actor, "1")).unwrap();
+    assert_eq!(count(store), 1);
+}
+
+#[test]
+fn every_write_has_its_limits() {
+    let server = server!();
+    let (store, armed) = meddled(&server, |sql| {
+        let limits = "SELECT current_setting('statement_timeout') || ' ' || \
+             current_setting('idle_in_transaction_session_timeout') || ' ' || \
+             current_setting('lock_timeout') || ' ' || current_setting('synchronous_commit')";
+        assert_eq!(sql.rows(limits, &[])?[0].text()?, "10s 5s 5s on");
+        Ok(())
+    });
+    armed.store(true, Ordering::SeqCst);
+    sign_on(&store, "a", "agent");
+    assert!(!armed.load(Ordering::SeqCst));
+}
+
+#[test]
+fn refusals_alone_carry_a_clock_with_small_steps_to_an_expiry() {
+    let server = server!();
+    let (address, world) = (server.project(), World::new());
+    let store = server::open(&address, &world, Stepping(world.clone()));
+    let store: &dyn Store = &store;
+    let (gone, other) = (sign_on(store, "gone", "agent"), sign_on(store, "other", "agent"));
+    store.call(&claim("7"), |request| request.by(gone)).unwrap();
+    let mut refusals = Vec::new();
+    loop {
+        // A jump of ten years, of which each write takes 30 s.
+        world.advance(10 * 365 * 24 * 3_600_000);
+        match store.call(&claim("7"), |request| request.by(other.clone())) {
+            Ok(_) => break,
+            Err(error) => refusals.push(error.code),
+        }
+        assert!(refusals.len() < 10, "it never expires: {refusals:?}");
+    }
+    assert_eq!(refusals[0], Code::Claimed);
+}
+
+#[test]
+fn what_machines_share_has_other_bounds() {
+    let server = server!();
+    let store = open(&server.project());
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    let short = Claim { ttl_ms: Some(59_999), ..claim("1") };
+    let error = refused(store.call(&short, |r| r.by(actor.clone())), Code::Invalid);
+    assert!(error.to_string().contains("between 60s and"), "{error}");
+    store.call(&claim("1"), |request| request.by(actor)).unwrap();
+}
+
+#[test]
+fn the_tick_follows_the_servers_clock() {
+    let server = server!();
+    let store = open(&server.project());
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    let first = store.one(add(&actor, "1")).unwrap().tick.0;
+    let until = Instant::now() + Duration::from_secs(30);
+    while store.one(Request::new(Get { scope: "s".into(), key: "count".into() })).unwrap().tick.0
+        < first + 20
+    {
+        assert!(Instant::now() < until, "the clock stands still");
+    }
+    let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+    let now: i64 = server.client().query_one(sql, &[]).unwrap().get(0);
+    let claimed = store.call(&claim("9"), |request| request.by(actor)).unwrap().answer;
+    assert!(now.abs_diff(claimed.items[0].fence.0) < 60_000, "{claimed:?}");
+}
+
+fn read() -> Read {
+    let (after, last, kind, scope, session, wait_ms) = (None, None, None, None, None, None);
+    Read { after, last, kind, scope, session, limit: 100, wait_ms }
+}
+
+#[test]
+fn who_waits_for_an_event_is_told() {
+    let server = server!();
+    let address = server.project();
+    let store = open(&address);
+    let writer: &dyn Store = &store;
+    let actor = sign_on(writer, "a", "agent");
+    let head = writer.call(&cotenant_core::event::Head::default(), |r| r).unwrap().answer.cursor;
+    let watching = thread::spawn({
+        let address = address.clone();
+        move || {
+            let store = open(&address);
+            let store: &dyn Store = &store;
+            let read = Read { after: Some(head), wait_ms: Some(60_000), ..read() };
+            store.call(&read, |request| request).unwrap().answer
+        }
+    });
+    let until = Instant::now() + Duration::from_secs(30);
+    let listening = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+    while server.client().query(listening, &[]).unwrap().is_empty() {
+        assert!(Instant::now() < until, "nobody listens");
+    }
+    writer.one(add(&actor, "1")).unwrap();
+    let events = watching.join().unwrap().events;
+    assert_eq!(events[0].kind, "data.updated");
+}
+
+#[test]
+fn an_erased_payload_is_gone_from_the_tables_file() {
+    const SECRET: &str = "hunter2-8b1f0c9d-on-a-server";
+    let server = server!();
+    let address = server.quiet_project();
+    let hurried = open(&address).busy_timeout(Duration::from_millis(50));
+    let hurried: &dyn Store = &hurried;
+    let actor = sign_on(hurried, "a", "human");
+    let (kind, scope) = ("user.note".into(), "s".into());
+    let append = Append { kind, scope, payload: Json::of(&serde_json::json!({"t": SECRET})) };
+    let seq = hurried.call(&append, |request| request.by(actor.clone())).unwrap().answer.seq;
+    let kept = || {
+        let mut admin = server.quiet_client();
+        admin.batch_execute("CHECKPOINT").unwrap();
+        let table = format!("\"cotenant_{}\".event", address.project());
+        let sql = format!("SELECT pg_relation_filepath('{table}')");
+        let path: String = admin.query_one(&sql, &[]).unwrap().get(0);
+        let bytes = fs::read(server.directory().join("data").join(path)).unwrap();
+        bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
+    };
+    assert!(kept(), "the test looks in the wrong place");
+    let mut reader = server.quiet_client();
+    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
+    reader.batch_execute(snapshot).unwrap();
+    let redact = Redact { seq, reason: "secret".into() };
+    refused(hurried.call(&redact, |request| request.by(actor.clone())), Code::Busy);
+    // Others go on meanwhile.
+    hurried.one(add(&actor, "1")).unwrap();
+    assert!(kept(), "a reader still sees it");
+    reader.batch_execute("COMMIT").unwrap();
+    let store = open(&address);
+    let store: &dyn Store = &store;
+    store.one(add(&actor, "2")).unwrap();
+    assert!(!kept(), "the secret is still there");
+    assert!(store.call(&Verify::default(), |request| request).unwrap().answer.ok);
+}
+
+#[test]
+fn an_encrypted_connection_trusts_only_whom_it_is_told_to() {
+    let server = server!();
+    let Some((authority, port)) = server.authority() else {
+        println!("skipped: no openssl to make certificates with");
+        return;
+    };
+    let address = |host: &str, parameters: &str| {
+        let text = format!("postgres://postgres@{host}:{port}/postgres?project=secret{parameters}");
+        Address::parse(&text, None).unwrap()
+    };
+    let ours = format!("&sslmode=verify-full&sslrootcert={}", authority.display());
+    let store = open(&address("localhost", &ours));
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    store.one(add(&actor, "1")).unwrap();
+    let sql = "SELECT 1 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+         WHERE ssl AND application_name = 'cotenant'";
+    assert!(!server.client().query(sql, &[]).unwrap().is_empty());
+    // The authority is right, the name is not; then the name is right, the authority is not.
+    let fail = |address: Address| {
+        refused(LocalStore::open_postgres(&address, IfMissing::Fail), Code::StoreForeign)
+    };
+    fail(address("127.0.0.1", &ours));
+    if fs::metadata("/etc/ssl/certs/ca-certificates.crt").is_ok() {
+        fail(address("localhost", "&sslmode=require"));
+    }
+}
