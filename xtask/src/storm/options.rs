@@ -11,7 +11,7 @@ use super::random::any_seed;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N]";
+     stop | clock | combine | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N]";
 
 /// What the command line says.
 #[derive(Debug, Default, PartialEq)]

@@ -42,7 +42,7 @@ pub(super) const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest,
 pub(super) const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 AND number IN \
      (SELECT number FROM request WHERE number <= (SELECT MAX(number) FROM request) - $2 \
      ORDER BY number LIMIT 256)";
-pub(super) const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, user, trust, \
+pub(super) const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, \"user\", trust, \
      payload, salt, payload_digest, hash, writer_version) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 pub(super) const SELECT_ONE: &str = "SELECT scope, key, value, rev, ver, writer, trust, at_ms, owner, expires_tick \
@@ -55,7 +55,7 @@ pub(super) const SELECT_NAMED: &str = concat!(
     "SELECT ",
     lease_columns!(),
     " FROM lease l WHERE ",
-    "l.kind = $1 AND l.name = $2 AND l.state <> 'released'"
+    "l.kind = $1 AND l.name = $2 AND l.state <> 'released' ORDER BY l.tree, l.session"
 );
 pub(super) const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind <> 'lease' \
      AND state = 'held' AND automatic = $2";
@@ -84,7 +84,7 @@ mod tests {
         let source: String = fs::read_dir(folder)
             .unwrap()
             .filter_map(|file| fs::read_to_string(file.unwrap().path()).ok())
-            .map(|text| flat(&text))
+            .map(|text| flat(&text.replace("\\\"", "\"")))
             .collect();
         let whole = [
             UPDATE_META,
@@ -107,7 +107,7 @@ mod tests {
             lease_columns!(),
             "FROM session s WHERE s.id = $1",
             "FROM lease l WHERE",
-            "l.kind = $1 AND l.name = $2 AND l.state <> 'released'",
+            "l.kind = $1 AND l.name = $2 AND l.state <> 'released' ORDER BY l.tree, l.session",
         ];
         for text in whole.into_iter().chain(parts) {
             assert!(source.contains(&flat(text)), "not in the store: {text}");
