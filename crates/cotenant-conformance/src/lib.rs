@@ -11,10 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use cotenant_core::{
-    process::ProcessIdentity,
-    store::{Outcome, Request, Store},
-};
+use cotenant_core::store::{Outcome, Request, Store};
 
 /// Lists functions as cases under their own names.
 macro_rules! cases {
@@ -53,7 +50,7 @@ mod time;
 mod update;
 mod wait;
 
-pub use bench::Bench;
+pub use bench::{Bench, World};
 pub use expected::{ENVIRONMENT, EXPECTED};
 pub use report::{Failure, Recorder, Report};
 
@@ -145,28 +142,8 @@ impl Bench for Observed {
         self.recorder.watch(self.bench.second())
     }
 
-    fn advance(&self, ms: u64) {
-        self.bench.advance(ms);
-    }
-
-    fn set_wall(&self, ms: i64) {
-        self.bench.set_wall(ms);
-    }
-
-    fn reboot(&self) {
-        self.bench.reboot();
-    }
-
-    fn process(&self) -> ProcessIdentity {
-        self.bench.process()
-    }
-
-    fn kill(&self, process: &ProcessIdentity) {
-        self.bench.kill(process);
-    }
-
-    fn foreign_process(&self) -> ProcessIdentity {
-        self.bench.foreign_process()
+    fn world(&self) -> &dyn World {
+        self.bench.world()
     }
 
     fn raw_bytes(&self) -> Option<Vec<u8>> {
@@ -176,7 +153,7 @@ impl Bench for Observed {
 
 #[cfg(test)]
 mod tests {
-    use cotenant_core::Error;
+    use cotenant_core::{Error, process::ProcessIdentity};
 
     use super::*;
 
@@ -198,6 +175,16 @@ mod tests {
             Box::new(Self)
         }
 
+        fn world(&self) -> &dyn World {
+            self
+        }
+
+        fn raw_bytes(&self) -> Option<Vec<u8>> {
+            None
+        }
+    }
+
+    impl World for Broken {
         fn advance(&self, _: u64) {}
 
         fn set_wall(&self, _: i64) {}
@@ -217,11 +204,7 @@ mod tests {
         fn kill(&self, _: &ProcessIdentity) {}
 
         fn foreign_process(&self) -> ProcessIdentity {
-            self.process()
-        }
-
-        fn raw_bytes(&self) -> Option<Vec<u8>> {
-            None
+            World::process(self)
         }
     }
 

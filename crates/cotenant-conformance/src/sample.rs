@@ -11,7 +11,7 @@ use cotenant_core::{
     json::Json,
     lease::{Acquire, Admit, Check, Release, Renew},
     name::SessionRef,
-    session::{IfBusy, Lineage, ListSessions, ShowSession, SignOff, SignOn},
+    session::{Lineage, ListSessions, ShowSession, SignOff, SignOn},
     store::Guard,
 };
 
@@ -22,20 +22,7 @@ pub(crate) const TTL: u64 = MINUTE;
 pub(crate) fn anonymous() -> SignOn {
     static TOKENS: AtomicUsize = AtomicUsize::new(0);
     let token = TOKENS.fetch_add(1, Ordering::Relaxed);
-    SignOn {
-        kind: "claude".into(),
-        name: None,
-        native_id: None,
-        process: None,
-        ttl_ms: None,
-        parent: None,
-        relation: None,
-        purpose: None,
-        labels: Vec::new(),
-        user: "ada".into(),
-        token_digest: sha256_hex(&format!("token {token}")),
-        if_busy: IfBusy::Refuse,
-    }
+    SignOn::new("claude", "ada", sha256_hex(&format!("token {token}")))
 }
 
 pub(crate) fn sign_on(name: &str) -> SignOn {

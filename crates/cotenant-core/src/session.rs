@@ -242,6 +242,26 @@ pub fn check_digest(digest: &str) -> Result<()> {
     Err(Error::invalid("the token digest is not 64 hexadecimal digits"))
 }
 
+impl SignOn {
+    /// A sign-on that says only what takes part, for whom, and with which token.
+    pub fn new(kind: &str, user: impl Into<String>, token_digest: impl Into<String>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name: None,
+            native_id: None,
+            process: None,
+            ttl_ms: None,
+            parent: None,
+            relation: None,
+            purpose: None,
+            labels: Vec::new(),
+            user: user.into(),
+            token_digest: token_digest.into(),
+            if_busy: IfBusy::Refuse,
+        }
+    }
+}
+
 /// Says that the actor is still there. Not an event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -165,7 +165,7 @@ impl Meta {
                     Code::ClockDomain,
                     "two kernels use this store file, so that its clock would jump between them",
                 )
-                .hint("keep the store on one machine, or move it to PostgreSQL"));
+                .hint("keep the store on one machine, or use PostgreSQL when it is supported"));
             }
             let mut sources: Vec<&str> = self.sources_replaced.split_whitespace().collect();
             sources.push(&self.source);

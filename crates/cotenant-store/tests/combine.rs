@@ -20,7 +20,7 @@ use cotenant_core::{
     event::{Append, Verify, sha256_hex},
     json::Json,
     name::SessionRef,
-    session::{IfBusy, SignOn},
+    session::SignOn,
     store::{Actor, Request, Store},
 };
 use cotenant_store::{
@@ -50,20 +50,8 @@ fn scene() -> Scene {
     let file = directory.path().join("cotenant/store.db");
     let store = LocalStore::open(&file, IfMissing::Create).unwrap();
     let store: &dyn Store = &store;
-    let sign_on = SignOn {
-        kind: "agent".into(),
-        name: Some("a".into()),
-        native_id: None,
-        process: None,
-        ttl_ms: None,
-        parent: None,
-        relation: None,
-        purpose: None,
-        labels: Vec::new(),
-        user: "ada".into(),
-        token_digest: sha256_hex("token"),
-        if_busy: IfBusy::Refuse,
-    };
+    let sign_on =
+        SignOn { name: Some("a".into()), ..SignOn::new("agent", "ada", sha256_hex("token")) };
     let signed = store.call(&sign_on, |request| request).unwrap().answer;
     let actor = Actor { session: SessionRef(signed.session.0), token_digest: sha256_hex("token") };
     Scene { _directory: Some(directory), file, actor }
@@ -395,7 +383,7 @@ fn a_combiner_that_is_killed_loses_nothing_and_does_nothing_twice() {
 }
 
 #[test]
-fn a_combiner_that_is_stopped_holds_nobody_up_and_does_nothing_twice() {
+fn a_combiner_that_is_stopped_loses_nothing_and_does_nothing_twice() {
     let scene = scene();
     storm(&scene, |added| {
         for round in 0..6_u64 {

@@ -19,7 +19,7 @@ use cotenant_core::{
     json::Json,
     name::SessionRef,
     process::{Liveness, ProcessIdentity, Processes},
-    session::{IfBusy, SignOn},
+    session::SignOn,
     store::{Actor, Store},
 };
 use cotenant_store::{
@@ -58,18 +58,9 @@ fn refused(file: &Path) -> Error {
 fn sign_on(store: &dyn Store, name: &str) -> Result<Actor> {
     let digest = sha256_hex(name);
     let operation = SignOn {
-        kind: "agent".into(),
         name: Some(name.into()),
-        native_id: None,
-        process: None,
         ttl_ms: Some(3_600_000),
-        parent: None,
-        relation: None,
-        purpose: None,
-        labels: vec![],
-        user: "u".into(),
-        token_digest: digest.clone(),
-        if_busy: IfBusy::Refuse,
+        ..SignOn::new("agent", "u", digest.clone())
     };
     let session = store.call(&operation, |request| request)?.answer.session;
     Ok(Actor { session: SessionRef(session.0), token_digest: digest })

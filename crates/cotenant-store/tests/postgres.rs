@@ -25,7 +25,7 @@ use cotenant_core::{
     event::{Append, Read, Redact, Verify, sha256_hex},
     json::Json,
     name::SessionRef,
-    session::{IfBusy, SignOn},
+    session::SignOn,
     store::{Actor, Reply, Request, Store},
 };
 use cotenant_store::{
@@ -52,20 +52,8 @@ macro_rules! server {
 }
 
 fn sign_on(store: &dyn Store, name: &str, kind: &str) -> Actor {
-    let sign_on = SignOn {
-        kind: kind.into(),
-        name: Some(name.into()),
-        native_id: None,
-        process: None,
-        ttl_ms: None,
-        parent: None,
-        relation: None,
-        purpose: None,
-        labels: Vec::new(),
-        user: "ada".into(),
-        token_digest: sha256_hex("token"),
-        if_busy: IfBusy::Refuse,
-    };
+    let sign_on =
+        SignOn { name: Some(name.into()), ..SignOn::new(kind, "ada", sha256_hex("token")) };
     let signed = store.call(&sign_on, |request| request).unwrap().answer;
     Actor { session: SessionRef(signed.session.0), token_digest: sha256_hex("token") }
 }
@@ -495,7 +483,7 @@ fn refusals_alone_carry_a_clock_with_small_steps_to_an_expiry() {
     let mut refusals = Vec::new();
     loop {
         // A jump of ten years, of which each write takes 30 s.
-        world.advance(10 * 365 * 24 * 3_600_000);
+        cotenant_conformance::World::advance(&world, 10 * 365 * 24 * 3_600_000);
         match store.call(&claim("7"), |request| request.by(other.clone())) {
             Ok(_) => break,
             Err(error) => refusals.push(error.code),

@@ -34,6 +34,8 @@ pub(crate) use caller::{Caller, blank_sign_on, native_reference, process_referen
 
 /// How often a request is sent at most; repeats carry the same id.
 const TRIES_MAX: usize = 3;
+/// Which part of its turn a process in a hurry waits for others to carry out what it asks for.
+pub(crate) const HASTE: u32 = 4;
 
 /// What the global options say.
 #[derive(Clone, Debug, Default)]
@@ -125,7 +127,10 @@ impl Context {
                 None => Ok(Duration::from_millis(config::load(&configured)?.busy_timeout())),
             };
             if !self.stays {
-                let store = cotenant_store::open_for_few(&project.store_file, missing, turn)?;
+                let mut store = cotenant_store::open_for_few(&project.store_file, missing, turn)?;
+                if let Some(turn) = self.patience.turn {
+                    store = store.patience(turn / HASTE);
+                }
                 return Ok(Arc::new(store) as Arc<dyn Store>);
             }
             let store = LocalStore::open(&project.store_file, missing)?.busy_timeout_by(turn);

@@ -7,7 +7,7 @@ use cotenant_core::event::{Append, Head, Read, sha256_hex};
 use cotenant_core::json::Json;
 use cotenant_core::name::SessionRef;
 use cotenant_core::process::ProcessIdentity;
-use cotenant_core::session::{IfBusy, SignOn};
+use cotenant_core::session::SignOn;
 use cotenant_core::store::{Actor, Request, Store};
 
 /// A session makes at most so many claims here, fewer than it may: counting them is part of a
@@ -17,18 +17,10 @@ pub(crate) const CLAIMS_A_SESSION: usize = 200;
 /// A sign-on under a name; its token is that name.
 pub(crate) fn sign_on(name: &str, process: Option<ProcessIdentity>) -> SignOn {
     SignOn {
-        kind: "agent".to_owned(),
         name: Some(name.to_owned()),
-        native_id: None,
         process,
-        ttl_ms: None,
-        parent: None,
-        relation: None,
         purpose: Some("measuring".to_owned()),
-        labels: Vec::new(),
-        user: "bench".to_owned(),
-        token_digest: sha256_hex(name),
-        if_busy: IfBusy::Refuse,
+        ..SignOn::new("agent", "bench", sha256_hex(name))
     }
 }
 

@@ -28,7 +28,6 @@ use crate::{LocalStore, local::again, testing::mutant};
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// After this time a request that was taken is given up and sent again to the database.
 const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
-
 /// How long a process goes alone after it gave a request up.
 const ALONE_FOR_MS: u64 = 1_000;
 /// How often leading and posting are tried in turns.
@@ -45,6 +44,7 @@ pub struct Posting {
     table: Option<Mapped>,
     open: Open,
     direct: Mutex<Option<Arc<LocalStore>>>,
+    patience: Duration,
     /// When a request was given up, in milliseconds since `began`; 0 for never. Others are not posted
     /// for a while then.
     gave_up: AtomicU64,
@@ -65,9 +65,17 @@ impl Posting {
             table,
             open: Box::new(open),
             direct: Mutex::new(None),
+            patience: PATIENCE,
             gave_up: AtomicU64::new(0),
             began: Instant::now(),
         }
+    }
+
+    /// Sets how long a request that does not run yet is waited for, at most half a second.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.min(PATIENCE);
+        self
     }
 
     fn direct(&self) -> Result<Arc<LocalStore>> {
@@ -126,7 +134,7 @@ impl Posting {
             return Posted::Alone;
         }
         table.post(number);
-        let stand = match wait(table, slot, stand) {
+        let stand = match wait(table, slot, stand, self.patience) {
             Waited::Over(stand) => stand,
             Waited::GaveUp => {
                 self.gave_up.store(self.now_ms() + 1, Ordering::Relaxed);
@@ -226,7 +234,7 @@ enum Waited {
 }
 
 /// Waits until a request that was posted is done or refused.
-fn wait(table: &Mapped, slot: &Slot, posted: Stand) -> Waited {
+fn wait(table: &Mapped, slot: &Slot, posted: Stand, patience: Duration) -> Waited {
     let began = Instant::now();
     loop {
         let stand = slot.stand();
@@ -254,7 +262,7 @@ fn wait(table: &Mapped, slot: &Slot, posted: Stand) -> Waited {
             }
             Some(State::Taken) => {
                 let late = began.elapsed() >= LOOK_AFTER;
-                let over = began.elapsed() >= PATIENCE || (late && !table.is_led());
+                let over = began.elapsed() >= patience || (late && !table.is_led());
                 if over && slot.go(stand, stand.to(State::Abandoned)) {
                     return Waited::GaveUp;
                 }

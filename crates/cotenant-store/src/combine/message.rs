@@ -1,7 +1,7 @@
 //! Requests and outcomes as bytes.
 
 use cotenant_core::{
-    Error, Op, Result,
+    Error, Op,
     error::ErrorBody,
     id::{Seq, Tick},
     name::SessionRef,
@@ -69,8 +69,9 @@ pub(super) fn of_outcome(outcome: Outcome) -> Option<Vec<u8>> {
 
 /// An outcome from bytes.
 pub(super) fn outcome(message: &[u8]) -> Option<Outcome> {
-    Some(match serde_json::from_slice(message).ok()? {
+    let answer: Answer = serde_json::from_slice(message).ok()?;
+    Some(match answer {
         Answer::Done { data, seq, tick, replayed } => Ok(Reply { data, seq, tick, replayed }),
         Answer::Failed(body) => Err(Error::from(body)),
-    } as Result<Reply>)
+    })
 }

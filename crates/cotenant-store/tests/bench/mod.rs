@@ -10,7 +10,7 @@ use std::{
 };
 
 use cotenant_conformance::Bench;
-use cotenant_core::{process::ProcessIdentity, store::Store};
+use cotenant_core::store::Store;
 use cotenant_store::{
     IfMissing, LocalStore,
     combine::{Combiner, Posting, combine},
@@ -81,28 +81,8 @@ impl Bench for SqliteBench {
         }
     }
 
-    fn advance(&self, ms: u64) {
-        self.world.advance(ms);
-    }
-
-    fn set_wall(&self, ms: i64) {
-        self.world.set_wall(ms);
-    }
-
-    fn reboot(&self) {
-        self.world.reboot();
-    }
-
-    fn process(&self) -> ProcessIdentity {
-        self.world.process()
-    }
-
-    fn kill(&self, process: &ProcessIdentity) {
-        self.world.kill(process);
-    }
-
-    fn foreign_process(&self) -> ProcessIdentity {
-        self.world.foreign_process()
+    fn world(&self) -> &dyn cotenant_conformance::World {
+        &self.world
     }
 
     fn raw_bytes(&self) -> Option<Vec<u8>> {

@@ -47,21 +47,23 @@ impl World {
     fn boot(&self) -> String {
         format!("boot-{}", self.0.boot.load(Ordering::SeqCst))
     }
+}
 
-    pub(crate) fn advance(&self, ms: u64) {
+impl cotenant_conformance::World for World {
+    fn advance(&self, ms: u64) {
         self.0.ahead_ms.fetch_add(i64::try_from(ms).unwrap(), Ordering::SeqCst);
     }
 
-    pub(crate) fn set_wall(&self, ms: i64) {
+    fn set_wall(&self, ms: i64) {
         self.0.wall_ms.store(ms, Ordering::SeqCst);
     }
 
-    pub(crate) fn reboot(&self) {
+    fn reboot(&self) {
         self.0.boot.fetch_add(1, Ordering::SeqCst);
         self.0.alive.lock().unwrap().clear();
     }
 
-    pub(crate) fn process(&self) -> ProcessIdentity {
+    fn process(&self) -> ProcessIdentity {
         let pid = self.0.pids.fetch_add(1, Ordering::SeqCst);
         let started = u64::from(pid) * 10;
         self.0.alive.lock().unwrap().insert((pid, started));
@@ -74,11 +76,11 @@ impl World {
         }
     }
 
-    pub(crate) fn kill(&self, process: &ProcessIdentity) {
+    fn kill(&self, process: &ProcessIdentity) {
         self.0.alive.lock().unwrap().remove(&(process.pid, process.started));
     }
 
-    pub(crate) fn foreign_process(&self) -> ProcessIdentity {
+    fn foreign_process(&self) -> ProcessIdentity {
         ProcessIdentity { host: "elsewhere".into(), ..self.process() }
     }
 }

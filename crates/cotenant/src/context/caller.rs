@@ -8,7 +8,7 @@ use cotenant_core::{
     Code, Error, Result,
     name::SessionRef,
     process::ProcessIdentity,
-    session::{IfBusy, SessionView, ShowSession, ShownSession, SignOn, State},
+    session::{SessionView, ShowSession, ShownSession, SignOn, State},
     store::{Actor, Answered, Request},
 };
 
@@ -138,20 +138,7 @@ impl Caller {
 
 /// A sign-on that says only what takes part, for the user of this process.
 pub(crate) fn blank_sign_on(kind: &str) -> SignOn {
-    SignOn {
-        kind: kind.to_owned(),
-        name: None,
-        native_id: None,
-        process: None,
-        ttl_ms: None,
-        parent: None,
-        relation: None,
-        purpose: None,
-        labels: Vec::new(),
-        user: identity::user(),
-        token_digest: String::new(),
-        if_busy: IfBusy::Refuse,
-    }
+    SignOn::new(kind, identity::user(), "")
 }
 
 /// The reference to an agent's conversation.

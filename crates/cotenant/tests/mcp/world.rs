@@ -13,7 +13,7 @@ use cotenant_core::{
     event::sha256_hex,
     name::SessionRef,
     process::ProcessIdentity,
-    session::{IfBusy, SessionView, ShowSession, SignOn, SignedOn},
+    session::{SessionView, ShowSession, SignOn, SignedOn},
     status::{ShowStatus, Status},
     store::{Actor, Request, Store},
 };
@@ -160,20 +160,7 @@ impl World {
 
 /// A sign-on that says as little as possible.
 pub(crate) fn blank(kind: &str, process: Option<ProcessIdentity>) -> SignOn {
-    SignOn {
-        kind: kind.into(),
-        name: None,
-        native_id: None,
-        process,
-        ttl_ms: None,
-        parent: None,
-        relation: None,
-        purpose: None,
-        labels: Vec::new(),
-        user: "test".into(),
-        token_digest: String::new(),
-        if_busy: IfBusy::Refuse,
-    }
+    SignOn { process, ..SignOn::new(kind, "test", "") }
 }
 
 /// This test's own process.
