@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     IfMissing, LocalStore,
-    create::{failed, put_without_replacing, remove_database, sync_directory},
+    create::{failed, put_without_replacing, remove_database, sync_directory, with_ending},
     draft,
     event::Chain,
     host::LocalProcesses,
@@ -159,7 +159,7 @@ pub fn restore(file: &Path, source: &Path, confirmed: bool) -> Result<Restored> 
     let current = match look(file) {
         Ok(Found::Store(path)) => Some(path),
         Ok(Found::Nothing) => None,
-        Err(error) if error.code == Code::StoreMissing => None,
+        Err(error) if matches!(error.code, Code::StoreMissing | Code::StoreCorrupt) => None,
         Err(error) => return Err(error),
     };
     let old = current.as_deref().and_then(|path| Sqlite::open(path).ok());
@@ -263,27 +263,45 @@ fn copy_plain(source: &Path, draft: &Path) -> Result<()> {
 /// Puts a prepared database in the place of the store. Answers where the old content is kept.
 fn put_in_place(path: &Path, draft: &Path, old: Option<Sqlite>) -> Result<Option<PathBuf>> {
     let kept = path.with_extension(format!("replaced-{}.db", BootClock.wall_ms()));
-    let Some(mut old) = old else {
-        // What is there cannot be opened: it is moved aside, with its log.
-        let mut moved = None;
-        for ending in ["", "-wal", "-shm"] {
-            let named = |base: &Path| {
-                let mut name = base.as_os_str().to_owned();
-                name.push(ending);
-                PathBuf::from(name)
-            };
-            if named(path).exists() {
-                fs::rename(named(path), named(&kept)).map_err(|cause| failed(path, cause))?;
-                moved = Some(kept.clone());
-            }
-        }
-        fs::rename(draft, path).map_err(|cause| failed(path, cause))?;
-        sync_directory(&directory(path));
-        return Ok(moved);
+    let replaced = match old {
+        None => None,
+        Some(mut old) => match replace(&mut old, draft, &kept) {
+            // It can be opened, and no more.
+            Err(error) if error.code == Code::StoreCorrupt => None,
+            replaced => Some(replaced?),
+        },
     };
+    if replaced.is_some() {
+        return Ok(Some(kept));
+    }
+    // What is there cannot be used: it is moved aside, with its log.
+    remove_database(&kept);
+    let mut moved = None;
+    for ending in ["", "-wal", "-shm"] {
+        let (from, to) = (with_ending(path, ending), with_ending(&kept, ending));
+        if from.exists() {
+            fs::rename(from, to).map_err(|cause| failed(path, cause))?;
+            moved = Some(kept.clone());
+        }
+    }
+    fs::rename(draft, path).map_err(|cause| failed(path, cause))?;
+    sync_directory(&directory(path));
+    Ok(moved)
+}
+
+/// Replaces the content of an open store, and keeps the old one.
+fn replace(old: &mut Sqlite, draft: &Path, kept: &Path) -> Result<()> {
     let name = kept.to_str().ok_or_else(|| Error::invalid("the store's path is not UTF-8"))?;
-    crate::place::make_file(&kept).map_err(|cause| failed(&kept, cause))?;
-    old.connection().execute("VACUUM INTO ?1", [name]).map_err(sqlite::error)?;
-    old.replace_content(draft, Patience::Until(Instant::now() + PATIENCE))?;
-    Ok(Some(kept))
+    crate::place::make_file(kept).map_err(|cause| failed(kept, cause))?;
+    match old.connection().execute("VACUUM INTO ?1", [name]).map_err(sqlite::error) {
+        Err(error) if error.code == Code::StoreCorrupt => {
+            // Page by page, damaged as it is.
+            let mut to = Connection::open(kept).map_err(sqlite::error)?;
+            Backup::new(old.connection(), &mut to)
+                .and_then(|run| run.run_to_completion(1_000, Duration::ZERO, None))
+                .map_err(sqlite::error)?;
+        }
+        vacuumed => drop(vacuumed?),
+    }
+    old.replace_content(draft, Patience::Until(Instant::now() + PATIENCE))
 }

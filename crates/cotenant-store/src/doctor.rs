@@ -19,6 +19,7 @@ use crate::{
     draft::{self, Draft},
     gate,
     place::{Found, look},
+    replay::Told,
     sqlite::{self, Sqlite},
 };
 
@@ -387,7 +388,7 @@ fn pruned(connection: &Connection) -> Result<i64> {
 /// Every key is as its events say, and every event of a key left its trace.
 fn data(connection: &Connection) -> Result<Vec<String>> {
     let complete = pruned(connection)? == 0;
-    let mut expected: BTreeMap<(String, String), i64> = BTreeMap::new();
+    let mut expected: BTreeMap<(String, String), (i64, Told)> = BTreeMap::new();
     let sql = "SELECT seq, kind, scope, payload FROM event WHERE kind LIKE 'data.%' ORDER BY seq";
     fold(connection, sql, &mut |row| {
         let (seq, kind, scope): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -395,19 +396,26 @@ fn data(connection: &Connection) -> Result<Vec<String>> {
         let Some(key) = facts["key"].as_str() else { return Ok(()) };
         let place = (scope, key.to_owned());
         if matches!(kind.as_str(), "data.put" | "data.updated") {
-            expected.insert(place, seq);
+            let before = expected.get(&place).map(|(_, told)| told);
+            let told = Told::after(before, &facts);
+            expected.insert(place, (seq, told));
         } else {
             expected.remove(&place);
         }
         Ok(())
     })?;
     let mut faults = Vec::new();
-    fold(connection, "SELECT scope, key, rev FROM data", &mut |row| {
+    fold(connection, "SELECT scope, key, rev, value FROM data", &mut |row| {
         let place: (String, String) = (row.get(0)?, row.get(1)?);
         let rev: i64 = row.get(2)?;
         match expected.remove(&place) {
-            Some(seq) if seq == rev => {}
-            Some(seq) => {
+            Some((seq, told)) if seq == rev => {
+                let value: String = row.get(3)?;
+                if !told.agrees_with(&value) {
+                    faults.push(format!("{} {} is not what event {seq} wrote", place.0, place.1));
+                }
+            }
+            Some((seq, _)) => {
                 faults.push(format!("{} {} has rev {rev}, the log says {seq}", place.0, place.1));
             }
             None if complete => {
@@ -420,7 +428,7 @@ fn data(connection: &Connection) -> Result<Vec<String>> {
     faults.extend(
         expected
             .into_iter()
-            .map(|((scope, key), seq)| format!("{scope} {key} is gone, event {seq} wrote it")),
+            .map(|((scope, key), (seq, _))| format!("{scope} {key} is gone, event {seq} wrote it")),
     );
     Ok(faults)
 }

@@ -11,7 +11,9 @@ use cotenant_core::{
 use serde_json::value::RawValue;
 
 use crate::{
-    claim, data, event, holding, lease, lineage, params, session, sign_on, status,
+    claim, data, event, holding, lease, lineage, params, session, sign_on,
+    sql::corrupt,
+    status,
     testing::mutant,
     tx::{Tx, Verdict},
 };
@@ -207,7 +209,7 @@ fn remember(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str, data: &RawValu
 /// An answer as JSON.
 pub(crate) fn raw(answer: &impl serde::Serialize) -> Result<Box<RawValue>> {
     serde_json::value::to_raw_value(answer)
-        .map_err(|error| Error::internal("an answer cannot be written as JSON").caused_by(error))
+        .map_err(|error| corrupt("the store holds a value that is not JSON").caused_by(error))
 }
 
 /// Steps 8 and 9: the one place that knows which function carries out which operation.

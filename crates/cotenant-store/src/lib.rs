@@ -23,6 +23,7 @@ mod meta;
 pub mod migrate;
 mod place;
 pub mod postgres;
+mod replay;
 mod session;
 mod sign_on;
 mod signal;

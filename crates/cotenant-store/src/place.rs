@@ -140,6 +140,13 @@ fn check_file(path: &Path, found: &fs::Metadata) -> Result<()> {
     if found.is_symlink() || !found.is_file() {
         return Err(foreign(path, "is not a plain file", "name the file itself with `--store`"));
     }
+    if found.len() == 0 {
+        // A store is never empty, not even while it is made. SQLite would remove the log of an empty
+        // database, and with it what can still be saved.
+        return Err(Error::new(Code::StoreCorrupt, format!("`{}` is empty", path.display()))
+            .detail("path", path.display().to_string())
+            .hint("go back to a backup with `cotenant restore BACKUP`"));
+    }
     if found.nlink() > 1 {
         return Err(foreign(path, "has more than one hard link", "copy it with `cotenant backup`"));
     }

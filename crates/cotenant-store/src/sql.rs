@@ -125,9 +125,9 @@ impl Row {
     /// The next column, a SHA-256 digest.
     pub fn hash(&mut self) -> Result<[u8; 32]> {
         match self.next()? {
-            Value::Bytes(bytes) => bytes
-                .try_into()
-                .map_err(|_| Error::new(Code::StoreCorrupt, "a stored hash has not 32 bytes")),
+            Value::Bytes(bytes) => {
+                bytes.try_into().map_err(|_| corrupt("a stored hash has not 32 bytes"))
+            }
             other => Err(damaged("a hash", &other)),
         }
     }
@@ -140,7 +140,13 @@ fn damaged(expected: &str, found: &Value) -> Error {
         Value::Text(_) => "text",
         Value::Bytes(_) => "bytes",
     };
-    Error::new(Code::StoreCorrupt, format!("the store holds {found} where {expected} belongs"))
+    corrupt(format!("the store holds {found} where {expected} belongs"))
+}
+
+/// The error of a store that holds what nobody stored.
+pub(crate) fn corrupt(message: impl Into<String>) -> Error {
+    Error::new(Code::StoreCorrupt, message)
+        .hint("`cotenant doctor --deep` looks closer; `cotenant restore BACKUP` goes back")
 }
 
 /// A transaction, or a snapshot where `run` fails.

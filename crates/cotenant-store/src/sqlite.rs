@@ -28,7 +28,7 @@ use crate::{
     gate::{self, Gate, Turn},
     host,
     signal::Signal,
-    sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Value, Wake},
+    sql::{self, Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Value, Wake},
     testing::{failpoint, mutant},
 };
 
@@ -328,8 +328,7 @@ impl Sql for Statements<'_> {
 }
 
 fn damage(what: &str) -> Error {
-    Error::new(Code::StoreCorrupt, format!("the store is damaged: {what}"))
-        .hint("`cotenant doctor --deep` looks closer; `cotenant restore BACKUP` goes back")
+    sql::corrupt(format!("the store is damaged: {what}"))
 }
 
 /// Refuses an `SQLite` that can corrupt its log.

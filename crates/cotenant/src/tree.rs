@@ -142,6 +142,8 @@ fn read_clone(file: &Path) -> Result<Option<String>> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Not even text, which is no trouble of the disk.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
         Err(error) => {
             return Err(Error::new(
                 Code::StoreIo,
