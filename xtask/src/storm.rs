@@ -9,6 +9,7 @@ mod ask;
 mod birth;
 mod clock;
 mod combine;
+mod corrupt;
 mod failpoints;
 mod history;
 mod kill;

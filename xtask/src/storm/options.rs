@@ -11,8 +11,8 @@ use super::random::any_seed;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | combine | power | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
-     [--images N] [--trace FOLDER] [--mutant NAME]";
+     stop | clock | combine | power | corrupt | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
+     [--images N] [--cases N] [--trace FOLDER] [--mutant NAME]";
 
 /// What the command line says.
 #[derive(Debug, Default, PartialEq)]
@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) kills: Option<usize>,
     /// How many images of a disk are made.
     pub(crate) images: Option<usize>,
+    /// How many files are damaged.
+    pub(crate) cases: Option<usize>,
     /// The planted bug that is switched on.
     pub(crate) mutant: Option<String>,
     /// A recording to be used again.
@@ -47,6 +49,7 @@ impl Options {
                 "--seed" => options.seed = number(word, words.next())?,
                 "--minutes" => options.minutes = Some(number(word, words.next())?),
                 "--histories" => options.histories = Some(number(word, words.next())?),
+                "--cases" => options.cases = Some(number(word, words.next())?),
                 "--images" => options.images = Some(number(word, words.next())?),
                 "--mutant" => {
                     options.mutant = Some(words.next().context("`--mutant` needs a name")?.clone());

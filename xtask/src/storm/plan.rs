@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, combine, failpoints, kill, power, race, stop};
+use super::{admin, birth, clock, combine, corrupt, failpoints, kill, power, race, stop};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,15 @@ pub(crate) enum Storm {
     Clock,
     /// Combiners are killed and stopped; those they worked for go on.
     Combine,
+    /// Files are damaged; it is said, and a backup brings all back.
+    Corrupt,
     /// The power fails; what was acknowledged is on the disk.
     Power,
 }
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -53,6 +55,7 @@ impl Storm {
         Self::Clock,
         Self::Combine,
         Self::Power,
+        Self::Corrupt,
     ];
 
     /// The word on the command line.
@@ -67,6 +70,7 @@ impl Storm {
             Self::Clock => "clock",
             Self::Combine => "combine",
             Self::Power => "power",
+            Self::Corrupt => "corrupt",
         }
     }
 
@@ -91,6 +95,15 @@ impl Storm {
             Self::Combine => {
                 let requests = if tier == Tier::Short { 2 } else { 4 };
                 combine::run(bench, seed, combine::Size { requests })
+            }
+            Self::Corrupt => {
+                let cases = match tier {
+                    Tier::Short => 60,
+                    Tier::Long => 600,
+                    Tier::Mutant => 80,
+                };
+                let cases = options.cases.unwrap_or(cases);
+                corrupt::run(bench, seed, corrupt::Size { cases })
             }
             Self::Power => {
                 power::run(bench, seed, power_size(tier, options), options.trace.as_deref())
