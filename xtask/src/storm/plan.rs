@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, combine, failpoints, kill, race, stop};
+use super::{admin, birth, clock, combine, failpoints, kill, power, race, stop};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +37,13 @@ pub(crate) enum Storm {
     Clock,
     /// Combiners are killed and stopped; those they worked for go on.
     Combine,
+    /// The power fails; what was acknowledged is on the disk.
+    Power,
 }
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -50,6 +52,7 @@ impl Storm {
         Self::Stop,
         Self::Clock,
         Self::Combine,
+        Self::Power,
     ];
 
     /// The word on the command line.
@@ -63,6 +66,7 @@ impl Storm {
             Self::Stop => "stop",
             Self::Clock => "clock",
             Self::Combine => "combine",
+            Self::Power => "power",
         }
     }
 
@@ -87,6 +91,9 @@ impl Storm {
             Self::Combine => {
                 let requests = if tier == Tier::Short { 2 } else { 4 };
                 combine::run(bench, seed, combine::Size { requests })
+            }
+            Self::Power => {
+                power::run(bench, seed, power_size(tier, options), options.trace.as_deref())
             }
         }
     }
@@ -124,4 +131,15 @@ fn kill_size(tier: Tier, options: &Options) -> kill::Size {
         failpoints_percent: 60,
         time: options.time(Duration::from_mins(minutes)),
     }
+}
+
+fn power_size(tier: Tier, options: &Options) -> power::Size {
+    let (images, each) = match tier {
+        Tier::Short => (300, 150),
+        Tier::Long => (10_000, 500),
+        Tier::Mutant => (200, 200),
+    };
+    let images = options.images.unwrap_or(images);
+    let traces = if options.trace.is_some() { 1 } else { images.div_ceil(each) as u64 };
+    power::Size { traces, images: images.min(each), requests: 240 }
 }
