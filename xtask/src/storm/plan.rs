@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, combine, failpoints, kill, power, race, stop};
+use super::{admin, birth, clock, combine, failpoints, kill, power, race, stop, team};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,13 @@ pub(crate) enum Storm {
     Combine,
     /// The power fails; what was acknowledged is on the disk.
     Power,
+    /// Users on machines of their own share a server; nothing is lost or blended.
+    Team,
 }
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -53,6 +55,7 @@ impl Storm {
         Self::Clock,
         Self::Combine,
         Self::Power,
+        Self::Team,
     ];
 
     /// The word on the command line.
@@ -67,6 +70,7 @@ impl Storm {
             Self::Clock => "clock",
             Self::Combine => "combine",
             Self::Power => "power",
+            Self::Team => "team",
         }
     }
 
@@ -95,6 +99,7 @@ impl Storm {
             Self::Power => {
                 power::run(bench, seed, power_size(tier, options), options.trace.as_deref())
             }
+            Self::Team => team::run(bench, seed, team_size(tier, options)),
         }
     }
 
@@ -142,4 +147,13 @@ fn power_size(tier: Tier, options: &Options) -> power::Size {
     let images = options.images.unwrap_or(images);
     let traces = if options.trace.is_some() { 1 } else { images.div_ceil(each) as u64 };
     power::Size { traces, images: images.min(each), requests: 240 }
+}
+
+fn team_size(tier: Tier, options: &Options) -> team::Size {
+    let (users, seconds) = if tier == Tier::Long { (50, 600) } else { (5, 6) };
+    team::Size {
+        users: options.users.unwrap_or(users),
+        sessions: 10,
+        time: options.time(Duration::from_secs(seconds)),
+    }
 }
