@@ -23,6 +23,7 @@ mod random;
 mod report;
 mod search;
 mod stop;
+mod team;
 mod worker;
 
 use std::time::Instant;

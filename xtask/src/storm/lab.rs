@@ -1,6 +1,6 @@
 //! Where a storm happens: one store in a scratch directory, and the processes that work on it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -135,11 +135,27 @@ impl Lab {
 
     /// A call of the program, knowing nothing but this store.
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.bench.binary);
+        self.dressed(Command::new(&self.bench.binary))
+    }
+
+    /// A program that knows nothing but this place.
+    fn dressed(&self, mut command: Command) -> Command {
         command.current_dir(&self.directory).env_clear().env("HOME", &self.directory);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("COTENANT_STORE", self.store());
         command
+    }
+
+    /// A program in this place, with the variables of its workers.
+    pub(crate) fn with_variables(&self, program: &OsStr) -> Command {
+        let mut command = self.dressed(Command::new(program));
+        command.envs(self.extra.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// The program under test.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.bench.binary
     }
 
     /// A call of a worker, which may have a planted bug and a strange clock.

@@ -11,8 +11,8 @@ use super::random::any_seed;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | combine | power | corrupt | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
-     [--images N] [--cases N] [--trace FOLDER] [--mutant NAME]";
+     stop | clock | combine | power | corrupt | team | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
+     [--images N] [--cases N] [--users N] [--trace FOLDER] [--mutant NAME]";
 
 /// What the command line says.
 #[derive(Debug, Default, PartialEq)]
@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) minutes: Option<f64>,
     /// How many histories are made.
     pub(crate) histories: Option<usize>,
+    /// How many users a team has.
+    pub(crate) users: Option<usize>,
     /// How many processes are killed.
     pub(crate) kills: Option<usize>,
     /// How many images of a disk are made.
@@ -57,6 +59,7 @@ impl Options {
                 "--trace" => {
                     options.trace = Some(words.next().context("`--trace` needs a folder")?.into());
                 }
+                "--users" => options.users = Some(number(word, words.next())?),
                 "--kills" => options.kills = Some(number(word, words.next())?),
                 name if options.storm.is_none() && is_storm(name) => {
                     options.storm = Some(word.clone());

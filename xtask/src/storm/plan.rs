@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, combine, corrupt, failpoints, kill, power, race, stop};
+use super::{admin, birth, clock, combine, corrupt, failpoints, kill, power, race, stop, team};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,13 @@ pub(crate) enum Storm {
     Corrupt,
     /// The power fails; what was acknowledged is on the disk.
     Power,
+    /// Users on machines of their own share a server; nothing is lost or blended.
+    Team,
 }
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -56,6 +58,7 @@ impl Storm {
         Self::Combine,
         Self::Power,
         Self::Corrupt,
+        Self::Team,
     ];
 
     /// The word on the command line.
@@ -71,6 +74,7 @@ impl Storm {
             Self::Combine => "combine",
             Self::Power => "power",
             Self::Corrupt => "corrupt",
+            Self::Team => "team",
         }
     }
 
@@ -108,6 +112,7 @@ impl Storm {
             Self::Power => {
                 power::run(bench, seed, power_size(tier, options), options.trace.as_deref())
             }
+            Self::Team => team::run(bench, seed, team_size(tier, options)),
         }
     }
 
@@ -155,4 +160,13 @@ fn power_size(tier: Tier, options: &Options) -> power::Size {
     let images = options.images.unwrap_or(images);
     let traces = if options.trace.is_some() { 1 } else { images.div_ceil(each) as u64 };
     power::Size { traces, images: images.min(each), requests: 240 }
+}
+
+fn team_size(tier: Tier, options: &Options) -> team::Size {
+    let (users, seconds) = if tier == Tier::Long { (50, 600) } else { (5, 6) };
+    team::Size {
+        users: options.users.unwrap_or(users),
+        sessions: 10,
+        time: options.time(Duration::from_secs(seconds)),
+    }
 }

@@ -93,7 +93,9 @@ pub(super) fn look(image: &Path, known: &Known, other_boot: bool) -> Result<Foun
     let is_promised = known.acknowledged() > 0;
     let missing = if is_promised { IfMissing::Fail } else { IfMissing::Create };
     let examine = |file: &Path| {
-        let bad = doctor(file, true).into_iter().filter(|one| one.severity == Severity::Bad);
+        let bad = doctor(&file.to_path_buf().into(), true)
+            .into_iter()
+            .filter(|one| one.severity == Severity::Bad);
         bad.map(|one| format!("doctor: {}: {}", one.check, one.found)).collect::<Vec<_>>()
     };
     if other_boot && is_promised {
