@@ -84,7 +84,7 @@ pub(crate) fn backup_of(path: &Path, target: &Path) -> Result<Copied> {
         if !put_without_replacing(&draft, target)? {
             return Err(exists(target));
         }
-        sync_directory(&directory(target));
+        sync_directory(&directory(target))?;
         let bytes = fs::metadata(target).map_or(0, |found| found.len());
         Ok(Copied { path: target.to_path_buf(), bytes, seq, events_checked })
     });
@@ -285,7 +285,7 @@ fn put_in_place(path: &Path, draft: &Path, old: Option<Sqlite>) -> Result<Option
         }
     }
     fs::rename(draft, path).map_err(|cause| failed(path, cause))?;
-    sync_directory(&directory(path));
+    sync_directory(&directory(path))?;
     Ok(moved)
 }
 

@@ -44,9 +44,9 @@ pub(crate) fn create(file: &Path) -> Result<()> {
         made?;
         // The gate without the database would be a store that was lost. Whoever made the directory
         // may have done so just now.
-        sync_directory(&home);
+        sync_directory(&home)?;
         if let Some(above) = home.parent() {
-            sync_directory(above);
+            sync_directory(above)?;
         }
         return make_file(&home.join("gate")).map_err(|cause| failed(file, cause));
     }
@@ -56,7 +56,7 @@ pub(crate) fn create(file: &Path) -> Result<()> {
     let made = draft_database(&draft.join(name)).and_then(|()| {
         make_file(&draft.join("gate")).map_err(|cause| failed(&home, cause))?;
         crate::combine::prepare(&draft);
-        sync_directory(&draft);
+        sync_directory(&draft)?;
         match fs::rename(&draft, &home) {
             // The other maker's directory is there and not empty.
             Err(_) if home.join(name).exists() => Ok(()),
@@ -68,10 +68,7 @@ pub(crate) fn create(file: &Path) -> Result<()> {
         let _ = fs::remove_dir_all(&draft);
     }
     made?;
-    if let Some(above) = home.parent() {
-        sync_directory(above);
-    }
-    Ok(())
+    home.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Gives a file its name unless something has that name. Answers whether it did.
@@ -112,10 +109,28 @@ pub(crate) fn failed(path: &Path, cause: io::Error) -> Error {
         .caused_by(cause)
 }
 
-/// Makes a rename in a directory survive power loss.
-pub(crate) fn sync_directory(path: &Path) {
-    if let Ok(directory) = fs::File::open(path) {
-        let _ = directory.sync_all();
+/// Makes the names in a directory survive power loss.
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
+    // An empty path is the working directory.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flushed = fs::File::open(path).and_then(|directory| directory.sync_all());
+    match flushed {
+        // Some file systems keep no names that could be flushed; some directories may not be read.
+        Err(cause)
+            if matches!(
+                cause.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        Err(cause) => Err(Error::new(
+            Code::StoreIo,
+            format!("the names in `{}` cannot be flushed to the disk", path.display()),
+        )
+        .hint("check the disk, then repeat")
+        .caused_by(cause)),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -119,8 +119,7 @@ impl Sqlite {
         connection
             .query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(()))
             .map_err(error)?;
-        keep_log(log, Some(turn));
-        Ok(())
+        keep_log(log, Some(turn))
     }
 
     /// Runs a migration under the gate in one transaction.
@@ -156,7 +155,7 @@ impl Sqlite {
     fn transact(
         connection: &mut Connection,
         body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
-        keep_log: &mut dyn FnMut(),
+        keep_log: &mut dyn FnMut() -> Result<()>,
     ) -> Result<bool> {
         if mutant("no_gate_transaction") {
             body(&mut Statements(connection))?;
@@ -171,9 +170,12 @@ impl Sqlite {
             return Ok(false);
         }
         // A checkpoint, which the commit may run, relies on the log as much as an answer does.
-        keep_log();
+        keep_log()?;
         failpoint("txn.before_commit")?;
-        tx.commit().map_err(error)?;
+        if let Err(cause) = tx.commit() {
+            overwrite_frames(connection);
+            return Err(error(cause));
+        }
         failpoint("txn.after_commit")?;
         Ok(true)
     }
@@ -195,9 +197,10 @@ impl Engine for Sqlite {
             let (log, kept) = (&self.log_path, &mut self.log_kept);
             let committed = Self::transact(&mut self.connection, body, &mut || {
                 if !*kept {
-                    keep_log(log, turn.as_ref());
+                    keep_log(log, turn.as_ref())?;
                     *kept = true;
                 }
+                Ok(())
             });
             if matches!(committed, Ok(true)) {
                 let large =
@@ -254,9 +257,9 @@ impl Engine for Sqlite {
 /// Makes the entry of a log in its directory durable, once for each log: the gate's note says of
 /// which log that is known. `SQLite` would do so at the first commit of every process, which is a
 /// second flush of the disk; our build leaves it to us (`SQLITE_DISABLE_DIRSYNC`).
-fn keep_log(log: &Path, turn: Option<&Turn<'_>>) {
+fn keep_log(log: &Path, turn: Option<&Turn<'_>>) -> Result<()> {
     if mutant("no_directory_sync") {
-        return;
+        return Ok(());
     }
     let wanted = StatxFlags::INO | StatxFlags::BTIME;
     let found = statx(CWD, log, AtFlags::empty(), wanted).ok();
@@ -268,11 +271,25 @@ fn keep_log(log: &Path, turn: Option<&Turn<'_>>) {
         });
     let noted = turn.and_then(Turn::noted);
     if identity.is_some() && noted == identity {
-        return;
+        return Ok(());
     }
-    sync_directory(&crate::directory(log));
+    sync_directory(&crate::directory(log))?;
     if let (Some(turn), Some(identity)) = (turn, identity) {
         turn.note(&identity);
+    }
+    Ok(())
+}
+
+/// Makes a commit whose flush failed impossible to recover. Its frames are whole in the log, behind the
+/// end that this process knows; the next one that recovers the log would take them for a commit,
+/// which was refused. A commit that changes nothing takes the place of their first.
+fn overwrite_frames(connection: &Connection) {
+    if mutant("unflushed_frames_stay") {
+        return;
+    }
+    let overwritten = connection.execute_batch("BEGIN IMMEDIATE; UPDATE meta SET id = id; COMMIT");
+    if overwritten.is_err() && !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
     }
 }
 
@@ -467,18 +484,18 @@ mod tests {
         std::fs::write(&log, "").unwrap();
         let mut gate = Gate::new(directory.path().join("gate"));
         let turn = gate.take(Patience::Try).unwrap();
-        keep_log(&log, Some(&turn));
+        keep_log(&log, Some(&turn)).unwrap();
         let noted = turn.noted().unwrap();
         let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&log).unwrap());
         assert_eq!(noted.split(' ').next(), Some(inode.to_string().as_str()));
-        keep_log(&log, Some(&turn));
+        keep_log(&log, Some(&turn)).unwrap();
         assert_eq!(turn.noted().as_ref(), Some(&noted));
         // Another log under the same name, be it with the same inode number, is not the same log.
         std::fs::write(&other, "").unwrap();
         std::fs::rename(&other, &log).unwrap();
-        keep_log(&log, Some(&turn));
+        keep_log(&log, Some(&turn)).unwrap();
         assert_ne!(turn.noted(), Some(noted));
-        keep_log(&log, None);
+        keep_log(&log, None).unwrap();
     }
 
     #[test]
