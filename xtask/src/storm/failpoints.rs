@@ -2,17 +2,14 @@
 //! as it should be, and never between.
 
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::kill::POINTS;
 use super::lab::{Bench, Lab, Member};
+use super::pair::{counters, raise};
 use super::random::Random;
 use super::report::Report;
-use super::worker::{Heard, Request, Worker};
-
-const SCOPE: &str = "failpoints";
-/// Two counters that every request raises together.
-const COUNTERS: [&str; 2] = ["one", "other"];
+use super::worker::{Heard, Worker};
 
 /// What happens at a failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,24 +121,4 @@ fn try_one(
     }
     // The counters of what follows would differ for the same reason.
     bail!("the store is not as it should be after {failpoint}")
-}
-
-/// Adds to both counters, or to none.
-fn raise(member: &Member) -> Request {
-    let add = |key: &str| json!({"update": {"scope": SCOPE, "key": key, "change": {"add": 1}}});
-    Request::new("data.txn", json!({"ops": COUNTERS.map(add)})).by(member)
-}
-
-fn counters(worker: &mut Worker) -> Result<[usize; 2]> {
-    let mut values = [0; 2];
-    for (value, key) in values.iter_mut().zip(COUNTERS) {
-        let answer = worker.ask(&Request::new("data.get", json!({"scope": SCOPE, "key": key})))?;
-        let found = &answer["data"]["value"];
-        *value = match (found, answer["error"]["code"].as_str()) {
-            (Value::Number(number), _) => usize::try_from(number.as_u64().unwrap_or(0))?,
-            (_, Some("NOT_FOUND")) => 0,
-            _ => bail!("reading `{key}`: {answer}"),
-        };
-    }
-    Ok(values)
 }

@@ -77,12 +77,16 @@ pub(crate) fn sign_on_args(member: &Member) -> Value {
 }
 
 /// One store and what is needed to work on it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lab {
     bench: Bench,
     directory: PathBuf,
     /// Variables of every worker, besides the usual ones.
     extra: Vec<(String, OsString)>,
+    /// What a worker is started by, with its arguments.
+    wrapper: Vec<OsString>,
+    /// The store's address, if it is on a server.
+    address: Option<String>,
 }
 
 impl Lab {
@@ -100,14 +104,25 @@ impl Lab {
             fs::remove_dir_all(&directory)?;
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory.join("store"))?;
-        Ok(Self { bench: bench.clone(), directory, extra: Vec::new() })
+        let (extra, wrapper, address) = (Vec::new(), Vec::new(), None);
+        Ok(Self { bench: bench.clone(), directory, extra, wrapper, address })
     }
 
     /// The same store for workers with more variables.
     pub(crate) fn with(&self, variables: &[(&str, OsString)]) -> Self {
-        let mut extra = self.extra.clone();
-        extra.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        Self { bench: self.bench.clone(), directory: self.directory.clone(), extra }
+        let mut lab = self.clone();
+        lab.extra.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        lab
+    }
+
+    /// The same store for workers that another program starts.
+    pub(crate) fn under(&self, wrapper: &[OsString]) -> Self {
+        Self { wrapper: wrapper.to_vec(), ..self.clone() }
+    }
+
+    /// A store at this address, with the same files besides.
+    pub(crate) fn over(self, address: Option<String>) -> Self {
+        Self { address, ..self }
     }
 
     /// The same store for workers whose clock runs ahead by what [`Self::set_clock`] says.
@@ -142,7 +157,10 @@ impl Lab {
     fn dressed(&self, mut command: Command) -> Command {
         command.current_dir(&self.directory).env_clear().env("HOME", &self.directory);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("COTENANT_STORE", self.store());
+        match &self.address {
+            Some(address) => command.env("COTENANT_STORE", address),
+            None => command.env("COTENANT_STORE", self.store()),
+        };
         command
     }
 
@@ -160,7 +178,14 @@ impl Lab {
 
     /// A call of a worker, which may have a planted bug and a strange clock.
     pub(crate) fn worker_command(&self, stage: &Path) -> Command {
-        let mut command = self.command();
+        let mut command = match self.wrapper.split_first() {
+            None => self.command(),
+            Some((program, arguments)) => {
+                let mut command = self.dressed(Command::new(program));
+                command.args(arguments).arg("--").arg(&self.bench.binary);
+                command
+            }
+        };
         command.arg("rpc").env("COTENANT_STAGE", stage);
         command.envs(self.extra.iter().map(|(name, value)| (name, value)));
         if let Some(mutant) = self.bench.mutant {

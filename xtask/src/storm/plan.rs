@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, combine, corrupt, failpoints, kill, power, race, stop, team};
+use super::{
+    admin, birth, clock, combine, corrupt, failpoints, full, kill, power, race, stop, team,
+};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(crate) enum Storm {
     Combine,
     /// Files are damaged; it is said, and a backup brings all back.
     Corrupt,
+    /// Disks are full, or fail; what was refused has no effect.
+    Full,
     /// The power fails; what was acknowledged is on the disk.
     Power,
     /// Users on machines of their own share a server; nothing is lost or blended.
@@ -47,7 +51,7 @@ pub(crate) enum Storm {
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -58,6 +62,7 @@ impl Storm {
         Self::Combine,
         Self::Power,
         Self::Corrupt,
+        Self::Full,
         Self::Team,
     ];
 
@@ -74,6 +79,7 @@ impl Storm {
             Self::Combine => "combine",
             Self::Power => "power",
             Self::Corrupt => "corrupt",
+            Self::Full => "full",
             Self::Team => "team",
         }
     }
@@ -108,6 +114,10 @@ impl Storm {
                 };
                 let cases = options.cases.unwrap_or(cases);
                 corrupt::run(bench, seed, corrupt::Size { cases })
+            }
+            Self::Full => {
+                let (fills, passes) = if tier == Tier::Long { (12, 12) } else { (2, 2) };
+                full::run(bench, seed, full::Size { fills, passes })
             }
             Self::Power => {
                 power::run(bench, seed, power_size(tier, options), options.trace.as_deref())

@@ -39,7 +39,7 @@ pub(in crate::storm) enum Aim {
 
 impl Aim {
     /// Whether the store must do it, whatever others did meanwhile.
-    pub(super) fn is_sure(&self) -> bool {
+    pub(in crate::storm) fn is_sure(&self) -> bool {
         matches!(self, Self::Add { .. } | Self::Append { .. } | Self::Put { .. } | Self::Log { .. })
     }
 }
