@@ -24,9 +24,11 @@ mod race;
 mod random;
 mod report;
 mod search;
+mod server;
 mod stop;
 mod team;
 mod worker;
+mod writer;
 
 use std::time::Instant;
 
@@ -58,11 +60,16 @@ pub(crate) fn run(work: &Work, arguments: &[String]) -> Result<()> {
         Some(name) => Bench::build(work)?.with_mutant(name.leak()),
         None => Bench::build(work)?,
     };
+    let bench = bench.on(options.engine)?;
     let tier = if options.storm.as_deref() == Some("short") { Tier::Short } else { Tier::Long };
     let storms = match options.storm.as_deref() {
         None | Some("short") => Storm::ALL.to_vec(),
         Some(name) => Storm::ALL.into_iter().filter(|storm| storm.name() == name).collect(),
     };
+    let named = options.storm.as_deref().is_some_and(|name| name != "short");
+    let storms: Vec<Storm> =
+        storms.into_iter().filter(|storm| storm.is_on(options.engine)).collect();
+    ensure!(!named || !storms.is_empty(), "this storm is about files, not about a server");
     println!("seed {}", options.seed);
     all(&bench, &storms, tier, &options)
 }
@@ -80,7 +87,10 @@ fn all(bench: &Bench, storms: &[Storm], tier: Tier, options: &Options) -> Result
     let begun = Instant::now();
     let mut failed = Vec::new();
     for storm in storms {
-        let report = storm.run(bench, tier, options);
+        let mut report = storm.run(bench, tier, options);
+        if bench.server.is_some() {
+            report.name.push_str(" on postgres");
+        }
         report.print();
         report.keep(&bench.folder)?;
         if !report.is_clean() {

@@ -33,7 +33,8 @@ const KEEPER: &str = r#""$@" & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid
 /// A server of our own, which ends with its last user.
 pub struct Server {
     directory: TempDir,
-    keeper: Child,
+    keeper: Mutex<Child>,
+    programs: PathBuf,
     projects: AtomicU32,
     port: u16,
 }
@@ -70,16 +71,7 @@ impl Server {
             chown(directory.path(), Some(uid), Some(gid)).unwrap();
         }
         let data = directory.path().join("data");
-        let log = File::create(directory.path().join("log")).unwrap();
-        let run = |program: &str| {
-            let mut command = Command::new(program);
-            command.current_dir(directory.path()).env_clear().env("PATH", "/usr/bin:/bin");
-            command.stdout(log.try_clone().unwrap()).stderr(log.try_clone().unwrap());
-            if let Some((uid, gid)) = user {
-                command.uid(uid).gid(gid);
-            }
-            command
-        };
+        let run = |program: &str| command(directory.path(), program);
         // Where the order of texts is that of a language, ours must be bytewise all the same.
         let made = run(programs.join("initdb").to_str().unwrap())
             .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"])
@@ -93,41 +85,67 @@ impl Server {
         assert!(made.success(), "initdb failed: {}", said());
         // Nobody else is likely to take it meanwhile.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let encrypted: &[&str] = if make_certificates(directory.path(), user) {
-            &[
-                "-c",
-                "ssl=on",
-                "-c",
-                "ssl_cert_file=../server.crt",
-                "-c",
-                "ssl_key_file=../server.key",
-            ]
-        } else {
-            &[]
-        };
-        let keeper = run("sh")
-            .args(["-c", KEEPER, "keeper"])
-            .arg(programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(directory.path())
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
-            .args(["-c", "fsync=off", "-c", "max_connections=200"])
-            .args(["-c", "full_page_writes=off", "-c", "autovacuum=off"])
-            .args(encrypted)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let server = Self { directory, keeper, projects: AtomicU32::new(0), port };
+        let mut options: Vec<String> =
+            ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=200"]
+                .map(str::to_owned)
+                .into();
+        options.extend(["full_page_writes=off", "autovacuum=off"].map(str::to_owned));
+        options.push(format!("port={port}"));
+        if make_certificates(directory.path(), user) {
+            let files = ["ssl=on", "ssl_cert_file=../server.crt", "ssl_key_file=../server.key"];
+            options.extend(files.map(str::to_owned));
+        }
+        let lines = options.iter().fold(String::new(), |lines, option| {
+            let (name, value) = option.split_once('=').unwrap();
+            lines + name + " = '" + value + "'\n"
+        });
+        fs::write(data.join("postgresql.auto.conf"), lines).unwrap();
+        let keeper = Mutex::new(keep(directory.path(), programs));
+        let programs = programs.to_path_buf();
+        let server = Self { directory, keeper, programs, projects: AtomicU32::new(0), port };
+        server.wait_ready();
+        server.client().batch_execute(&format!("CREATE DATABASE {QUIET}")).unwrap();
+        server
+    }
+
+    /// Waits until it answers.
+    fn wait_ready(&self) {
         let until = Instant::now() + PATIENCE;
-        while server.try_client("postgres").is_none() {
-            let log = fs::read_to_string(server.directory.path().join("log")).unwrap_or_default();
+        while self.try_client("postgres").is_none() {
+            let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < until, "the server does not start: {log}");
             thread::sleep(PAUSE);
         }
-        server.client().batch_execute(&format!("CREATE DATABASE {QUIET}")).unwrap();
-        server
+    }
+
+    /// The process that started all others of the server.
+    pub fn pid(&self) -> u32 {
+        let file = self.directory.path().join("data/postmaster.pid");
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().next().and_then(|line| line.parse().ok()).expect("a server that runs")
+    }
+
+    /// Starts it again after its first process was ended, and waits until it answers.
+    pub fn start_again(&self) {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(keeper.stdin.take());
+        let _ = keeper.wait();
+        // Its children end when they notice; until then no other may work on its files.
+        let until = Instant::now() + PATIENCE;
+        while self.has_processes() {
+            assert!(Instant::now() < until, "the server's processes do not end");
+            thread::sleep(PAUSE);
+        }
+        *keeper = keep(self.directory.path(), &self.programs);
+        self.wait_ready();
+    }
+
+    /// Whether some process works in its files.
+    fn has_processes(&self) -> bool {
+        let data = self.directory.path().join("data");
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let mut places = all.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
+        places.any(|place| place == data)
     }
 
     /// Where its socket and its data are.
@@ -146,6 +164,11 @@ impl Server {
         let mut config = postgres::Config::new();
         config.host(directory).port(self.port).user("postgres").dbname(database);
         config.connect(NoTls).ok()
+    }
+
+    /// A connection of its superuser; none while it does not answer.
+    pub fn find_client(&self) -> Option<Client> {
+        self.try_client("postgres")
     }
 
     /// A connection of its superuser.
@@ -195,9 +218,31 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(keeper.stdin.take());
+        let _ = keeper.wait();
     }
+}
+
+/// A program of the server, in its directory and as its user.
+fn command(directory: &Path, program: &str) -> Command {
+    let log = File::options().append(true).create(true).open(directory.join("log")).unwrap();
+    let mut command = Command::new(program);
+    command.current_dir(directory).env_clear().env("PATH", "/usr/bin:/bin");
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    if is_root() {
+        let (uid, gid) = user();
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// Starts the server, and what ends it with this process.
+fn keep(directory: &Path, programs: &Path) -> Child {
+    let mut command = command(directory, "sh");
+    command.args(["-c", KEEPER, "keeper"]).arg(programs.join("postgres"));
+    command.arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
+    command.stdin(Stdio::piped()).spawn().unwrap()
 }
 
 /// Makes an authority and a certificate for `localhost`, with `openssl` where that is installed.

@@ -5,13 +5,16 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use cotenant_testbed::Server;
 use serde_json::{Value, json};
 
 use super::random::Random;
 use super::worker::{Request, Worker};
+use crate::engine::Engine;
 use crate::process::{self, Output};
 use crate::work::Work;
 
@@ -22,7 +25,7 @@ const SESSION_MS: u64 = 24 * 3_600_000;
 const COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What storms are made with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Bench {
     /// The program with failpoints and planted bugs.
     pub(crate) binary: PathBuf,
@@ -30,6 +33,8 @@ pub(crate) struct Bench {
     pub(crate) folder: PathBuf,
     /// The planted bug that is switched on.
     pub(crate) mutant: Option<&'static str>,
+    /// The server that the stores are on; they are files without one.
+    pub(crate) server: Option<Arc<Server>>,
 }
 
 impl Bench {
@@ -42,7 +47,17 @@ impl Bench {
         ensure!(status.success(), "the program with failpoints does not build");
         let folder = work.target.join("storm");
         fs::create_dir_all(&folder)?;
-        Ok(Self { binary: target.join("debug").join("cotenant"), folder, mutant: None })
+        Ok(Self {
+            binary: target.join("debug").join("cotenant"),
+            folder,
+            mutant: None,
+            server: None,
+        })
+    }
+
+    /// The same over a database.
+    pub(crate) fn on(self, engine: Engine) -> Result<Self> {
+        Ok(Self { server: engine.server()?, ..self })
     }
 
     /// The same with a planted bug.
@@ -77,7 +92,7 @@ pub(crate) fn sign_on_args(member: &Member) -> Value {
 }
 
 /// One store and what is needed to work on it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Lab {
     bench: Bench,
     directory: PathBuf,
@@ -104,7 +119,8 @@ impl Lab {
             fs::remove_dir_all(&directory)?;
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory.join("store"))?;
-        let (extra, wrapper, address) = (Vec::new(), Vec::new(), None);
+        let (extra, wrapper) = (Vec::new(), Vec::new());
+        let address = bench.server.as_ref().map(|server| server.project());
         Ok(Self { bench: bench.clone(), directory, extra, wrapper, address })
     }
 

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 
 use super::plan::Storm;
 use super::random::any_seed;
+use crate::engine::Engine;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | combine | power | corrupt | full | team | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
+     stop | clock | combine | power | corrupt | full | server | team | check FILE] [--engine sqlite|postgres] [--seed N] [--minutes N] [--histories N] [--kills N] \
      [--images N] [--cases N] [--users N] [--trace FOLDER] [--mutant NAME]";
 
 /// What the command line says.
@@ -19,6 +20,8 @@ pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints
 pub(crate) struct Options {
     /// Which storm; all in their long form when absent.
     pub(crate) storm: Option<String>,
+    /// Over which database.
+    pub(crate) engine: Engine,
     /// The history to check again.
     pub(crate) file: Option<PathBuf>,
     /// What repeats the choices.
@@ -51,6 +54,10 @@ impl Options {
                 "--seed" => options.seed = number(word, words.next())?,
                 "--minutes" => options.minutes = Some(number(word, words.next())?),
                 "--histories" => options.histories = Some(number(word, words.next())?),
+                "--engine" => {
+                    let name = words.next().context("`--engine` needs a name")?;
+                    options.engine = name.parse()?;
+                }
                 "--cases" => options.cases = Some(number(word, words.next())?),
                 "--images" => options.images = Some(number(word, words.next())?),
                 "--mutant" => {

@@ -6,8 +6,9 @@ use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
 use super::{
-    admin, birth, clock, combine, corrupt, failpoints, full, kill, power, race, stop, team,
+    admin, birth, clock, combine, corrupt, failpoints, full, kill, power, race, server, stop, team,
 };
+use crate::engine::Engine;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +46,15 @@ pub(crate) enum Storm {
     Full,
     /// The power fails; what was acknowledged is on the disk.
     Power,
+    /// A server crashes and its network fails; nothing is lost or done twice.
+    Server,
     /// Users on machines of their own share a server; nothing is lost or blended.
     Team,
 }
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -63,6 +66,7 @@ impl Storm {
         Self::Power,
         Self::Corrupt,
         Self::Full,
+        Self::Server,
         Self::Team,
     ];
 
@@ -80,7 +84,19 @@ impl Storm {
             Self::Power => "power",
             Self::Corrupt => "corrupt",
             Self::Full => "full",
+            Self::Server => "server",
             Self::Team => "team",
+        }
+    }
+
+    /// Whether it can be run over a database, as if that were its own.
+    pub(crate) fn is_on(self, engine: Engine) -> bool {
+        match engine {
+            Engine::Sqlite => true,
+            Engine::Postgres => matches!(
+                self,
+                Self::Linearizability | Self::Kill | Self::Failpoints | Self::Server | Self::Team
+            ),
         }
     }
 
@@ -115,6 +131,11 @@ impl Storm {
                 let cases = options.cases.unwrap_or(cases);
                 corrupt::run(bench, seed, corrupt::Size { cases })
             }
+            Self::Server => {
+                let seconds = if tier == Tier::Long { 300 } else { 20 };
+                let time = options.time(Duration::from_secs(seconds));
+                server::run(bench, seed, server::Size { time })
+            }
             Self::Full => {
                 let (fills, passes) = if tier == Tier::Long { (12, 12) } else { (2, 2) };
                 full::run(bench, seed, full::Size { fills, passes })
@@ -135,12 +156,12 @@ impl Storm {
 fn race_size(tier: Tier, options: &Options) -> race::Size {
     let (histories, minutes) = match tier {
         Tier::Short => (3, 1),
-        Tier::Long => (100, 15),
+        Tier::Long => (300, 60),
         Tier::Mutant => (1, 1),
     };
     race::Size {
         histories: options.histories.unwrap_or(histories),
-        operations: 600,
+        operations: if tier == Tier::Long { 1_000 } else { 600 },
         workers: 6,
         kills_percent: 3,
         time: options.time(Duration::from_mins(minutes)),

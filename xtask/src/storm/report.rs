@@ -124,7 +124,7 @@ impl Report {
 
     /// Writes the JSON beside those of other storms.
     pub(crate) fn keep(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(format!("{}.json", self.name));
+        let path = folder.join(format!("{}.json", self.name.replace(' ', "-")));
         Ok(fs::write(path, serde_json::to_string_pretty(&self.json())? + "\n")?)
     }
 }

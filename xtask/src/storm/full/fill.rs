@@ -1,22 +1,23 @@
 //! A small file system, which writers fill again and again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
-use serde_json::Value;
 
-use crate::storm::kill::{Acknowledged, Aim, Ledger, Requests, look};
-use crate::storm::lab::{Bench, Lab, Member};
+use crate::storm::kill::{Aim, look};
+use crate::storm::lab::{Bench, Lab};
 use crate::storm::random::Random;
 use crate::storm::report::Report;
-use crate::storm::worker::{Heard, Request, Worker};
+use crate::storm::worker::{Request, Worker};
+use crate::storm::writer::{Writer, Writers};
 
+/// What a writer may be told.
+const CODES: [&str; 2] = ["STORE_FULL", "STORE_IO"];
 /// The file system.
 const BYTES: usize = 24 * 1024 * 1024;
 /// What the ballast leaves at first.
@@ -58,20 +59,17 @@ pub(super) fn storm(bench: &Bench, seed: u64, fills: usize, report: &mut Report)
         return Ok(());
     };
     let members = lab.sign_on(WRITERS, &mut Random::new(seed, 0))?;
-    let stage = Stage {
-        ledger: Mutex::new(Ledger::default()),
-        refused: AtomicUsize::new(0),
-        abandoned: AtomicUsize::new(0),
-        lab: &lab,
-    };
+    let stage = Writers::new(&lab, &CODES);
     let mut writers = Vec::new();
     for (number, member) in members.iter().enumerate() {
-        writers.push(Writer::new(&stage, member, number, Random::new(seed, number as u64 + 1))?);
+        let random = Random::new(seed, number as u64 + 1);
+        let writer = Writer::new(&stage, member, number, random)?;
+        writers.push(Filler { writer, open: Vec::new(), abandoned: 0 });
     }
     for _ in 0..fills {
         let ballast = lab.file("store").join("ballast");
         let has_room = AtomicBool::new(false);
-        let before = stage.refused.load(Ordering::Relaxed);
+        let before = stage.refused();
         let outcomes: Vec<Result<()>> = thread::scope(|scope| {
             let threads: Vec<_> = writers
                 .iter_mut()
@@ -79,7 +77,7 @@ pub(super) fn storm(bench: &Bench, seed: u64, fills: usize, report: &mut Report)
                 .collect();
             let filled = fill(&lab, &ballast);
             let end = Instant::now() + PATIENCE;
-            let is_full = || stage.refused.load(Ordering::Relaxed) >= before + REFUSALS;
+            let is_full = || stage.refused() >= before + REFUSALS;
             while !is_full()
                 && Instant::now() < end
                 && !threads.iter().all(thread::ScopedJoinHandle::is_finished)
@@ -95,15 +93,17 @@ pub(super) fn storm(bench: &Bench, seed: u64, fills: usize, report: &mut Report)
             outcomes
         });
         outcomes.into_iter().collect::<Result<()>>()?;
-        let refused = stage.refused.load(Ordering::Relaxed) - before;
+        let refused = stage.refused() - before;
         report.expect(refused >= REFUSALS, || format!("the disk was full for {refused} requests"));
     }
+    let abandoned: usize = writers.iter().map(|writer| writer.abandoned).sum();
     drop(writers);
-    let mut ledger = stage.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let refused = stage.refused();
+    let mut ledger = stage.into_ledger();
     look(&mut Worker::start(&lab, "afterwards", None)?, &members, &mut ledger)?;
     report.fact("disks filled", fills);
-    report.fact("requests refused because the disk was full", stage.refused.into_inner());
-    report.fact("of these never made again", stage.abandoned.into_inner());
+    report.fact("requests refused because the disk was full", refused);
+    report.fact("of these never made again", abandoned);
     report.fact("requests acknowledged", ledger.acknowledged.len());
     report.fact("acknowledged and lost", ledger.lost);
     report.faults.extend(ledger.faults);
@@ -116,7 +116,7 @@ pub(super) fn storm(bench: &Bench, seed: u64, fills: usize, report: &mut Report)
 }
 
 /// Takes most of what is left.
-fn fill(lab: &Lab, ballast: &std::path::Path) -> Result<()> {
+fn fill(lab: &Lab, ballast: &Path) -> Result<()> {
     let found = rustix::fs::statvfs(lab.file("store"))?;
     let left = usize::try_from(found.f_bavail * found.f_bsize)?;
     match fs::write(ballast, vec![1; left.saturating_sub(ROOM)]) {
@@ -126,96 +126,34 @@ fn fill(lab: &Lab, ballast: &std::path::Path) -> Result<()> {
     }
 }
 
-/// What the writers share.
-struct Stage<'a> {
-    lab: &'a Lab,
-    ledger: Mutex<Ledger>,
-    refused: AtomicUsize,
-    abandoned: AtomicUsize,
-}
-
-/// One session and its process.
-struct Writer<'a> {
-    stage: &'a Stage<'a>,
-    session: String,
-    worker: Worker,
-    requests: Requests,
-    random: Random,
-    /// The last refusal.
-    refusal: Value,
-    /// Refused, and to be made again.
+/// A writer, and what it was refused and will ask for again.
+struct Filler<'a> {
+    writer: Writer<'a>,
     open: Vec<(Aim, Request)>,
+    abandoned: usize,
 }
 
-impl<'a> Writer<'a> {
-    fn new(stage: &'a Stage<'a>, member: &Member, number: usize, random: Random) -> Result<Self> {
-        let worker = Worker::start(stage.lab, &member.name, None)?;
-        let session = member.name.clone();
-        let requests = Requests::new(member, number);
-        Ok(Self {
-            stage,
-            session,
-            worker,
-            requests,
-            random,
-            refusal: Value::Null,
-            open: Vec::new(),
-        })
-    }
-
+impl Filler<'_> {
     /// Writes until the disk has room again, then repeats what was refused and writes some more.
     fn write_until_refused(&mut self, has_room: &AtomicBool) -> Result<()> {
         while !has_room.load(Ordering::Relaxed) {
-            let (aim, request) = self.requests.next(&mut self.random);
-            if !self.ask(&aim, &request)? {
-                if self.random.percent(AGAIN_PERCENT) {
-                    self.open.push((aim, request));
-                } else {
-                    self.stage.abandoned.fetch_add(1, Ordering::Relaxed);
-                }
+            let (aim, request) = self.writer.next();
+            if self.writer.ask(&aim, &request)? {
+                continue;
+            }
+            if self.writer.random.percent(AGAIN_PERCENT) {
+                self.open.push((aim, request));
+            } else {
+                self.abandoned += 1;
             }
         }
-        let fresh: Vec<(Aim, Request)> =
-            (0..AFTERWARDS).map(|_| self.requests.next(&mut self.random)).collect();
-        let open = std::mem::take(&mut self.open);
+        let mut all = std::mem::take(&mut self.open);
+        all.extend((0..AFTERWARDS).map(|_| self.writer.next()));
         // A lease or a claim that was wanted then may not be what is wanted now.
-        let open = open.into_iter().filter(|(aim, _)| aim.is_sure());
-        let fresh = fresh.into_iter().filter(|(aim, _)| aim.is_sure());
-        for (aim, request) in open.chain(fresh) {
-            let is_done = self.ask(&aim, &request)?;
-            ensure!(is_done, "there is room, and {aim:?} is refused: {}", self.refusal);
+        for (aim, request) in all.into_iter().filter(|(aim, _)| aim.is_sure()) {
+            let is_done = self.writer.ask(&aim, &request)?;
+            ensure!(is_done, "there is room, and {aim:?} is refused: {}", self.writer.refusal);
         }
         Ok(())
-    }
-
-    /// Whether it was done, or refused for good.
-    fn ask(&mut self, aim: &Aim, request: &Request) -> Result<bool> {
-        self.worker.send(request)?;
-        let Heard::Answer(_, answer) = self.worker.answer_or_death()? else {
-            let fault = format!("a process died of {aim:?} on a full disk");
-            self.ledger().faults.push(fault.clone());
-            return Err(anyhow!(fault));
-        };
-        if answer["ok"] == true {
-            self.requests.learn(aim, &answer["data"]);
-            let (session, aim) = (self.session.clone(), aim.clone());
-            let data: Value = answer["data"].clone();
-            self.ledger().acknowledged.push(Acknowledged { session, aim, data });
-            return Ok(true);
-        }
-        let code = answer["error"]["code"].as_str().unwrap_or_default();
-        match code {
-            "HELD" => return Ok(true),
-            "STORE_FULL" | "STORE_IO" => {
-                self.stage.refused.fetch_add(1, Ordering::Relaxed);
-                self.refusal = answer;
-            }
-            _ => self.ledger().faults.push(format!("{aim:?} on a full disk: {answer}")),
-        }
-        Ok(false)
-    }
-
-    fn ledger(&self) -> std::sync::MutexGuard<'a, Ledger> {
-        self.stage.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

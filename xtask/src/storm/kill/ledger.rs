@@ -42,7 +42,7 @@ pub(in crate::storm) struct Ledger {
     /// Of these, how many the dead process had done.
     pub(super) replayed: usize,
     /// Events in the log afterwards.
-    pub(super) events: usize,
+    pub(in crate::storm) events: usize,
     /// Acknowledgements whose effect is not in the log.
     pub(in crate::storm) lost: usize,
 }

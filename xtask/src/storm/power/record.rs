@@ -86,7 +86,7 @@ pub(crate) fn record(arguments: &[String]) -> Result<()> {
     let (folder, binary) = (PathBuf::from(folder), PathBuf::from(binary));
     let (seed, number): (u64, u64) = (seed.parse()?, number.parse()?);
     let mutant = rest.first().map(|name| &*name.clone().leak());
-    let bench = Bench { binary, folder: folder.clone(), mutant };
+    let bench = Bench { binary, folder: folder.clone(), mutant, server: None };
     let lab = Lab::at(&bench, folder.join("scratch"))?;
     let marks = Marks(Mutex::new(File::create(folder.join("marks"))?));
     let members = sign_on(&lab, &marks, &mut Random::new(seed, 0))?;
