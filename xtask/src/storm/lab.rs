@@ -83,6 +83,15 @@ impl Member {
     }
 }
 
+/// How fast time goes: a store that machines share grants nothing for less than a minute.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How long the leases last that shall expire.
+    pub(crate) brief_ms: i64,
+    /// How far the clock jumps at most.
+    pub(crate) step: Duration,
+}
+
 /// What signs a session on.
 pub(crate) fn sign_on_args(member: &Member) -> Value {
     json!({
@@ -157,6 +166,14 @@ impl Lab {
     /// A file of this storm.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// How fast time goes in a history.
+    pub(crate) fn pace(&self) -> Pace {
+        match self.address {
+            None => Pace { brief_ms: 5_000, step: Duration::from_secs(3) },
+            Some(_) => Pace { brief_ms: 60_000, step: Duration::from_secs(12) },
+        }
     }
 
     /// The database.

@@ -13,17 +13,18 @@ use super::Drawn;
 use crate::storm::history::{Entry, Said};
 use crate::storm::search::Model;
 
-/// A lease that is free at first.
-pub(in crate::storm) struct Brief;
+/// A lease that is free at first, and how long a grant lasts without a renewal.
+pub(in crate::storm) struct Brief {
+    pub(in crate::storm) ttl_ms: i64,
+}
 
-/// How long a grant lasts without a renewal.
-pub(in crate::storm) const TTL_MS: i64 = 5_000;
 /// How long nobody else gets it after an expiry.
 pub(in crate::storm) const LOCK_DELAY_MS: i64 = 1_500;
 
 /// Who holds it, as far as known at a tick.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::storm) struct State {
+    ttl_ms: i64,
     /// The tick is this or later.
     now: i64,
     phase: Phase,
@@ -162,7 +163,13 @@ impl Model for Brief {
     type State = State;
 
     fn start(&self) -> State {
-        State { now: 0, phase: Phase::Free, released: BTreeSet::new(), floor: 0 }
+        State {
+            ttl_ms: self.ttl_ms,
+            now: 0,
+            phase: Phase::Free,
+            released: BTreeSet::new(),
+            floor: 0,
+        }
     }
 
     fn step(&self, state: &State, op: &Entry) -> Vec<State> {
@@ -190,7 +197,7 @@ fn acquired(state: &State, op: &Entry) -> Option<State> {
                 Phase::Cooling(cooling) if cooling.actor != actor => false,
                 Phase::Cooling(_) | Phase::Free => !already && fence > state.floor,
             };
-            let until = When::At(state.now + TTL_MS);
+            let until = When::At(state.now + state.ttl_ms);
             possible.then(|| state.held(actor, Drawn::Known(fence), until))
         }
         (Said::Refused("HELD", details), Phase::Held(grant))
@@ -209,15 +216,15 @@ fn acquired(state: &State, op: &Entry) -> Option<State> {
                 Phase::Held(grant) => grant.fence,
                 _ => Drawn::Above(state.floor),
             };
-            Some(state.held(actor, fence, When::From(state.now + TTL_MS)))
+            Some(state.held(actor, fence, When::From(state.now + state.ttl_ms)))
         }
     }
 }
 
 fn renewed(state: &State, actor: &str, fence: i64, said: Said<'_>) -> Option<State> {
     let until = match said {
-        Said::Done(_) => When::At(state.now + TTL_MS),
-        Said::Nothing => When::From(state.now + TTL_MS),
+        Said::Done(_) => When::At(state.now + state.ttl_ms),
+        Said::Nothing => When::From(state.now + state.ttl_ms),
         Said::Refused(..) => return guarded(state, actor, fence, said),
     };
     let held = state.current(actor, fence)?;

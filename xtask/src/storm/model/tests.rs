@@ -130,6 +130,8 @@ fn a_killed_acquisition_shows_later() {
     assert!(!in_turn(&Lease, &[killed(), refused(), acquire("a", 6, true)]));
 }
 
+const BRIEF: Brief = Brief { ttl_ms: 5_000 };
+
 fn acquire_at(tick: i64, actor: &'static str, fence: i64) -> Line {
     let answer = json!({"fence": fence, "already_held": false, "at": tick});
     Line(actor, "lease.acquire", json!({}), answer)
@@ -137,12 +139,12 @@ fn acquire_at(tick: i64, actor: &'static str, fence: i64) -> Line {
 
 #[test]
 fn a_brief_lease_expires_cools_down_and_is_free() {
-    let then = |tick| in_turn(&Brief, &[acquire_at(100, "a", 5), acquire_at(tick, "b", 6)]);
+    let then = |tick| in_turn(&BRIEF, &[acquire_at(100, "a", 5), acquire_at(tick, "b", 6)]);
     assert!(!then(5_099));
     assert!(!then(6_599));
     assert!(then(6_600));
     let own = [acquire_at(100, "a", 5), acquire_at(5_100, "a", 6)];
-    assert!(in_turn(&Brief, &own));
+    assert!(in_turn(&BRIEF, &own));
 }
 
 #[test]
@@ -150,13 +152,13 @@ fn nothing_expires_early_and_nothing_is_revived() {
     let renew = |answer| Line("a", "lease.renew", json!({"fence": 5}), answer);
     let renewed = |tick: i64| renew(json!({"at": tick}));
     let fenced = || renew(json!({"code": "FENCED"}));
-    assert!(in_turn(&Brief, &[acquire_at(100, "a", 5), renewed(5_000), renewed(9_999)]));
-    assert!(!in_turn(&Brief, &[acquire_at(100, "a", 5), renewed(5_100)]));
-    assert!(in_turn(&Brief, &[acquire_at(100, "a", 5), fenced()]));
-    assert!(!in_turn(&Brief, &[acquire_at(100, "a", 5), fenced(), renewed(200)]));
+    assert!(in_turn(&BRIEF, &[acquire_at(100, "a", 5), renewed(5_000), renewed(9_999)]));
+    assert!(!in_turn(&BRIEF, &[acquire_at(100, "a", 5), renewed(5_100)]));
+    assert!(in_turn(&BRIEF, &[acquire_at(100, "a", 5), fenced()]));
+    assert!(!in_turn(&BRIEF, &[acquire_at(100, "a", 5), fenced(), renewed(200)]));
     let killed = || renew(Value::Null);
-    assert!(in_turn(&Brief, &[acquire_at(100, "a", 5), killed(), renewed(9_000)]));
-    assert!(!in_turn(&Brief, &[acquire_at(100, "a", 5), renewed(3_000), renewed(8_000)]));
+    assert!(in_turn(&BRIEF, &[acquire_at(100, "a", 5), killed(), renewed(9_000)]));
+    assert!(!in_turn(&BRIEF, &[acquire_at(100, "a", 5), renewed(3_000), renewed(8_000)]));
 }
 
 fn claim(actor: &'static str, paths: &[(&str, &str)], answer: Value) -> Line {

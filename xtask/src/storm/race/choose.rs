@@ -20,7 +20,7 @@ const ISSUES: [&str; 3] = ["1", "15", "2"];
 const PATHS: [(&str, &str); 4] =
     [("t1", "src"), ("t1", "src/a.rs"), ("t2", "src/a.rs"), ("t2", "src2")];
 /// Longer than any history.
-const LEASE_MS: u64 = 3_600_000;
+const LEASE_MS: u64 = 24 * 3_600_000;
 
 /// A session's choices and memory.
 pub(super) struct Chooser {
@@ -31,19 +31,22 @@ pub(super) struct Chooser {
     /// The last fence seen of a resource.
     fences: BTreeMap<String, i64>,
     cursor: String,
+    /// How long a grant lasts that shall expire.
+    brief_ms: i64,
     /// Tells the events of a history apart.
     next_event: i64,
 }
 
 impl Chooser {
     /// A session that knows nothing yet; `number` tells its events from those of others.
-    pub(super) fn new(member: Member, random: Random, number: usize) -> Self {
+    pub(super) fn new(member: Member, random: Random, number: usize, brief_ms: i64) -> Self {
         Self {
             member,
             random,
             revs: BTreeMap::new(),
             fences: BTreeMap::new(),
             cursor: "start".to_owned(),
+            brief_ms,
             next_event: 1_000_000 * (number as i64 + 1),
         }
     }
@@ -116,7 +119,7 @@ impl Chooser {
         let args = json!({"resource": resource, "fence": fence});
         match self.random.below(10) {
             0..4 if is_brief => {
-                let (ttl, delay) = (brief::TTL_MS, brief::LOCK_DELAY_MS);
+                let (ttl, delay) = (self.brief_ms, brief::LOCK_DELAY_MS);
                 let args = json!({"resource": resource, "ttl_ms": ttl, "lock_delay_ms": delay});
                 self.mine("lease.acquire", args)
             }

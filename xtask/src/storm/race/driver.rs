@@ -23,10 +23,9 @@ const MORTAL_PERCENT: u64 = 60;
 /// Such a process dies when it passes its failpoint for the nth time, at most this.
 const MORTAL_PASSES: u64 = 8;
 
-/// The clock runs ahead after such a pause, or up to twice as long, by a step up to this: leases
+/// The clock runs ahead after such a pause, or up to twice as long, at the pace of the store: leases
 /// are renewed, and some expire.
 const CLOCK_PAUSE: Duration = Duration::from_millis(15);
-const CLOCK_STEP: Duration = Duration::from_secs(3);
 
 /// What one history left.
 pub(super) struct Run {
@@ -86,7 +85,7 @@ fn run_ahead(lab: &Lab, mut random: Random, is_over: &AtomicBool) -> Result<()> 
     let mut ahead = 0;
     while !is_over.load(Ordering::Relaxed) {
         thread::sleep(CLOCK_PAUSE + random.within(CLOCK_PAUSE));
-        ahead += random.within(CLOCK_STEP).as_millis();
+        ahead += random.within(lab.pace().step).as_millis();
         lab.set_clock(i64::try_from(ahead)?)?;
     }
     Ok(())
@@ -112,7 +111,7 @@ impl<'a> Racer<'a> {
         start: Instant,
     ) -> Result<Self> {
         let worker = Worker::start(lab, &member.name, None)?;
-        let chooser = Chooser::new(member.clone(), random, number);
+        let chooser = Chooser::new(member.clone(), random, number, lab.pace().brief_ms);
         Ok(Self { lab, name: member.name.clone(), worker, is_mortal: false, chooser, start })
     }
 

@@ -92,7 +92,10 @@ fn verdict(object: &Object, entries: &[&Entry]) -> Verdict {
     match object {
         Object::Data(_) => explained(&Data, cloned()),
         Object::Lease(_) => explained(&Lease, cloned()),
-        Object::Brief(_) => explained(&Brief, cloned()),
+        Object::Brief(_) => {
+            let asked = entries.iter().find_map(|entry| entry.args["ttl_ms"].as_i64());
+            explained(&Brief { ttl_ms: asked.unwrap_or_default() }, cloned())
+        }
         Object::Items(_) => explained(&Claims, cloned()),
         Object::Log(_) => explained(&Log, with_hindsight(entries)),
     }
