@@ -22,6 +22,7 @@ use cotenant_store::{
     IfMissing, LocalStore, Location,
     combine::{Combiner, combine},
     postgres::Address,
+    testing::mutant,
 };
 
 use crate::{
@@ -280,6 +281,7 @@ impl Context {
     /// Sends a request, again if the store was busy.
     pub(crate) fn submit(&self, request: Request) -> Result<Reply> {
         let store = self.store()?;
+        let mut request = request;
         for _ in 1..self.patience.tries {
             match store.one(request.clone()) {
                 Err(error) if error.code == Code::Busy => {}
@@ -287,6 +289,9 @@ impl Context {
                     // A server that ended the connection may be restarting.
                     if self.project()?.store.file().is_none() {
                         thread::sleep(PAUSE);
+                    }
+                    if mutant("repeats_under_another_id") && request.request_id.is_some() {
+                        request.request_id = Some(token::request_id()?);
                     }
                 }
                 outcome => return outcome,

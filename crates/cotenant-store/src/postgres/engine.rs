@@ -273,7 +273,8 @@ impl Begin {
             Patience::Until(until) => ("", until.saturating_duration_since(Instant::now())),
         };
         let lock = lock.min(LOCK);
-        let flush = if durability == Durability::Full { "on" } else { "off" };
+        let is_flushed = durability == Durability::Full && !mutant("server_commit_not_flushed");
+        let flush = if is_flushed { "on" } else { "off" };
         let turn = if mutant("no_gate_transaction") { "" } else { " FOR UPDATE" };
         let wait = if turn.is_empty() { "" } else { wait };
         // A time limit of 0 would be none.
@@ -510,6 +511,9 @@ impl Clock for ServerClock {
     }
 
     fn step_max(&self) -> Option<u64> {
+        if mutant("clock_steps_any_length") {
+            return None;
+        }
         Some(STEP_MAX_MS)
     }
 }
