@@ -15,6 +15,7 @@ mod full;
 mod history;
 mod kill;
 mod lab;
+mod mixed;
 mod model;
 mod options;
 mod pair;

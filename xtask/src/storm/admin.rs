@@ -1,23 +1,20 @@
 //! Administration, interrupted at its failpoints: a backup is whole or absent, a restore has
 //! happened or not, a migration likewise, and of many that migrate at once one does.
 
-use std::path::Path;
 use std::process::ExitStatus;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use super::lab::{Bench, Lab, Member};
+use super::mixed::{NEXT_VERSION, schema_of};
 use super::random::Random;
 use super::report::Report;
 use super::worker::{Request, Worker};
 
 const SCOPE: &str = "admin";
 const ACTIONS: [&str; 4] = ["kill", "panic", "eio", "enospc"];
-/// Plays a program of the next version.
-const NEXT_VERSION: (&str, &str) = ("COTENANT_EXTRA_MIGRATION", "1");
 /// Processes that migrate at once.
 const MIGRATORS: usize = 6;
 
@@ -217,11 +214,4 @@ impl Stage {
         report.expect(is_newer, || format!("{what}, then an old program writes: {refused}"));
         Ok(())
     }
-}
-
-/// The schema of a database, and the migrations that made it.
-fn schema_of(path: &Path) -> Result<(i64, String)> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    Ok(connection.query_row("SELECT schema, migrations FROM meta WHERE id = 1", [], row)?)
 }

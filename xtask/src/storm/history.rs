@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) call: u64,
     /// When the answer came; never, if the process was killed.
     pub(crate) end: Option<u64>,
+    /// When its process was dead, if it was killed.
+    pub(crate) died: Option<u64>,
     /// The envelope that was answered.
     pub(crate) answer: Value,
 }
@@ -84,7 +86,7 @@ impl Entry {
     fn json(&self) -> Value {
         json!({
             "actor": self.actor, "op": self.op, "args": self.args, "guard": self.guard,
-            "call": self.call, "end": self.end, "answer": self.answer,
+            "call": self.call, "end": self.end, "died": self.died, "answer": self.answer,
         })
     }
 
@@ -99,6 +101,7 @@ impl Entry {
             guard,
             call: json["call"].as_u64().context("no time")?,
             end: json["end"].as_u64(),
+            died: json["died"].as_u64(),
             answer: json["answer"].clone(),
         })
     }

@@ -181,6 +181,11 @@ impl Lab {
         self.directory.join("store").join("store.db")
     }
 
+    /// The database, unless it is on a server.
+    pub(crate) fn file_of_store(&self) -> Option<PathBuf> {
+        self.address.is_none().then(|| self.store())
+    }
+
     /// A call of the program, knowing nothing but this store.
     fn command(&self) -> Command {
         self.dressed(Command::new(&self.bench.binary))
@@ -260,7 +265,12 @@ impl Lab {
 
     /// What `doctor --deep` finds wrong, with a program that is sound.
     pub(crate) fn doctor(&self) -> Result<Vec<String>> {
-        let (_, envelope) = self.call(&["doctor", "--deep"], &[])?;
+        self.doctor_with(&[])
+    }
+
+    /// The same with more variables.
+    pub(crate) fn doctor_with(&self, variables: &[(&str, &str)]) -> Result<Vec<String>> {
+        let (_, envelope) = self.call(&["doctor", "--deep"], variables)?;
         let findings = match &envelope["data"] {
             Value::Array(findings) => findings.clone(),
             _ => envelope["error"]["details"]["findings"].as_array().cloned().unwrap_or_default(),

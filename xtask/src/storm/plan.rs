@@ -6,7 +6,8 @@ use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
 use super::{
-    admin, birth, clock, combine, corrupt, failpoints, full, kill, power, race, server, stop, team,
+    admin, birth, clock, combine, corrupt, failpoints, full, kill, mixed, power, race, server,
+    stop, team,
 };
 use crate::engine::Engine;
 
@@ -46,6 +47,8 @@ pub(crate) enum Storm {
     Full,
     /// The power fails; what was acknowledged is on the disk.
     Power,
+    /// Old and new programs meet in a migration.
+    Mixed,
     /// A server crashes and its network fails; nothing is lost or done twice.
     Server,
     /// Users on machines of their own share a server; nothing is lost or blended.
@@ -54,7 +57,7 @@ pub(crate) enum Storm {
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -66,6 +69,7 @@ impl Storm {
         Self::Power,
         Self::Corrupt,
         Self::Full,
+        Self::Mixed,
         Self::Server,
         Self::Team,
     ];
@@ -84,6 +88,7 @@ impl Storm {
             Self::Power => "power",
             Self::Corrupt => "corrupt",
             Self::Full => "full",
+            Self::Mixed => "mixed",
             Self::Server => "server",
             Self::Team => "team",
         }
@@ -95,7 +100,13 @@ impl Storm {
             Engine::Sqlite => true,
             Engine::Postgres => matches!(
                 self,
-                Self::Linearizability | Self::Kill | Self::Failpoints | Self::Server | Self::Team
+                Self::Clock
+                    | Self::Mixed
+                    | Self::Linearizability
+                    | Self::Kill
+                    | Self::Failpoints
+                    | Self::Server
+                    | Self::Team
             ),
         }
     }
@@ -130,6 +141,10 @@ impl Storm {
                 };
                 let cases = options.cases.unwrap_or(cases);
                 corrupt::run(bench, seed, corrupt::Size { cases })
+            }
+            Self::Mixed => {
+                let rounds = if tier == Tier::Long { 100 } else { 3 };
+                mixed::run(bench, seed, mixed::Size { rounds })
             }
             Self::Server => {
                 let seconds = if tier == Tier::Long { 300 } else { 20 };

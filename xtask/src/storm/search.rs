@@ -35,6 +35,8 @@ pub(crate) struct Timed<Op> {
     /// When the answer came; never, if the process died. Then it may take effect at any time after
     /// the call, or not at all.
     pub(crate) end: Option<u64>,
+    /// When it can take effect at the latest, if that is known.
+    pub(crate) latest: Option<u64>,
 }
 
 /// What the search found.
@@ -109,7 +111,13 @@ pub(crate) fn search<M: Model>(model: &M, history: &[Timed<M::Op>], most: usize)
 fn candidates<Op>(history: &[Timed<Op>], done: &Done) -> Vec<usize> {
     let left = || (0..history.len()).filter(|index| !done.has(*index));
     let first_end = left().filter_map(|index| history[index].end).min().unwrap_or(u64::MAX);
-    left().filter(|index| history[*index].call <= first_end).collect()
+    let done = (0..history.len()).filter(|index| done.has(*index));
+    let last_call = done.map(|index| history[index].call).max().unwrap_or_default();
+    let can_come = |index: &usize| {
+        let timed = &history[*index];
+        timed.call <= first_end && timed.latest.is_none_or(|latest| latest >= last_call)
+    };
+    left().filter(can_come).collect()
 }
 
 fn explain<Op: Debug>(
@@ -159,8 +167,12 @@ mod tests {
     }
 
     fn check(history: &[(Op, u64, Option<u64>)]) -> Verdict {
-        let timed =
-            |(op, call, end): &(Op, u64, Option<u64>)| Timed { op: *op, call: *call, end: *end };
+        let timed = |(op, call, end): &(Op, u64, Option<u64>)| Timed {
+            op: *op,
+            call: *call,
+            end: *end,
+            latest: None,
+        };
         search(&Register, &history.iter().map(timed).collect::<Vec<_>>(), 10_000)
     }
 
@@ -189,12 +201,25 @@ mod tests {
     }
 
     #[test]
+    fn what_died_takes_effect_soon_or_never() {
+        let history = |latest| {
+            [
+                Timed { op: Op::Write(7), call: 0, end: None, latest },
+                Timed { op: Op::Read(0), call: 20, end: Some(30), latest: None },
+                Timed { op: Op::Read(7), call: 40, end: Some(50), latest: None },
+            ]
+        };
+        assert_eq!(search(&Register, &history(Some(25)), 100), Verdict::Linearizable);
+        assert!(matches!(search(&Register, &history(Some(10)), 100), Verdict::Violated(_)));
+    }
+
+    #[test]
     fn a_search_that_takes_too_long_says_so() {
         let history: Vec<_> = (0..12).map(|value| (Op::Write(value), 0, Some(100))).collect();
         let timed: Vec<_> = history
             .iter()
-            .map(|(op, call, end)| Timed { op: *op, call: *call, end: *end })
-            .chain([Timed { op: Op::Read(99), call: 0, end: Some(100) }])
+            .map(|(op, call, end)| Timed { op: *op, call: *call, end: *end, latest: None })
+            .chain([Timed { op: Op::Read(99), call: 0, end: Some(100), latest: None }])
             .collect();
         assert_eq!(search(&Register, &timed, 50), Verdict::Undecided);
     }

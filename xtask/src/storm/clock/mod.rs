@@ -1,6 +1,8 @@
 //! Wall clocks that jump ten years to and fro, each process by itself: nothing expires early,
 //! nothing comes back to life, and fences rise all the same.
 
+mod server;
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::lab::{Bench, Lab, Member};
-use super::random::Random;
-use super::report::Report;
-use super::worker::{Request, Worker};
+use crate::storm::lab::{Bench, Lab, Member};
+use crate::storm::random::Random;
+use crate::storm::report::Report;
+use crate::storm::worker::{Request, Worker};
 
 const SCOPE: &str = "clock";
 const LEASE_MS: i64 = 60_000;
@@ -29,6 +31,10 @@ pub(crate) struct Size {
 /// Lets wall clocks jump.
 pub(crate) fn run(bench: &Bench, seed: u64, size: Size) -> Report {
     let mut report = Report::begin("clock", seed);
+    if bench.server.is_some() {
+        let outcome = server::storm(bench, seed, size.rounds, &mut report);
+        return report.end(outcome);
+    }
     let Some(library) = library() else {
         return report.skip("no libfaketime here; run: sudo apt-get install -y faketime");
     };

@@ -49,7 +49,7 @@ pub(in crate::storm) struct Ledger {
 
 impl Ledger {
     /// Adds that of another store.
-    pub(super) fn add(&mut self, other: Self) {
+    pub(in crate::storm) fn add(&mut self, other: Self) {
         self.kills.extend(other.kills);
         self.acknowledged.extend(other.acknowledged);
         for (code, count) in other.refused {

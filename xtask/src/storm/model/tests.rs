@@ -22,12 +22,13 @@ fn entry(line: &Line, call: u64, end: u64) -> Entry {
         guard: None,
         call,
         end: (!line.3.is_null()).then_some(end),
+        died: None,
         answer,
     }
 }
 
 fn verdict<M: Model<Op = Entry>>(model: &M, entries: Vec<Entry>) -> bool {
-    let timed = |entry: Entry| Timed { call: entry.call, end: entry.end, op: entry };
+    let timed = |entry: Entry| Timed { call: entry.call, end: entry.end, latest: None, op: entry };
     let history: Vec<_> = entries.into_iter().map(timed).collect();
     search(model, &history, 10_000) == Verdict::Linearizable
 }

@@ -130,10 +130,10 @@ impl<'a> Racer<'a> {
                 Heard::Death if doomed || self.is_mortal => (None, Value::Null),
                 Heard::Death | Heard::Nothing => bail!("a process died unasked of {request:?}"),
             };
+            let entry = self.entry(request, call, end, answer);
             if doomed || end.is_none() {
                 self.replace()?;
             }
-            let entry = self.entry(request, call, end, answer);
             self.chooser.learn(&entry);
             // `BUSY` has no effect, and a read that nobody heard of tells nothing.
             if entry.code() != "BUSY" && (entry.writes() || entry.end.is_some()) {
@@ -164,6 +164,7 @@ impl<'a> Racer<'a> {
     }
 
     fn entry(&self, request: Request, call: u64, end: Option<u64>, answer: Value) -> Entry {
+        let died = end.is_none().then(|| self.now(Instant::now()));
         Entry {
             actor: self.name.clone(),
             op: request.op,
@@ -171,6 +172,7 @@ impl<'a> Racer<'a> {
             guard: request.guards.into_iter().next(),
             call,
             end,
+            died,
             answer,
         }
     }

@@ -7,7 +7,11 @@ use crate::storm::model::{Brief, Claims, Data, Lease, Log, with_hindsight};
 use crate::storm::search::{Model, Timed, Verdict, search};
 
 /// States visited for one object before the search gives up, which counts as a fault.
-const STATES_MAX: usize = 1_000_000;
+const STATES_MAX: usize = 2_000_000;
+
+/// How long after the death of its process an operation can take effect, in ns. A server may have its last
+/// word in hand; a file nobody writes to any more.
+const AFTERLIFE: u64 = 1_000_000_000;
 
 /// What a history was like.
 #[derive(Debug, Default)]
@@ -102,7 +106,10 @@ fn verdict(object: &Object, entries: &[&Entry]) -> Verdict {
 }
 
 fn explained<M: Model<Op = Entry>>(model: &M, entries: Vec<Entry>) -> Verdict {
-    let timed = |entry: Entry| Timed { call: entry.call, end: entry.end, op: entry };
+    let timed = |entry: Entry| {
+        let latest = entry.died.map(|died| died + AFTERLIFE);
+        Timed { call: entry.call, end: entry.end, latest, op: entry }
+    };
     search(model, &entries.into_iter().map(timed).collect::<Vec<_>>(), STATES_MAX)
 }
 
