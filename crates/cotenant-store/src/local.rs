@@ -206,8 +206,11 @@ impl LocalStore {
                     }
                 }
                 erasing = !failed && tx.meta.erasing != 0;
-                if failed || (!changed && !tx.settled) {
+                if failed {
                     return Ok(Finish::Rollback);
+                }
+                if !changed && !tx.settled {
+                    return Ok(Finish::Unchanged);
                 }
                 failpoint("txn.effect")?;
                 late = std::mem::take(&mut tx.late_events);

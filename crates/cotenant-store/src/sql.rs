@@ -173,6 +173,8 @@ pub enum Finish {
     Commit,
     /// Keep nothing.
     Rollback,
+    /// There is nothing to keep, and what was answered from the store must be as durable as a commit.
+    Unchanged,
 }
 
 /// How long a writer waits for its turn.

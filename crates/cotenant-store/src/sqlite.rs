@@ -48,6 +48,8 @@ pub(crate) struct Sqlite {
     signal: Arc<Signal>,
     writes_prepared: bool,
     log_kept: bool,
+    /// Whether all that this connection found in the log is durable.
+    log_flushed: bool,
     /// What the next commit syncs; `SQLite` begins with everything.
     durability: Durability,
 }
@@ -81,6 +83,7 @@ impl Sqlite {
             signal: Arc::new(Signal::new(directory.join("signal"))),
             writes_prepared: false,
             log_kept: false,
+            log_flushed: false,
             durability: Durability::Full,
         })
     }
@@ -156,18 +159,18 @@ impl Sqlite {
         connection: &mut Connection,
         body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
         keep_log: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<bool> {
+    ) -> Result<Finish> {
         if mutant("no_gate_transaction") {
             body(&mut Statements(connection))?;
-            return Ok(true);
+            return Ok(Finish::Commit);
         }
         let tx =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
         failpoint("txn.begun")?;
         let finish = body(&mut Statements(&tx))?;
-        if finish == Finish::Rollback {
+        if finish != Finish::Commit {
             tx.rollback().map_err(error)?;
-            return Ok(false);
+            return Ok(finish);
         }
         // A checkpoint, which the commit may run, relies on the log as much as an answer does.
         keep_log()?;
@@ -177,7 +180,7 @@ impl Sqlite {
             return Err(error(cause));
         }
         failpoint("txn.after_commit")?;
-        Ok(true)
+        Ok(Finish::Commit)
     }
 }
 
@@ -202,7 +205,12 @@ impl Engine for Sqlite {
                 }
                 Ok(())
             });
-            if matches!(committed, Ok(true)) {
+            if matches!(committed, Ok(Finish::Unchanged)) && durability == Durability::Full {
+                flush_log(&self.log_path, &mut self.log_flushed)?;
+            }
+            if matches!(committed, Ok(Finish::Commit)) {
+                // A flush takes along whatever is in the log.
+                self.log_flushed |= durability == Durability::Full;
                 let large =
                     std::fs::metadata(&self.log_path).is_ok_and(|m| m.len() > LOG_BYTES_MAX);
                 if large {
@@ -219,7 +227,7 @@ impl Engine for Sqlite {
             let waited = matches!(patience, Patience::Until(_));
             if failure.code == Code::Busy && waited { gate::busy(&self.gate_path) } else { failure }
         })?;
-        if committed {
+        if committed == Finish::Commit {
             self.signal.bump();
         }
         Ok(())
@@ -278,6 +286,26 @@ fn keep_log(log: &Path, turn: Option<&Turn<'_>>) -> Result<()> {
         turn.note(&identity);
     }
     Ok(())
+}
+
+/// Flushes the log before an answer that no commit of ours made durable. A process that was killed in its
+/// flush leaves a whole commit in the page cache; whoever recovers the log sees it, and repeats its result.
+fn flush_log(log: &Path, is_flushed: &mut bool) -> Result<()> {
+    if *is_flushed || mutant("replays_are_not_flushed") {
+        return Ok(());
+    }
+    match std::fs::File::open(log).and_then(|file| file.sync_data()) {
+        // Without a log there is nothing that was not written back.
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Code::StoreIo, "the store's log cannot be flushed to the disk")
+                .hint("check the disk, then repeat")
+                .caused_by(cause))
+        }
+        _ => {
+            *is_flushed = true;
+            Ok(())
+        }
+    }
 }
 
 /// Makes a commit whose flush failed impossible to recover. Its frames are whole in the log, behind the

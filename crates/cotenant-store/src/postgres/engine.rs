@@ -315,12 +315,12 @@ impl Engine for Postgres {
             failpoint("gate.after")?;
             failpoint("txn.begun")?;
             let finish = body(statements)?;
-            if finish == Finish::Rollback {
+            if finish != Finish::Commit {
                 statements.failed = false;
             }
             Ok(finish)
         })?;
-        if finish == Finish::Rollback {
+        if finish != Finish::Commit {
             self.roll_back();
             return Ok(());
         }
