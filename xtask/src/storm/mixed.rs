@@ -3,11 +3,11 @@
 //! refused has no effect until it is asked for again.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use rusqlite::{Connection, OpenFlags};
 
 use super::kill::{Aim, look};
@@ -27,7 +27,7 @@ const MIGRATORS: usize = 4;
 const BEFORE: Duration = Duration::from_millis(250);
 /// Requests of a new program after it was let in.
 const AFTERWARDS: usize = 10;
-/// How long a program may be kept waiting for the migration, or write after it.
+/// How long a program may be kept waiting for the migration.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How much is done.
@@ -79,17 +79,18 @@ fn meet(
     let old = Writers::new(&lab, &["SCHEMA_NEWER"]);
     let new = Writers::new(&next, &["SCHEMA_OLDER"]);
     let seed = random.below(u64::MAX);
-    let killed = AtomicUsize::new(0);
+    let (killed, is_migrated) = (AtomicUsize::new(0), AtomicBool::new(false));
     let ended: Vec<Result<Option<(Aim, Request)>>> = thread::scope(|scope| {
         let threads: Vec<_> = members
             .iter()
             .enumerate()
             .map(|(number, member)| {
                 let random = Random::new(seed, number as u64);
-                let (old, new) = (&old, &new);
+                let (old, new, is_migrated) = (&old, &new, &is_migrated);
                 scope.spawn(move || {
                     if number < WRITERS {
-                        write_until_shut_out(Writer::new(old, member, number, random)?).map(Some)
+                        let writer = Writer::new(old, member, number, random)?;
+                        write_until_shut_out(writer, is_migrated).map(Some)
                     } else {
                         write_once_let_in(Writer::new(new, member, number, random)?).map(|()| None)
                     }
@@ -98,6 +99,7 @@ fn meet(
             .collect();
         thread::sleep(random.within(BEFORE));
         let migrated = migrate(&lab, &mut random, &killed);
+        is_migrated.store(true, Ordering::Release);
         let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
         let joined = joined.map(|one| one.unwrap_or_else(|_| Err(anyhow!("panicked"))));
         joined.chain([migrated.map(|()| None)]).collect()
@@ -135,9 +137,12 @@ fn meet(
 }
 
 /// Writes until a newer schema is there. Answers what was refused for it.
-fn write_until_shut_out(mut writer: Writer<'_>) -> Result<(Aim, Request)> {
-    let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
+fn write_until_shut_out(
+    mut writer: Writer<'_>,
+    is_migrated: &AtomicBool,
+) -> Result<(Aim, Request)> {
+    loop {
+        let too_late = is_migrated.load(Ordering::Acquire);
         let (aim, request) = writer.next();
         if !writer.ask(&aim, &request)? {
             // It stays so.
@@ -145,8 +150,8 @@ fn write_until_shut_out(mut writer: Writer<'_>) -> Result<(Aim, Request)> {
             ensure!(!writer.ask(&again, &other)?, "an old program was let in again");
             return Ok((aim, request));
         }
+        ensure!(!too_late, "an old program still writes after the migration");
     }
-    bail!("an old program still writes after the migration")
 }
 
 /// Asks until the store has the new schema, then writes some more.

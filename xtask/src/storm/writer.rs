@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
 
 use super::kill::{Acknowledged, Aim, Ledger, Requests};
@@ -90,11 +90,8 @@ impl<'a> Writer<'a> {
         if code == "HELD" {
             return Ok(true);
         }
-        if self.writers.codes.contains(&code) {
-            self.writers.refused.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.writers.ledger().faults.push(format!("{aim:?}: {answer}"));
-        }
+        ensure!(self.writers.codes.contains(&code), "{aim:?}: {answer}");
+        self.writers.refused.fetch_add(1, Ordering::Relaxed);
         self.refusal = answer;
         Ok(false)
     }
