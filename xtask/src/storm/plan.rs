@@ -201,7 +201,7 @@ fn power_size(tier: Tier, options: &Options) -> power::Size {
     let (images, each) = match tier {
         Tier::Short => (300, 150),
         Tier::Long => (10_000, 500),
-        Tier::Mutant => (200, 200),
+        Tier::Mutant => (400, 400),
     };
     let images = options.images.unwrap_or(images);
     let traces = if options.trace.is_some() { 1 } else { images.div_ceil(each) as u64 };

@@ -33,6 +33,8 @@ const CALLS: &str = "trace=open,openat,creat,write,pwrite64,writev,pwritev,pwrit
      fsync,fdatasync,sync_file_range,syncfs,sync,msync,mmap,copy_file_range,sendfile,lseek";
 /// The longest write that is recorded whole.
 const BYTES_MAX: &str = "8388608";
+/// Kills each process at its sixteenth flush, before that begins: its commit is whole, and not durable.
+const KILLS: &str = "inject=fdatasync:signal=SIGKILL:when=16";
 /// How long a recording may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -123,7 +125,13 @@ fn storm(
 fn run_traced(bench: &Bench, folder: &Path, seed: u64, number: u64, requests: usize) -> Result<()> {
     fs::create_dir_all(folder)?;
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-y", "--seccomp-bpf", "-e", "signal=none", "-e", CALLS]);
+    command.args(["-f", "-qq", "-y", "-e", "signal=none", "-e", CALLS]);
+    if number.is_multiple_of(2) {
+        command.args(["-e", KILLS]);
+    } else {
+        // Faster, but signals are lost.
+        command.arg("--seccomp-bpf");
+    }
     command.args(["-s", BYTES_MAX, "-o"]).arg(folder.join("trace")).arg("--");
     command.arg(std::env::current_exe()?).args(["storm", "record"]).arg(folder);
     command.arg(&bench.binary).args([seed, number, requests as u64].map(|word| word.to_string()));
@@ -145,7 +153,14 @@ fn fail_everywhere(
 ) -> Result<()> {
     let root = folder.join("scratch");
     let calls = trace::read(&folder.join("trace"), folder)?;
-    let mut points: Vec<usize> = (0..images).map(|_| random.index(calls.len().max(1))).collect();
+    // Every other time just after an answer, when what it promised was not covered by anything later.
+    let answers: Vec<usize> =
+        (1..calls.len()).filter(|index| calls[index - 1].marks(folder).is_some()).collect();
+    ensure!(!answers.is_empty(), "nothing was marked in the recording");
+    let point = |number: usize| {
+        if number.is_multiple_of(2) { random.index(calls.len()) } else { *random.pick(&answers) }
+    };
+    let mut points: Vec<usize> = (0..images).map(point).collect();
     points.sort_unstable();
     let mut points = points.into_iter().peekable();
     let (mut disk, mut known) = (Disk::new(&root), Known::default());

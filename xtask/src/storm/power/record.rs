@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -27,8 +27,10 @@ const KILL_WITHIN: Duration = Duration::from_millis(12);
 const LARGE_EVERY: u64 = 5;
 /// The backup of a recording, in a file and as the name of what is marked.
 pub(super) const BACKUP: &str = "backup.db";
-/// Requests that follow it.
-const REQUESTS_AFTER_BACKUP: usize = 12;
+/// Requests that follow it, of a session that is alone: the next process recovers what a killed one left.
+const REQUESTS_AFTER_BACKUP: usize = 160;
+/// After so many deaths of one request the storm gives up.
+const DEATHS_MAX: usize = 6;
 /// The parts of that request, and how long each is.
 const LARGE_PARTS: usize = 6;
 const LARGE_BYTES: usize = 900 * 1024;
@@ -124,7 +126,7 @@ fn sign_on(lab: &Lab, marks: &Marks, random: &mut Random) -> Result<Vec<Member>>
         let request = request.id(format!("sign-on-{index}"));
         let mut mark = Mark::of(&member, None, &request);
         marks.make(&mark)?;
-        let answer = worker.ask(&request)?;
+        let answer = ask_until_answered(lab, &mut worker, "setup", &request, None)?;
         ensure!(answer["ok"] == true, "cannot sign on: {answer}");
         mark.answer = Some(answer);
         marks.make(&mark)?;
@@ -147,19 +149,10 @@ fn work(
         let (aim, request) = choose.next(&mut random);
         let mut mark = Mark::of(member, Some(aim.clone()), &request);
         marks.make(&mark)?;
-        worker.send(&request)?;
-        let heard = if random.percent(KILLS_PERCENT) {
-            thread::sleep(random.within(KILL_WITHIN));
-            let heard = worker.kill()?;
-            worker = Worker::start(lab, &member.name, None)?;
-            heard
-        } else {
-            worker.answer_or_death()?
-        };
-        let answer = match heard {
-            Heard::Answer(_, answer) => answer,
-            _ => worker.ask(&request).with_context(|| format!("repeated {aim:?}"))?,
-        };
+        let is_aimed = random.percent(KILLS_PERCENT);
+        let moment = random.within(KILL_WITHIN);
+        let kill_after = is_aimed.then_some(moment);
+        let answer = ask_until_answered(lab, &mut worker, &member.name, &request, kill_after)?;
         if answer["ok"] == true {
             choose.learn(&aim, &answer["data"]);
         }
@@ -167,6 +160,35 @@ fn work(
         marks.make(&mark)?;
     }
     Ok(())
+}
+
+/// Asks through one process after the other until one lives to answer.
+fn ask_until_answered(
+    lab: &Lab,
+    worker: &mut Worker,
+    name: &str,
+    request: &Request,
+    kill_after: Option<Duration>,
+) -> Result<Value> {
+    worker.send(request)?;
+    let mut heard = match kill_after {
+        Some(moment) => {
+            thread::sleep(moment);
+            worker.kill()?
+        }
+        None => worker.answer_or_death()?,
+    };
+    for _ in 0..DEATHS_MAX {
+        if worker.is_dead() || matches!(heard, Heard::Death) {
+            *worker = Worker::start(lab, name, None)?;
+        }
+        if let Heard::Answer(_, answer) = heard {
+            return Ok(answer);
+        }
+        worker.send(request)?;
+        heard = worker.answer_or_death()?;
+    }
+    bail!("{DEATHS_MAX} processes died of {request:?}")
 }
 
 /// Makes a backup, and marks it when it was acknowledged.
