@@ -40,6 +40,7 @@ pub(crate) use options::ARGUMENTS;
 pub(crate) use plan::{Storm, Tier};
 pub(crate) use report::Report;
 
+use crate::engine::Engine;
 use crate::steps::Outcome;
 use crate::work::Work;
 use options::Options;
@@ -81,6 +82,12 @@ pub(crate) fn short(work: &Work) -> Result<Outcome> {
     let options = Options { seed: any_seed(), ..Options::default() };
     println!("seed {}", options.seed);
     all(&bench, &Storm::ALL, Tier::Short, &options)?;
+    let Ok(bench) = bench.on(Engine::Postgres) else {
+        return Ok(Outcome::Skipped(
+            "storms over PostgreSQL: apt-get install postgresql".to_owned(),
+        ));
+    };
+    all(&bench, &plan::OVER_A_SERVER, Tier::Short, &options)?;
     Ok(Outcome::Passed)
 }
 

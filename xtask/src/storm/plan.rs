@@ -55,6 +55,10 @@ pub(crate) enum Storm {
     Team,
 }
 
+/// Those that are about any database, not about files.
+pub(crate) const OVER_A_SERVER: [Storm; 5] =
+    [Storm::Linearizability, Storm::Kill, Storm::Failpoints, Storm::Clock, Storm::Mixed];
+
 impl Storm {
     /// All of them.
     pub(crate) const ALL: [Self; 14] = [
@@ -94,20 +98,14 @@ impl Storm {
         }
     }
 
-    /// Whether it can be run over a database, as if that were its own.
+    /// Whether it can be run over a database.
     pub(crate) fn is_on(self, engine: Engine) -> bool {
         match engine {
             Engine::Sqlite => true,
-            Engine::Postgres => matches!(
-                self,
-                Self::Clock
-                    | Self::Mixed
-                    | Self::Linearizability
-                    | Self::Kill
-                    | Self::Failpoints
-                    | Self::Server
-                    | Self::Team
-            ),
+            // Two of them bring a server of their own.
+            Engine::Postgres => {
+                OVER_A_SERVER.contains(&self) || matches!(self, Self::Server | Self::Team)
+            }
         }
     }
 
