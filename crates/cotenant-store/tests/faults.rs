@@ -316,3 +316,43 @@ fn a_changed_event_is_found_by_number() {
         .collect();
     assert_eq!(bad, ["data", "log"]);
 }
+
+#[test]
+fn s11_an_empty_database_is_damaged_and_keeps_its_log() {
+    let (_directory, file) = made();
+    sign_on(&open(&file).unwrap(), "a").unwrap();
+    let log = file.with_file_name("store.db-wal");
+    let before = fs::read(&log).unwrap();
+    File::create(&file).unwrap();
+    let error = refused(&file);
+    assert_eq!(error.code, Code::StoreCorrupt);
+    assert!(error.hint.unwrap().contains("restore"));
+    assert!(doctor_is_worried(&file));
+    assert!(!before.is_empty() && fs::read(&log).unwrap() == before);
+}
+
+#[test]
+fn b2_a_store_that_is_damaged_inside_can_be_restored() {
+    let (directory, file) = made();
+    let store = open(&file).unwrap();
+    let actor = sign_on(&store, "a").unwrap();
+    put(&store, &actor, "1").unwrap();
+    drop(store);
+    let backup = directory.path().join("backup.db");
+    admin::backup(&file, &backup).unwrap();
+    // Written back, so that the damage is not covered by the log.
+    let connection = Connection::open(&file).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(connection);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[8192..].fill(7);
+    fs::write(&file, bytes).unwrap();
+    assert!(doctor_is_worried(&file));
+    admin::restore(&file, &backup, true).unwrap();
+    assert_eq!(get(&open(&file).unwrap()), "1");
+    assert!(!doctor_is_worried(&file));
+}
+
+fn doctor_is_worried(file: &Path) -> bool {
+    doctor(&file.to_path_buf().into(), true).iter().any(|one| one.severity == Severity::Bad)
+}
