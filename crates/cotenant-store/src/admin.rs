@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How long administration waits for the writer gate.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Events checked at a time.
 const VERIFY_PAGE: i64 = 5_000;
 
@@ -94,7 +94,7 @@ pub(crate) fn backup_of(path: &Path, target: &Path) -> Result<Copied> {
     made
 }
 
-fn exists(target: &Path) -> Error {
+pub(crate) fn exists(target: &Path) -> Error {
     Error::new(Code::PathExists, format!("`{}` exists", target.display()))
         .hint("name a file that does not exist yet")
 }
@@ -228,9 +228,7 @@ fn prepare(source: &Path, draft: &Path, fence_before: i64) -> Result<(String, u6
             let reading = clock.reading(sql)?;
             meta.history.clone_from(&history);
             meta.fence = meta.fence.max(fence_before).max(clock.wall_ms());
-            meta.source.clone_from(&reading.source);
-            meta.source_value = reading.value_ms;
-            meta.sources_replaced.clear();
+            meta.stand_at(reading);
             let processes: &dyn Processes = &LocalProcesses;
             let mut tx = Tx::new(sql, meta, clock.wall_ms(), processes);
             lost = session::lose_all(&mut tx, "restore")?;
@@ -284,6 +282,6 @@ fn put_in_place(path: &Path, draft: &Path, old: Option<Sqlite>) -> Result<Option
     let name = kept.to_str().ok_or_else(|| Error::invalid("the store's path is not UTF-8"))?;
     crate::place::make_file(&kept).map_err(|cause| failed(&kept, cause))?;
     old.connection().execute("VACUUM INTO ?1", [name]).map_err(sqlite::error)?;
-    old.replace_content(draft, Patience::Until(Instant::now() + PATIENCE))?;
+    old.replace_content(draft, Patience::Until(Instant::now() + PATIENCE), &|_| Ok(()))?;
     Ok(Some(kept))
 }

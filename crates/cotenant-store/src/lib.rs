@@ -30,6 +30,7 @@ pub mod sql;
 mod sqlite;
 mod status;
 pub mod testing;
+pub mod transfer;
 mod tx;
 
 use std::{

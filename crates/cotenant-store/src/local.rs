@@ -27,6 +27,7 @@ use cotenant_core::{
 };
 
 use crate::{
+    admin::PATIENCE,
     event,
     execute::{Executed, authenticate, dispatch, execute, raw, ring_timers},
     holding, lease,
@@ -451,6 +452,37 @@ impl LocalStore {
                 Step::Unwanted => return Err(Error::internal("nobody wants the request")),
             }
         }
+    }
+
+    /// Runs a body in a write transaction of its own, after what has expired was settled. Everything that
+    /// is settled stays.
+    pub(crate) fn administer(&self, body: &mut dyn FnMut(&mut Tx<'_>) -> Result<()>) -> Result<()> {
+        self.write_alone(&mut |sql| {
+            let mut tx = self.begin(sql, false)?;
+            body(&mut tx)?;
+            tx.meta.save(tx.sql)?;
+            Ok(Finish::Commit)
+        })
+    }
+
+    /// As [`Self::administer`], of a store that may be closed. Nothing is settled, and the clock stands
+    /// still: it goes on from where it is, as if no time had passed.
+    pub(crate) fn carry(&self, body: &mut dyn FnMut(&mut Tx<'_>) -> Result<Finish>) -> Result<()> {
+        self.write_alone(&mut |sql| {
+            let mut meta = Meta::load(sql, Intent::Carry)?;
+            meta.stand_at(self.clock.reading(sql)?);
+            let mut tx = self.tx(sql, meta, false);
+            let finish = body(&mut tx)?;
+            if finish == Finish::Commit {
+                tx.meta.save(tx.sql)?;
+            }
+            Ok(finish)
+        })
+    }
+
+    fn write_alone(&self, body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>) -> Result<()> {
+        let patience = Patience::Until(Instant::now() + PATIENCE);
+        self.with_engine(|engine| engine.write(patience, Durability::Full, body))
     }
 
     /// Whether a payload was erased whose traces remain.

@@ -36,5 +36,5 @@ mod tls;
 mod wake;
 
 pub use address::Address;
-pub(crate) use create::find;
+pub(crate) use create::{AFTER_FILLING, EMPTY, find, make};
 pub(crate) use engine::ServerClock;
