@@ -36,7 +36,7 @@ pub(crate) fn create(file: &Path) -> Result<()> {
 
 /// As [`create`], with the rows that a body writes. Answers whether this store was made, and not another
 /// process's.
-pub(crate) fn make(file: &Path, fill: &mut Fill<'_>) -> Result<bool> {
+pub(crate) fn make(file: &Path, rows: &mut Rows<'_>) -> Result<bool> {
     let home = directory(file);
     // Nothing is made where it would be refused.
     let standing = home.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
@@ -44,7 +44,7 @@ pub(crate) fn make(file: &Path, fill: &mut Fill<'_>) -> Result<bool> {
     if home.exists() {
         let draft = draft::beside(file)?;
         // Of two makers one wins; the other's draft is dropped.
-        let made = draft_database(&draft, fill).and_then(|()| put_without_replacing(&draft, file));
+        let made = draft_database(&draft, rows).and_then(|()| put_without_replacing(&draft, file));
         remove_database(&draft);
         let made = made?;
         sync_directory(&home);
@@ -54,7 +54,7 @@ pub(crate) fn make(file: &Path, fill: &mut Fill<'_>) -> Result<bool> {
     let draft = draft::beside(&home)?;
     make_directory(&draft).map_err(|cause| failed(&home, cause))?;
     let name = file.file_name().unwrap_or_default();
-    let made = draft_database(&draft.join(name), fill).and_then(|()| {
+    let made = draft_database(&draft.join(name), rows).and_then(|()| {
         make_file(&draft.join("gate")).map_err(|cause| failed(&home, cause))?;
         crate::combine::prepare(&draft);
         sync_directory(&draft);
@@ -135,10 +135,10 @@ pub(crate) fn remove_database(path: &Path) {
 }
 
 /// What writes rows into a new store.
-pub(crate) type Fill<'a> = dyn FnMut(&mut dyn Sql) -> Result<()> + 'a;
+pub(crate) type Rows<'a> = dyn FnMut(&mut dyn Sql) -> Result<()> + 'a;
 
 /// Writes a whole database and closes it, so that it is one file.
-pub(crate) fn draft_database(path: &Path, fill: &mut Fill<'_>) -> Result<()> {
+pub(crate) fn draft_database(path: &Path, rows: &mut Rows<'_>) -> Result<()> {
     make_file(path).map_err(|cause| failed(path, cause))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite::error)?;
@@ -167,7 +167,7 @@ pub(crate) fn draft_database(path: &Path, fill: &mut Fill<'_>) -> Result<()> {
         Ok(())
     };
     begin().map_err(sqlite::error)?;
-    fill(&mut Statements(&connection))?;
+    rows(&mut Statements(&connection))?;
     connection.execute_batch("COMMIT").map_err(sqlite::error)?;
     connection.close().map_err(|(_, cause)| sqlite::error(cause))
 }

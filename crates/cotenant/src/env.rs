@@ -5,8 +5,10 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-/// The store to use instead of the project's: a path or `sqlite:PATH`.
+/// The store to use instead of the project's: a path, `sqlite:PATH` or `postgres://…`.
 pub(crate) const STORE: &str = "COTENANT_STORE";
+/// The password of a `PostgreSQL` server whose address has none.
+pub(crate) const PG_PASSWORD: &str = "PGPASSWORD";
 /// The session of every command, by id or live name.
 pub(crate) const SESSION: &str = "COTENANT_SESSION";
 /// Guards of every mutation, one `RESOURCE=FENCE` a line; `lease run` sets it for its child.

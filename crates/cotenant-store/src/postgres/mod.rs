@@ -28,6 +28,7 @@
 //! address is.
 
 mod address;
+mod admin;
 mod create;
 mod engine;
 mod error;
@@ -36,5 +37,6 @@ mod tls;
 mod wake;
 
 pub use address::Address;
+pub(crate) use admin::{Server, ask, migrate};
 pub(crate) use create::{AFTER_FILLING, EMPTY, find, make};
 pub(crate) use engine::ServerClock;

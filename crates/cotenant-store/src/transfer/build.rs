@@ -9,11 +9,11 @@ use serde_json::json;
 use super::{
     file::{Header, Reader},
     gate::{Gate, Way},
-    location::Location,
     rows::{Step, Sum, Tell, Which, Writer, counts, read},
     table::damaged,
 };
 use crate::{
+    Location,
     admin::PATIENCE,
     create::{self, draft_database, remove_database},
     draft,
@@ -108,6 +108,7 @@ pub fn import(
     lose_sessions: bool,
     tell: &mut Tell<'_>,
 ) -> Result<Imported> {
+    let to = &to.resolved();
     let mut reader = Reader::open(input)?;
     let header = reader.header.clone();
     let mut imported = None;
@@ -166,7 +167,7 @@ pub(super) fn arrive(
     moves: bool,
     body: &mut dyn FnMut(&mut dyn Sql, &mut Meta) -> Result<()>,
 ) -> Result<()> {
-    let mut fill = |sql: &mut dyn Sql, before: Option<&Standing>| {
+    let mut put = |sql: &mut dyn Sql, before: Option<&Standing>| {
         let mut meta = Meta::load(sql, Intent::Carry)?;
         let reading = sql.reading().map_or_else(|| BootClock.reading(sql), Ok)?;
         meta.stand_at(reading);
@@ -181,12 +182,12 @@ pub(super) fn arrive(
     match to {
         Location::Server(address) => postgres::make(address, &mut |sql, is_new| {
             if is_new {
-                fill(sql, None)?;
+                put(sql, None)?;
             } else {
                 let standing = Standing::load(sql)?;
                 may_go(&standing)?;
                 sql.run(postgres::EMPTY, &[])?;
-                fill(sql, Some(&standing))?;
+                put(sql, Some(&standing))?;
             }
             postgres::AFTER_FILLING
                 .iter()
@@ -200,7 +201,7 @@ pub(super) fn arrive(
                 let draft = draft::beside(&path)?;
                 let patience = Patience::Until(std::time::Instant::now() + PATIENCE);
                 let made =
-                    draft_database(&draft, &mut |sql| fill(sql, Some(&standing))).and_then(|()| {
+                    draft_database(&draft, &mut |sql| put(sql, Some(&standing))).and_then(|()| {
                         engine
                             .replace_content(&draft, patience, &|sql| may_go(&Standing::load(sql)?))
                     });
@@ -209,7 +210,7 @@ pub(super) fn arrive(
             }
             Err(error) if error.code != Code::StoreMissing => Err(error),
             _ => {
-                if create::make(file, &mut |sql| fill(sql, None))? {
+                if create::make(file, &mut |sql| put(sql, None))? {
                     return Ok(());
                 }
                 let what = format!("another process made a store at `{to}` just now");

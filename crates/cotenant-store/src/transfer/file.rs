@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Field};
 
 use super::{
-    location::Location,
     rows::{Counts, Step, Sum, Tell, Which, counts, read},
     table::{Table, bytes, damaged},
 };
 use crate::{
+    IfMissing, LocalStore, Location,
     create::{put_without_replacing, sync_directory},
     draft,
     meta::{Intent, Meta, SCHEMA},
@@ -182,7 +182,7 @@ pub fn export(
 ) -> Result<Exported> {
     let mut written = None;
     let failed = |cause| Error::new(Code::StoreIo, "the export cannot be written").caused_by(cause);
-    from.open()?.with_engine(|engine| {
+    LocalStore::open_at(from, IfMissing::Fail)?.with_engine(|engine| {
         engine.read(&mut |sql| {
             let header = Header::of(sql, project)?;
             let line = header.line()?;

@@ -36,7 +36,6 @@
 mod build;
 mod file;
 mod gate;
-mod location;
 mod moving;
 mod rows;
 mod table;
@@ -44,6 +43,6 @@ mod table;
 pub use build::{Imported, import};
 pub use file::{Exported, export, export_to};
 pub(crate) use gate::Gate;
-pub use location::Location;
+pub(crate) use moving::refusal;
 pub use moving::{Moved, relocate};
 pub use rows::{Progress, Step};

@@ -8,11 +8,10 @@ use super::{
     build::{Standing, arrive, check},
     file::Header,
     gate::{Gate, Way},
-    location::Location,
     rows::{Progress, Step, Sum, Tell, Which, Writer, read},
 };
 use crate::{
-    LocalStore, session,
+    LocalStore, Location, session,
     sql::{Finish, Sql},
     testing::{failpoint, mutant},
 };
@@ -47,11 +46,12 @@ struct Copied {
 
 /// Moves a store to another place. Whoever repeats an interrupted move finishes it.
 pub fn relocate(from: &Location, to: &Location, tell: &mut Tell<'_>) -> Result<Moved> {
+    let (from, to) = (&from.resolved(), &to.resolved());
     if from.to_string() == to.to_string() {
         return Err(Error::invalid(format!("the store is at `{to}` already"))
             .hint("name another place with `--to`"));
     }
-    let old = from.open()?;
+    let old = LocalStore::open_at(from, IfMissing::Fail)?;
     let standing = seen(&old, Standing::load)?;
     let resumed = match standing.gate {
         None => false,
@@ -104,9 +104,17 @@ fn seen<T>(store: &LocalStore, mut look: impl FnMut(&mut dyn Sql) -> Result<T>) 
     seen.ok_or_else(|| Error::internal("a snapshot showed nothing"))
 }
 
+/// What somebody is told who uses a store that is closed.
+pub(crate) fn refusal(store: &LocalStore) -> Option<Error> {
+    let standing = seen(store, Standing::load).ok()?;
+    standing.gate.map(|gate| gate.error())
+}
+
 /// Finishes a move after which the old store is closed, if the new one has arrived.
 fn finish(from: &Location, to: &Location, old: &LocalStore, gate: &Gate) -> Result<Option<Moved>> {
-    let new = match to.open().and_then(|new| seen(&new, Standing::load)) {
+    let new = match LocalStore::open_at(to, IfMissing::Fail)
+        .and_then(|new| seen(&new, Standing::load))
+    {
         Ok(new) => new,
         Err(error) if matches!(error.code, Code::NotFound | Code::StoreMissing) => return Ok(None),
         Err(error) => return Err(error),
@@ -211,7 +219,7 @@ fn is_as_copied(sql: &mut dyn Sql, copied: &Copied) -> Result<bool> {
 
 /// Opens the new store. Its log says from where it came.
 fn open(from: &Location, to: &Location, digest: &str) -> Result<()> {
-    let new = to.open()?;
+    let new = LocalStore::open_at(to, IfMissing::Fail)?;
     new.carry(&mut |tx| {
         match Gate::load(tx.sql)? {
             Some(gate) if gate.way == Way::Here && gate.digest == digest => {}

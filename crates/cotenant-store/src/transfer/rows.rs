@@ -118,13 +118,16 @@ impl Sum {
     }
 }
 
+/// Who takes rows, each with its line.
+type Each<'a> = dyn FnMut(&'static Table, Vec<Value>, &str) -> Result<()> + 'a;
+
 /// Reads rows in order, each with its line, and sums them up.
 pub(super) fn read(
     sql: &mut dyn Sql,
     which: Which,
     sum: &mut Sum,
     tell: &mut Tell<'_>,
-    each: &mut dyn FnMut(&'static Table, Vec<Value>, &str) -> Result<()>,
+    each: &mut Each<'_>,
 ) -> Result<()> {
     for table in TABLES.iter().filter(|table| which == Which::All || table.name != "event") {
         let mut last: Option<Vec<Value>> = None;
