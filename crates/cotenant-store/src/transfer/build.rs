@@ -114,8 +114,9 @@ pub fn import(
     let mut imported = None;
     arrive(to, &header, false, &mut |sql, meta| {
         let mut writer = Writer::default();
-        let sum = reader.rows(tell, &mut |table, row| writer.write(sql, table, row))?;
-        writer.flush(sql)?;
+        let sum =
+            reader.rows(tell, &mut |table, row| writer.write(sql, table, row).map_err(refused))?;
+        writer.flush(sql).map_err(refused)?;
         header.save(sql, meta)?;
         let events_checked = check(sql, meta, &header, &sum, tell)?;
         let sessions_lost = lose_live(sql, meta, lose_sessions)?;
@@ -130,6 +131,14 @@ pub fn import(
         Meta::save_gate(sql, false)
     })?;
     imported.ok_or_else(|| Error::internal("the import wrote nothing"))
+}
+
+/// A row that the database does not take is none that a store had.
+fn refused(error: Error) -> Error {
+    if error.code != Code::Internal {
+        return error;
+    }
+    damaged("it has a row that fits no store").caused_by(error)
 }
 
 /// Refuses sessions that are live in what arrives, or ends them.

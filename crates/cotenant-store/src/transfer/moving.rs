@@ -11,7 +11,7 @@ use super::{
     rows::{Progress, Step, Sum, Tell, Which, Writer, read},
 };
 use crate::{
-    LocalStore, Location, session,
+    IfMissing, LocalStore, Location, session,
     sql::{Finish, Sql},
     testing::{failpoint, mutant},
 };
