@@ -23,6 +23,8 @@ pub(crate) struct Tool {
 pub(crate) const TMUX: Tool = Tool { program: "tmux", package: "tmux" };
 /// Clocks that jump.
 pub(crate) const FAKETIME: Tool = Tool { program: "faketime", package: "faketime" };
+/// The calls of processes, written down.
+pub(crate) const STRACE: Tool = Tool { program: "strace", package: "strace" };
 /// A C compiler whose programs need no shared library.
 pub(crate) const MUSL: Tool = Tool { program: "musl-gcc", package: "musl-tools" };
 

@@ -47,7 +47,12 @@ pub(crate) fn make(file: &Path, rows: &mut Rows<'_>) -> Result<bool> {
         let made = draft_database(&draft, rows).and_then(|()| put_without_replacing(&draft, file));
         remove_database(&draft);
         let made = made?;
+        // The gate without the database would be a store that was lost. Whoever made the directory
+        // may have done so just now.
         sync_directory(&home);
+        if let Some(above) = home.parent() {
+            sync_directory(above);
+        }
         make_file(&home.join("gate")).map_err(|cause| failed(file, cause))?;
         return Ok(made);
     }

@@ -23,7 +23,7 @@ mod launch;
 mod mcp;
 mod row;
 mod run;
-mod sample;
+pub(crate) mod sample;
 mod scene;
 mod setting;
 mod shell;
