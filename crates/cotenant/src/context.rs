@@ -117,6 +117,11 @@ impl Context {
         })
     }
 
+    /// Whether this command, or its environment, names the store.
+    pub(crate) fn names_store(&self) -> bool {
+        self.options.store.is_some() || env::text(env::STORE).is_some()
+    }
+
     /// The store, which is not made if it is missing.
     pub(crate) fn store(&self) -> Result<&Arc<dyn Store>> {
         self.open_store(IfMissing::Fail)

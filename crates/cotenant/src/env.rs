@@ -108,6 +108,11 @@ pub(crate) fn working_directory() -> std::io::Result<PathBuf> {
     std::env::current_dir()
 }
 
+/// Where a file without a name can be made.
+pub(crate) fn scratch_directory() -> PathBuf {
+    std::env::temp_dir()
+}
+
 /// The path of the running program.
 pub(crate) fn program() -> std::io::Result<PathBuf> {
     std::env::current_exe()
