@@ -33,7 +33,7 @@ fn is_untouched(place: &Location) -> bool {
 }
 
 #[test]
-fn a_store_goes_through_files_and_both_databases_and_stays_the_same() {
+fn b6_a_store_goes_through_files_and_both_databases_and_stays_the_same() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     let (first, second, third) = (file(&scratch, "a"), project(&server), file(&scratch, "b"));
@@ -126,7 +126,7 @@ fn damages(export: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn every_damage_of_a_file_is_found_and_leaves_nothing() {
+fn b6_every_damage_of_a_file_is_found_and_leaves_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let export = sample(&scratch);
     let to = file(&scratch, "damaged");
@@ -165,7 +165,7 @@ fn forged(export: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn a_log_whose_chain_does_not_hold_does_not_arrive() {
+fn b6_a_log_whose_chain_does_not_hold_does_not_arrive() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     let export = sample(&scratch);
@@ -209,7 +209,7 @@ fn a_file_of_another_kind_or_time_is_refused() {
 }
 
 #[test]
-fn a_store_with_content_is_not_replaced() {
+fn b6_a_store_with_content_is_not_replaced() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     let export = sample(&scratch);

@@ -110,21 +110,21 @@ fn places(scratch: &TempDir, name: &str, number: usize) -> Location {
 }
 
 #[test]
-fn a_move_to_a_server_that_is_killed_anywhere_can_be_repeated() {
+fn b7_a_move_to_a_server_that_is_killed_anywhere_can_be_repeated() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     interrupt("kill", &mut |number| (places(&scratch, "from", number), project(&server)));
 }
 
 #[test]
-fn a_move_from_a_server_that_is_killed_anywhere_can_be_repeated() {
+fn b7_a_move_from_a_server_that_is_killed_anywhere_can_be_repeated() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     interrupt("kill", &mut |number| (project(&server), places(&scratch, "to", number)));
 }
 
 #[test]
-fn a_move_between_files_that_is_killed_anywhere_can_be_repeated() {
+fn b7_a_move_between_files_that_is_killed_anywhere_can_be_repeated() {
     let scratch = tempfile::tempdir().unwrap();
     interrupt("kill", &mut |number| {
         (places(&scratch, "from", number), places(&scratch, "to", number))

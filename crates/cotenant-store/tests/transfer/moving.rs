@@ -29,7 +29,7 @@ fn ways(server: &Server, scratch: &tempfile::TempDir) -> Vec<(Location, Location
 }
 
 #[test]
-fn a_store_that_moved_goes_on_where_it_was() {
+fn b7_a_store_that_moved_goes_on_where_it_was() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     for (from, to) in ways(&server, &scratch) {
@@ -70,7 +70,7 @@ fn a_store_that_moved_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_store_that_was_moved_away_says_so_and_can_still_be_copied() {
+fn b7_a_store_that_was_moved_away_says_so_and_can_still_be_copied() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     for (from, to) in ways(&server, &scratch) {
@@ -179,7 +179,7 @@ fn live_sessions_end_a_move_and_dead_ones_do_not() {
 }
 
 #[test]
-fn a_session_that_signs_on_meanwhile_is_noticed() {
+fn b7_a_session_that_signs_on_meanwhile_is_noticed() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     for (from, to) in ways(&server, &scratch) {
@@ -209,7 +209,7 @@ fn a_session_that_signs_on_meanwhile_is_noticed() {
 }
 
 #[test]
-fn what_is_written_meanwhile_is_carried_too() {
+fn b7_what_is_written_meanwhile_is_carried_too() {
     let server = server!();
     let scratch = tempfile::tempdir().unwrap();
     for (from, to) in ways(&server, &scratch) {
