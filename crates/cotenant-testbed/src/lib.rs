@@ -17,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use postgres::Client;
 use postgres::NoTls;
+pub use postgres::{Client, Statement};
 use tempfile::TempDir;
 
 /// How long a server may take to start.
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 /// A database of which the contract's cases are the only users.
 const QUIET: &str = "quiet";
+/// What a test does without: its machine does not lose power.
+const LOOSE: [&str; 4] = ["-c", "fsync=off", "-c", "full_page_writes=off"];
 /// Ends the server when this process ends, however it does: its end of the pipe is closed then.
 const KEEPER: &str = r#""$@" & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid"#;
 
@@ -60,10 +62,15 @@ impl Server {
             println!("skipped: no PostgreSQL; apt-get install postgresql");
             return None;
         };
-        Some(Self::start(&programs))
+        Some(Self::start(&programs, &LOOSE))
     }
 
-    fn start(programs: &Path) -> Self {
+    /// A server that flushes what it acknowledges, for measurements; none without its programs.
+    pub fn durable() -> Option<Self> {
+        programs().map(|programs| Self::start(&programs, &[]))
+    }
+
+    fn start(programs: &Path, settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let user = is_root().then(user);
         if let Some((uid, gid)) = user {
@@ -113,8 +120,8 @@ impl Server {
             .arg("-k")
             .arg(directory.path())
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
-            .args(["-c", "fsync=off", "-c", "max_connections=200"])
-            .args(["-c", "full_page_writes=off", "-c", "autovacuum=off"])
+            .args(["-c", "max_connections=200", "-c", "autovacuum=off"])
+            .args(settings)
             .args(encrypted)
             .stdin(Stdio::piped())
             .spawn()
@@ -178,6 +185,12 @@ impl Server {
         format!("postgres://{user}@127.0.0.1:{}/postgres?project={project}", self.port)
     }
 
+    /// What a client needs to connect to it as its superuser.
+    pub fn settings(&self) -> String {
+        let directory = self.directory.path().display();
+        format!("host={directory} port={} user=postgres dbname=postgres", self.port)
+    }
+
     /// The port on which it listens at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -191,6 +204,11 @@ impl Server {
         let (directory, port) = (self.directory.path().display(), self.port);
         format!("postgres://{user}@/{database}?host={directory}&port={port}&project={project}")
     }
+}
+
+/// Connects as [`Server::settings`] says.
+pub fn connect(settings: &str) -> Result<Client, postgres::Error> {
+    Client::connect(settings, NoTls)
 }
 
 impl Drop for Server {

@@ -21,7 +21,7 @@ use cotenant_core::{
 use cotenant_store::{
     IfMissing, LocalStore, Location,
     combine::{Combiner, combine},
-    postgres::Address,
+    postgres::{Address, Sharing},
 };
 
 use crate::{
@@ -188,7 +188,16 @@ impl Context {
             }
         };
         project.make_home()?;
-        Ok(Arc::new(store.busy_timeout_by(turn)))
+        let turn = Arc::new(turn);
+        let patient = move |store: LocalStore| {
+            let turn = Arc::clone(&turn);
+            store.busy_timeout_by(move || turn())
+        };
+        let own = patient(store);
+        let open = move |address: &Address, missing| {
+            LocalStore::open_postgres(address, missing).map(&patient)
+        };
+        Ok(Arc::new(Sharing::new(own, &address, open)))
     }
 
     /// The token files beside the store.

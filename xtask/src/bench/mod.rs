@@ -25,6 +25,7 @@ mod row;
 mod run;
 pub(crate) mod sample;
 mod scene;
+mod services;
 mod setting;
 mod shell;
 mod takeover;

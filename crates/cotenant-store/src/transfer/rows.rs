@@ -134,17 +134,19 @@ pub(super) fn read(
         loop {
             let rows = match &last {
                 None => sql.rows(table.first(), &[])?,
-                Some(row) => sql.rows(table.next(), &params(&row[..table.key()]))?,
+                Some(key) => sql.rows(table.next(), &params(key))?,
             };
-            let is_last = rows.len() < table.page();
-            for row in rows {
+            let count = rows.len();
+            for (number, row) in rows.into_iter().enumerate() {
                 let row: Vec<Value> = row.0.collect();
                 let line = table.line(&row)?;
                 sum.row(table, &line, tell);
-                last = Some(row.clone());
+                if number + 1 == count {
+                    last = Some(row[..table.key()].to_vec());
+                }
                 each(table, row, &line)?;
             }
-            if is_last {
+            if count < table.page() {
                 break;
             }
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Field};
 use crate::sql::Value;
 
 /// How many rows one statement writes.
-pub(super) const ROWS_AT_ONCE: usize = 50;
+pub(super) const ROWS_AT_ONCE: usize = 100;
 
 /// What a column holds, apart from NULL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ pub(super) static TABLES: [Table; 9] = [
     table(
         "request",
         1,
-        50,
+        500,
         ALL,
         &[
             ("number", Int),

@@ -13,8 +13,8 @@ use crate::{
     content::{fill, lose_holder},
     server,
     stage::{
-        ask, code, does, exported, failure, file, made, opened, project, relocate, request, rows,
-        sign_off, sign_on,
+        ask, code, does, exported, failure, file, import, made, opened, project, relocate, request,
+        rows, sign_off, sign_on,
     },
 };
 
@@ -130,6 +130,20 @@ fn a_store_moves_there_and_back_again() {
         let got = does(&stays_open, &actor, "data.get", &json!({"scope": "s", "key": "k"}));
         assert_eq!(got["value"], json!(round));
         sign_off(&stays_open, &actor);
+    }
+}
+
+#[test]
+fn a_store_that_was_moved_away_opens_again_by_way_of_a_file() {
+    let server = server!();
+    let scratch = tempfile::tempdir().unwrap();
+    for (from, to) in ways(&server, &scratch) {
+        fill(&made(&from));
+        let before = exported(&from);
+        relocate(&from, &to).unwrap();
+        import(&before, &from).unwrap();
+        assert!(exported(&from) == before && failure(&from).is_none());
+        sign_on(&opened(&from), "next", "agent");
     }
 }
 

@@ -190,3 +190,18 @@ fn a_project_on_a_server_has_a_name() {
     let backup = env.cotenant("backup x.db");
     assert!(backup.stderr.contains("the store is on a server"), "{backup:?}");
 }
+
+#[test]
+fn projects_share_what_is_in_org() {
+    let server = server!();
+    let (one, other) = (machine(&server.project()), machine(&server.project()));
+    for env in [&one, &other] {
+        env.prints("init --store-only");
+        env.sign_on(&["alice"]);
+    }
+    let key = format!("k{}", std::process::id());
+    one.prints(&format!("data set org/rust {key} 2024 --session alice"));
+    let found = other.json(&format!("data get org/rust {key}"));
+    assert_eq!(found["data"]["value"], 2024);
+    assert!(found["data"]["writer"].as_str().unwrap().ends_with("/alice"), "{found}");
+}
