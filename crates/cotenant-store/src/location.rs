@@ -27,13 +27,14 @@ impl Location {
         }
     }
 
-    /// The same place, however the way to it is written.
+    /// The same place, however the way to it is written. Only what is above the store's directory may
+    /// be a link.
     pub(crate) fn resolved(&self) -> Self {
         let Self::File(file) = self else { return self.clone() };
         let absolute = std::path::absolute(file).unwrap_or_else(|_| file.clone());
         let home = directory(&absolute);
-        // The directory may be missing yet; then what is above it counts.
-        let real = home.ancestors().find_map(|above| {
+        // What is above may be missing yet; then what is above that counts.
+        let real = home.ancestors().skip(1).find_map(|above| {
             Some(above.canonicalize().ok()?.join(home.strip_prefix(above).ok()?))
         });
         Self::File(real.unwrap_or(home).join(absolute.file_name().unwrap_or_default()))

@@ -1,5 +1,7 @@
 //! Moves that nobody interrupts.
 
+use std::os::unix::fs::symlink;
+
 use cotenant_core::{Code, store::Store};
 use cotenant_store::{
     Location, admin,
@@ -145,6 +147,24 @@ fn a_store_that_was_moved_away_opens_again_by_way_of_a_file() {
         assert!(exported(&from) == before && failure(&from).is_none());
         sign_on(&opened(&from), "next", "agent");
     }
+}
+
+#[test]
+fn a_place_is_the_same_by_every_way_but_a_link() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (from, to) = (file(&scratch, "a"), file(&scratch, "b"));
+    fill(&made(&from));
+    let real = scratch.path().canonicalize().unwrap();
+    symlink(&real, real.join("above")).unwrap();
+    symlink(real.join("a"), real.join("link")).unwrap();
+    for same in ["a/../a/store.db", "./a//store.db", "above/a/store.db"] {
+        let error = relocate(&from, &Location::File(real.join(same))).unwrap_err();
+        assert_eq!(error.code, Code::Invalid, "{same}: {error:?}");
+    }
+    let linked = Location::File(real.join("link/store.db"));
+    assert_eq!(relocate(&from, &linked).unwrap_err().code, Code::StoreForeign);
+    let moved = relocate(&from, &Location::File(real.join("above/b/store.db"))).unwrap();
+    assert_eq!(moved.to, to.to_string());
 }
 
 #[test]
