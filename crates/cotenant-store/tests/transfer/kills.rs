@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What a process of its own shall do: `FROM` and `TO`, a line each. `FROM` may be an export.
+/// What a process of its own shall do: `move` or `import`, from where, and to where, a line each.
 const JOB: &str = "COTENANT_TEST_JOB";
 
 /// Where a move can be interrupted: a point, and how often it is passed before.
@@ -45,20 +45,20 @@ const POINTS: [&str; 16] = [
 #[test]
 fn carrying_process() {
     let Ok(job) = std::env::var(JOB) else { return };
-    let (from, to) = job.split_once('\n').unwrap();
-    let to = place(to);
-    if from.ends_with(".jsonl") {
-        import(&std::fs::read_to_string(from).unwrap(), &to).unwrap();
+    let lines: Vec<&str> = job.lines().collect();
+    let [what, from, to] = lines[..] else { panic!("{job}") };
+    if what == "import" {
+        import(&std::fs::read_to_string(from).unwrap(), &place(to)).unwrap();
     } else {
-        relocate(&place(from), &to).unwrap();
+        relocate(&place(from), &place(to)).unwrap();
     }
 }
 
-fn carry(from: &str, to: &Location, failpoint: &str, action: &str) -> ExitStatus {
+fn carry(what: &str, from: &str, to: &Location, failpoint: &str, action: &str) -> ExitStatus {
     let (point, nth) = failpoint.split_once('@').unwrap_or((failpoint, "1"));
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kills::carrying_process"])
-        .env(JOB, format!("{from}\n{}", said(to)))
+        .env(JOB, format!("{what}\n{from}\n{}", said(to)))
         .env("COTENANT_FAILPOINT", format!("{point}={action}@{nth}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -76,7 +76,7 @@ fn interrupt(action: &str, places: &mut dyn FnMut(usize) -> (Location, Location)
         fill(&store);
         drop(store);
         let before = exported(&from);
-        let ended = carry(&said(&from), &to, point, action);
+        let ended = carry("move", &said(&from), &to, point, action);
         if ended.success() {
             // A point that this way does not pass.
             assert!(failure(&to).is_none(), "{what}");
@@ -150,7 +150,7 @@ fn a_move_back_that_is_killed_keeps_what_was_moved_away() {
         fill(&made(&home));
         relocate(&home, &away).unwrap();
         let before = exported(&away);
-        assert!(!carry(&said(&away), &home, point, "kill").success());
+        assert!(!carry("move", &said(&away), &home, point, "kill").success());
         assert!(failure(&away).is_none() || failure(&home).is_some(), "{point}");
         assert!(failure(&home).is_some(), "{point}: the half of it can be used");
         relocate(&away, &home).unwrap();
@@ -172,7 +172,7 @@ fn an_import_that_is_killed_leaves_nothing() {
         (project(&server), "arrive.checked"),
         (project(&server), "create.before_commit"),
     ] {
-        assert!(!carry(written.to_str().unwrap(), &to, point, "kill").success());
+        assert!(!carry("import", written.to_str().unwrap(), &to, point, "kill").success());
         assert_eq!(code(&to), Some(Code::NotFound));
         import(&export, &to).unwrap();
         assert!(exported(&to) == export);

@@ -287,9 +287,9 @@ fn a_store_that_is_written_to_all_the_time_stays() {
 
 #[test]
 fn a_large_store_moves_in_pages() {
-    const BATCH: usize = 125;
+    const BATCH: u64 = 125;
     let server = server!();
-    let events: usize = std::env::var("COTENANT_TEST_EVENTS")
+    let events: u64 = std::env::var("COTENANT_TEST_EVENTS")
         .map_or(20_000, |text| text.parse().expect("a number of events"));
     let scratch = tempfile::tempdir().unwrap();
     let (home, away, last) = (file(&scratch, "a"), project(&server), file(&scratch, "b"));
@@ -310,11 +310,11 @@ fn a_large_store_moves_in_pages() {
         let mut steps = 0;
         let moved = transfer::relocate(from, to, &mut |_| steps += 1).unwrap();
         println!("{} events from {from} in {:.1?}", moved.events_checked, began.elapsed());
-        assert!(moved.events_checked as usize > events && steps > events / 1_000);
+        assert!(moved.events_checked > events && steps > events / 1_000);
         assert_eq!(code(from), Some(Code::StoreForeign));
     }
     let verify = cotenant_core::event::Verify::default();
     let store = opened(&last);
     let verified = (&store as &dyn Store).call(&verify, |request| request).unwrap().answer;
-    assert!(verified.ok && verified.checked as usize > events, "{verified:?}");
+    assert!(verified.ok && verified.checked > events, "{verified:?}");
 }
