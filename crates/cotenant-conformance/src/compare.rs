@@ -26,13 +26,15 @@ impl Comparison {
 
     fn pairs(&self) -> Vec<Pair> {
         let codes: BTreeSet<Code> = self.0.iter().flat_map(|(_, report)| report.codes()).collect();
-        let codes: Vec<Option<Code>> = [None].into_iter().chain(codes.into_iter().map(Some)).collect();
+        let codes: Vec<Option<Code>> =
+            [None].into_iter().chain(codes.into_iter().map(Some)).collect();
         EXPECTED.iter().flat_map(|(name, _)| codes.iter().map(|code| (*name, *code))).collect()
     }
 
     /// The outcomes that some back ends have and others lack, and which do.
     pub fn differences(&self) -> Vec<String> {
-        let differs = |pair: &Pair| !matches!(self.count(*pair), 0) && self.count(*pair) < self.0.len();
+        let differs =
+            |pair: &Pair| !matches!(self.count(*pair), 0) && self.count(*pair) < self.0.len();
         let told = |pair: Pair| {
             let (have, lack): (Vec<_>, Vec<_>) =
                 self.0.iter().partition(|(_, report)| report.has(pair));

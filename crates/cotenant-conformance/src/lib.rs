@@ -100,10 +100,7 @@ pub fn run_all(make: &(dyn Fn() -> Box<dyn Bench> + Sync)) -> Report {
 }
 
 /// Runs the cases whose name is wanted, each on a fresh bench.
-pub fn run(
-    make: &(dyn Fn() -> Box<dyn Bench> + Sync),
-    wanted: impl Fn(&str) -> bool,
-) -> Report {
+pub fn run(make: &(dyn Fn() -> Box<dyn Bench> + Sync), wanted: impl Fn(&str) -> bool) -> Report {
     let wanted: Vec<Case> = cases().into_iter().filter(|(name, _)| wanted(name)).collect();
     let next = AtomicUsize::new(0);
     let work = || {

@@ -51,7 +51,8 @@ type Host = (Box<dyn sql::Clock>, Box<dyn Processes>);
 
 /// This host.
 fn here() -> Host {
-    testing::world().unwrap_or_else(|| (Box::new(sqlite::BootClock), Box::new(host::LocalProcesses)))
+    testing::world()
+        .unwrap_or_else(|| (Box::new(sqlite::BootClock), Box::new(host::LocalProcesses)))
 }
 
 impl LocalStore {

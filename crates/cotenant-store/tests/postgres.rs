@@ -39,7 +39,7 @@ use nix::{
     unistd::Pid,
 };
 
-use server::{PostgresBench, Server, world::World};
+use server::{PostgresBench, QuietDatabase, Server, world::World};
 
 /// The shared server, or nothing more to test.
 macro_rules! server {
@@ -560,7 +560,8 @@ fn who_waits_for_an_event_is_told() {
 fn an_erased_payload_is_gone_from_the_tables_file() {
     const SECRET: &str = "hunter2-8b1f0c9d-on-a-server";
     let server = server!();
-    let address = server.quiet_project();
+    let database = QuietDatabase::of(&server);
+    let address = database.project();
     let hurried = open(&address).busy_timeout(Duration::from_millis(50));
     let hurried: &dyn Store = &hurried;
     let actor = sign_on(hurried, "a", "human");
@@ -568,7 +569,7 @@ fn an_erased_payload_is_gone_from_the_tables_file() {
     let append = Append { kind, scope, payload: Json::of(&serde_json::json!({"t": SECRET})) };
     let seq = hurried.call(&append, |request| request.by(actor.clone())).unwrap().answer.seq;
     let kept = || {
-        let mut admin = server.quiet_client();
+        let mut admin = database.client();
         admin.batch_execute("CHECKPOINT").unwrap();
         let table = format!("\"cotenant_{}\".event", address.project());
         let sql = format!("SELECT pg_relation_filepath('{table}')");
@@ -577,7 +578,7 @@ fn an_erased_payload_is_gone_from_the_tables_file() {
         bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
     };
     assert!(kept(), "the test looks in the wrong place");
-    let mut reader = server.quiet_client();
+    let mut reader = database.client();
     let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
     reader.batch_execute(snapshot).unwrap();
     let redact = Redact { seq, reason: "secret".into() };

@@ -32,7 +32,7 @@ use world::World;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is asked.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A database of which the contract's cases are the only users.
+/// A database with one user at a time, before the number. In others somebody may keep a transaction open.
 const QUIET: &str = "quiet";
 /// Ends the server when this process ends, however it does: its end of the pipe is closed then.
 const KEEPER: &str = r#""$@" & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid"#;
@@ -43,6 +43,53 @@ pub(crate) struct Server {
     keeper: Child,
     projects: AtomicU32,
     port: u16,
+    quiet: Mutex<Quiet>,
+}
+
+/// The databases with one user at a time.
+#[derive(Default)]
+struct Quiet {
+    made: u32,
+    free: Vec<String>,
+}
+
+/// A database that nobody else uses meanwhile.
+pub(crate) struct QuietDatabase {
+    server: Arc<Server>,
+    name: String,
+}
+
+impl QuietDatabase {
+    pub(crate) fn of(server: &Arc<Server>) -> Self {
+        let mut quiet = server.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = quiet.free.pop();
+        let name = free.unwrap_or_else(|| {
+            quiet.made += 1;
+            let name = format!("{QUIET}{}", quiet.made);
+            server.client().batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+            name
+        });
+        drop(quiet);
+        Self { server: Arc::clone(server), name }
+    }
+
+    /// The address of a project in it that nobody has used.
+    pub(crate) fn project(&self) -> Address {
+        let number = self.server.projects.fetch_add(1, Ordering::SeqCst);
+        self.server.address_in(&self.name, "postgres", &format!("case-{number}"))
+    }
+
+    /// A connection of the server's superuser to it.
+    pub(crate) fn client(&self) -> Client {
+        self.server.try_client(&self.name).unwrap()
+    }
+}
+
+impl Drop for QuietDatabase {
+    fn drop(&mut self) {
+        let mut quiet = self.server.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.free.push(std::mem::take(&mut self.name));
+    }
 }
 
 impl Server {
@@ -126,14 +173,14 @@ impl Server {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let server = Self { directory, keeper, projects: AtomicU32::new(0), port };
+        let (projects, quiet) = (AtomicU32::new(0), Mutex::default());
+        let server = Self { directory, keeper, projects, port, quiet };
         let until = Instant::now() + PATIENCE;
         while server.try_client("postgres").is_none() {
             let log = fs::read_to_string(server.directory.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < until, "the server does not start: {log}");
             thread::sleep(PAUSE);
         }
-        server.client().batch_execute(&format!("CREATE DATABASE {QUIET}")).unwrap();
         server
     }
 
@@ -160,21 +207,10 @@ impl Server {
         self.try_client("postgres").unwrap()
     }
 
-    /// A connection of its superuser to the quiet database.
-    pub(crate) fn quiet_client(&self) -> Client {
-        self.try_client(QUIET).unwrap()
-    }
-
     /// The address of a project that nobody has used.
     pub(crate) fn project(&self) -> Address {
         let number = self.projects.fetch_add(1, Ordering::SeqCst);
         self.address("postgres", &format!("case-{number}"))
-    }
-
-    /// As [`Self::project`], in a database in which no other test keeps a transaction open.
-    pub(crate) fn quiet_project(&self) -> Address {
-        let number = self.projects.fetch_add(1, Ordering::SeqCst);
-        self.address_in(QUIET, "postgres", &format!("case-{number}"))
     }
 
     /// The address of a project for a user.
@@ -260,18 +296,19 @@ pub(crate) fn open(address: &Address, world: &World, clock: impl Clock + 'static
 
 /// A bench over a project of its own.
 pub(crate) struct PostgresBench {
-    _server: Arc<Server>,
     address: Address,
     world: World,
     store: LocalStore,
+    _database: QuietDatabase,
 }
 
 impl PostgresBench {
     /// A fresh store.
     pub(crate) fn new(server: &Arc<Server>) -> Self {
-        let (address, world) = (server.quiet_project(), World::new());
+        let (database, world) = (QuietDatabase::of(server), World::new());
+        let address = database.project();
         let store = open(&address, &world, world.clone());
-        Self { _server: Arc::clone(server), address, world, store }
+        Self { address, world, store, _database: database }
     }
 }
 

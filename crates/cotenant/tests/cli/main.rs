@@ -4,6 +4,7 @@
 
 mod agents;
 mod claims;
+mod client;
 mod config;
 mod data;
 mod doctor;
