@@ -66,7 +66,7 @@ impl Comparison {
             (true, count) if count == self.0.len() => '+',
             (false, 0) => '.',
             (false, _) => '!',
-            (true, count) => char::from_digit(count as u32, 10).unwrap_or('?'),
+            (true, count) => count.to_string().pop().unwrap_or_default(),
         };
         text + "\n" + &table(&codes, mark)
     }

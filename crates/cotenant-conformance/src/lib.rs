@@ -121,8 +121,7 @@ fn run_one(make: &dyn Fn() -> Box<dyn Bench>, (case, test): Case, report: &mut R
     report.cases += 1;
     let mut failed = |message| report.failures.push(Failure { case, message });
     let recorder = Recorder::default();
-    let made = caught(|| Observed { bench: make(), recorder: recorder.clone() });
-    match made {
+    match caught(|| Observed { bench: make(), recorder: recorder.clone() }) {
         Err(message) => failed(format!("no bench: {message}")),
         Ok(observed) => {
             if let Err(message) = caught(|| test(&observed)) {

@@ -137,7 +137,7 @@ impl Line {
 
     /// The operation.
     pub fn operation(&self) -> Result<Op> {
-        Op::decode(&self.op, &*self.arguments()?)
+        Op::decode(&self.op, &self.arguments()?)
     }
 }
 

@@ -236,12 +236,12 @@ impl Context {
 
     /// Sends a request, again if the store was busy.
     pub(crate) fn submit(&self, request: Request) -> Result<Reply> {
-        let outcome = self.submit_all(vec![request]).pop();
+        let outcome = self.submit_all(&[request]).pop();
         outcome.unwrap_or_else(|| Err(Error::internal("the store gave no outcome")))
     }
 
     /// Sends requests as one batch, and those again that found the store busy.
-    pub(crate) fn submit_all(&self, requests: Vec<Request>) -> Vec<Outcome> {
+    pub(crate) fn submit_all(&self, requests: &[Request]) -> Vec<Outcome> {
         let is_busy = |outcome: &Outcome| {
             outcome.as_ref().is_err_and(|error| matches!(error.code, Code::Busy | Code::StoreIo))
         };
@@ -249,7 +249,7 @@ impl Context {
             Ok(store) => store,
             Err(error) => return requests.iter().map(|_| Err(error.to_wire().into())).collect(),
         };
-        let mut outcomes = store.submit(requests.clone());
+        let mut outcomes = store.submit(requests.to_vec());
         for _ in 1..self.patience.tries {
             let busy: Vec<usize> =
                 (0..outcomes.len()).filter(|place| is_busy(&outcomes[*place])).collect();

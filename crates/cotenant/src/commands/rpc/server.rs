@@ -88,7 +88,7 @@ impl<'a> Server<'a> {
                 Ok(())
             })
             .collect();
-        let mut outcomes = self.context.submit_all(requests).into_iter();
+        let mut outcomes = self.context.submit_all(&requests).into_iter();
         for (line, outcome) in speakers.iter().zip(outcomes.as_slice()) {
             // Looked up again by the next request.
             let _ = self.is_of_another(line, outcome);
