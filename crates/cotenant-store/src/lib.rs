@@ -5,6 +5,7 @@
 //! behind the seam of [`sql`]: `sqlite.rs` with `create.rs`, or [`postgres`]. Operations do not know which.
 
 pub mod admin;
+mod batching;
 mod claim;
 pub mod combine;
 mod create;
@@ -40,6 +41,7 @@ use std::{
 
 use cotenant_core::{Code, Error, Result, process::Processes};
 
+pub use batching::Batching;
 pub use local::LocalStore;
 pub use place::{IfMissing, directory};
 

@@ -17,7 +17,7 @@ use cotenant_core::{
     store::{Actor, Answered, Guard, Outcome, Reply, Request, Store},
 };
 use cotenant_store::{
-    IfMissing, LocalStore,
+    Batching, IfMissing, LocalStore,
     combine::{Combiner, combine},
 };
 
@@ -61,6 +61,7 @@ pub(crate) struct Context {
     actor: OnceLock<Actor>,
     patience: Patience,
     stays: bool,
+    serves_many: bool,
     combiner: OnceLock<Combiner>,
 }
 
@@ -85,6 +86,7 @@ impl Context {
             actor: OnceLock::new(),
             patience: Patience { turn: None, tries: TRIES_MAX },
             stays: false,
+            serves_many: false,
             combiner: OnceLock::new(),
         }
     }
@@ -94,6 +96,12 @@ impl Context {
     pub(crate) fn that_stays(mut self) -> Self {
         self.stays = true;
         self
+    }
+
+    /// Of a process that stays and carries out requests side by side.
+    pub(crate) fn that_serves_many(mut self) -> Self {
+        self.serves_many = true;
+        self.that_stays()
     }
 
     /// Sets how long a writer waits for its turn; a request is then repeated at most once.
@@ -132,12 +140,17 @@ impl Context {
                 }
                 return Ok(Arc::new(store) as Arc<dyn Store>);
             }
-            let store = LocalStore::open(&project.store_file, missing)?.busy_timeout_by(turn);
+            let store =
+                LocalStore::open(&project.store_file, missing)?.busy_timeout_by(turn.clone());
             let file = project.store_file.clone();
             let open = move || LocalStore::open(&file, IfMissing::Fail);
             // Without a thread to spare, the others do without a combiner.
-            if let Ok(combiner) = combine(&project.store_file, open) {
+            if let Ok(combiner) = combine(&project.store_file, open.clone()) {
                 let _ = self.combiner.set(combiner);
+            }
+            if self.serves_many {
+                let open = move || Ok(open()?.busy_timeout_by(turn.clone()));
+                return Ok(Arc::new(Batching::new(store, open)) as Arc<dyn Store>);
             }
             Ok(Arc::new(store) as Arc<dyn Store>)
         })

@@ -189,7 +189,8 @@ pub(super) fn carry_out(
     }
     let asked: Vec<Asked<'_>> = own.map(Asked::from).into_iter().chain(posted).collect();
     let mut outcomes =
-        if asked.is_empty() { Vec::new() } else { store.together(&asked) }.into_iter();
+        if asked.is_empty() { Vec::new() } else { store.together(&asked, Instant::now()) }
+            .into_iter();
     let own = own.and_then(|_| outcomes.next().flatten());
     if !writes.is_empty() {
         let _ = failpoint("combine.done");
