@@ -101,11 +101,21 @@ pub fn run_all(make: &(dyn Fn() -> Box<dyn Bench> + Sync)) -> Report {
 
 /// Runs the cases whose name is wanted, each on a fresh bench.
 pub fn run(make: &(dyn Fn() -> Box<dyn Bench> + Sync), wanted: impl Fn(&str) -> bool) -> Report {
-    let wanted: Vec<Case> = cases().into_iter().filter(|(name, _)| wanted(name)).collect();
+    let wanted = cases().into_iter().filter(|(name, _)| wanted(name));
+    // What is erased must be seen by nobody, and a server may know one who does in any of its stores.
+    let (alone, others): (Vec<Case>, _) = wanted.partition(|(name, _)| name.starts_with("e5_"));
+    let mut report = side_by_side(make, &others);
+    for case in alone {
+        run_one(make, case, &mut report);
+    }
+    report
+}
+
+fn side_by_side(make: &(dyn Fn() -> Box<dyn Bench> + Sync), cases: &[Case]) -> Report {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut report = Report::default();
-        while let Some(case) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
             run_one(make, *case, &mut report);
         }
         report

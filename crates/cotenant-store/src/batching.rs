@@ -305,18 +305,26 @@ impl Store for Batching {
         match Way::of(&requests) {
             Way::Read => self.submit_to(&self.reads, requests),
             Way::Wait => self.submit_to(&self.waits, requests),
-            Way::Single => self.take_turn(requests, false),
-            Way::Shared => {
-                let mut outcomes = self.take_turn(requests, true);
+            Way::Single => twice(&requests, || self.take_turn(requests.clone(), false)),
+            Way::Shared => twice(&requests, || {
+                let mut outcomes = self.take_turn(requests.clone(), true);
                 if let [outcome] = &mut outcomes[..]
                     && let Err(error) = failpoint("reply.before")
                 {
                     *outcome = Err(error);
                 }
                 outcomes
-            }
+            }),
         }
     }
+}
+
+/// Carries requests out, and once more after a panic: nobody knows whether they took effect before it,
+/// and whoever is told of a bug shall be sure that they did not.
+fn twice(requests: &[Request], carry_out: impl Fn() -> Vec<Outcome>) -> Vec<Outcome> {
+    catch_unwind(AssertUnwindSafe(&carry_out)).unwrap_or_else(|panic| {
+        if may_repeat(requests) { carry_out() } else { resume_unwind(panic) }
+    })
 }
 
 /// Whether requests take effect once however often they are carried out.
