@@ -213,7 +213,9 @@ impl Batching {
     /// Takes a request that is refused as things stand out of the queue.
     fn refused_already(&self, unit: &Arc<Unit>) -> Option<Outcome> {
         let [request] = &unit.requests[..] else { return None };
-        let outcome = self.also(&self.reads).ok()?.rehearsed(request)?;
+        let reads = self.also(&self.reads).ok()?;
+        // A request that panics does so in its turn: whoever is in the queue must be there to lead.
+        let outcome = catch_unwind(AssertUnwindSafe(|| reads.rehearsed(request))).ok()??;
         let mut queue = locked(&self.queue);
         let place = queue.units.iter().position(|queued| Arc::ptr_eq(queued, unit))?;
         queue.units.remove(place);
