@@ -29,7 +29,7 @@ use crate::{
     sql::{Clock, Sql},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A clock at which writers can be stopped, inside their transaction.
 #[derive(Clone, Default)]
 struct Stage {
