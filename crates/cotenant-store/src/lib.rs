@@ -20,6 +20,7 @@ pub mod host;
 mod lease;
 mod lineage;
 mod local;
+mod location;
 mod meta;
 pub mod migrate;
 mod place;
@@ -43,6 +44,7 @@ use cotenant_core::{Code, Error, Result, process::Processes};
 
 pub use batching::Batching;
 pub use local::LocalStore;
+pub use location::Location;
 pub use place::{IfMissing, directory};
 
 /// How long a writer waits for its turn.

@@ -5,7 +5,8 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use cotenant_core::{
@@ -17,8 +18,9 @@ use cotenant_core::{
     store::{Actor, Answered, Guard, Outcome, Reply, Request, Store},
 };
 use cotenant_store::{
-    Batching, IfMissing, LocalStore,
+    Batching, IfMissing, LocalStore, Location,
     combine::{Combiner, combine},
+    postgres::{Address, Sharing},
 };
 
 use crate::{
@@ -33,6 +35,10 @@ pub(crate) use caller::{Caller, blank_sign_on, native_reference, process_referen
 
 /// How often a request is sent at most; repeats carry the same id.
 const TRIES_MAX: usize = 3;
+/// How long a server that refuses connections may take to start again.
+const RESTART: Duration = Duration::from_secs(1);
+/// How long it is left alone after it failed.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Which part of its turn a process in a hurry waits for others to carry out what it asks for.
 pub(crate) const HASTE: u32 = 4;
 
@@ -133,19 +139,24 @@ impl Context {
                 Some(turn) => Ok(turn),
                 None => Ok(Duration::from_millis(config::load(&configured)?.busy_timeout())),
             };
+            let file = match &project.store {
+                Location::File(file) => file.clone(),
+                Location::Server(address) => {
+                    return self.open_server(project, address, missing, turn);
+                }
+            };
             if !self.stays {
-                let mut store = cotenant_store::open_for_few(&project.store_file, missing, turn)?;
+                let mut store = cotenant_store::open_for_few(&file, missing, turn)?;
                 if let Some(turn) = self.patience.turn {
                     store = store.patience(turn / HASTE);
                 }
                 return Ok(Arc::new(store) as Arc<dyn Store>);
             }
-            let store =
-                LocalStore::open(&project.store_file, missing)?.busy_timeout_by(turn.clone());
-            let file = project.store_file.clone();
-            let open = move || LocalStore::open(&file, IfMissing::Fail);
+            let store = LocalStore::open(&file, missing)?.busy_timeout_by(turn.clone());
+            let own = file.clone();
+            let open = move || LocalStore::open(&own, IfMissing::Fail);
             // Without a thread to spare, the others do without a combiner.
-            if let Ok(combiner) = combine(&project.store_file, open.clone()) {
+            if let Ok(combiner) = combine(&file, open.clone()) {
                 let _ = self.combiner.set(combiner);
             }
             if self.serves_many {
@@ -156,9 +167,53 @@ impl Context {
         })
     }
 
+    /// Opens a store on a server.
+    fn open_server(
+        &self,
+        project: &Project,
+        address: &Address,
+        missing: IfMissing,
+        turn: impl Fn() -> Result<Duration> + Send + Sync + 'static,
+    ) -> Result<Arc<dyn Store>> {
+        let mut address = address.clone();
+        if let Some(turn) = self.patience.turn {
+            address = address.answering_within(turn);
+        }
+        let began = Instant::now();
+        let store = loop {
+            match LocalStore::open_postgres(&address, missing) {
+                // It may be starting, which takes it a moment.
+                Err(error)
+                    if error.code == Code::StoreIo
+                        && self.patience.turn.is_none()
+                        && began.elapsed() < RESTART =>
+                {
+                    thread::sleep(PAUSE);
+                }
+                opened => break opened?,
+            }
+        };
+        project.make_home()?;
+        let turn = Arc::new(turn);
+        let patient = move |store: LocalStore| {
+            let turn = Arc::clone(&turn);
+            store.busy_timeout_by(move || turn())
+        };
+        let own = patient(store);
+        let open = move |address: &Address, missing| {
+            LocalStore::open_postgres(address, missing).map(&patient)
+        };
+        if self.serves_many {
+            let (again, place) = (open.clone(), address.clone());
+            let own = Batching::new(own, move || again(&place, IfMissing::Fail));
+            return Ok(Arc::new(Sharing::new(own, &address, open)));
+        }
+        Ok(Arc::new(Sharing::new(own, &address, open)))
+    }
+
     /// The token files beside the store.
     pub(crate) fn tokens(&self) -> Result<Tokens> {
-        Ok(Tokens::of(&self.project()?.store_file))
+        Ok(Tokens::of(&self.project()?.home))
     }
 
     /// The options the command was given.
@@ -255,11 +310,12 @@ impl Context {
 
     /// Sends requests as one batch, and those again that found the store busy.
     pub(crate) fn submit_all(&self, requests: &[Request]) -> Vec<Outcome> {
-        let is_busy = |outcome: &Outcome| {
-            outcome.as_ref().is_err_and(|error| matches!(error.code, Code::Busy | Code::StoreIo))
-        };
-        let store = match self.store() {
-            Ok(store) => store,
+        let is_of = |outcome: &Outcome, code| outcome.as_ref().is_err_and(|e| e.code == code);
+        let is_busy =
+            |outcome: &Outcome| is_of(outcome, Code::Busy) || is_of(outcome, Code::StoreIo);
+        let found = self.project().and_then(|project| Ok((self.store()?, project)));
+        let (store, on_server) = match found {
+            Ok((store, project)) => (store, project.store.file().is_none()),
             Err(error) => return requests.iter().map(|_| Err(error.to_wire().into())).collect(),
         };
         let mut outcomes = store.submit(requests.to_vec());
@@ -268,6 +324,10 @@ impl Context {
                 (0..outcomes.len()).filter(|place| is_busy(&outcomes[*place])).collect();
             if busy.is_empty() {
                 break;
+            }
+            // A server that ended the connection may be restarting.
+            if on_server && busy.iter().any(|place| is_of(&outcomes[*place], Code::StoreIo)) {
+                thread::sleep(PAUSE);
             }
             let again = busy.iter().map(|place| requests[*place].clone()).collect();
             for (place, outcome) in busy.into_iter().zip(store.submit(again)) {

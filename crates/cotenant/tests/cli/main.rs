@@ -16,6 +16,7 @@ mod leases;
 mod plugin;
 mod races;
 mod rpc;
+mod server;
 mod sessions;
 mod status;
 mod terminal;

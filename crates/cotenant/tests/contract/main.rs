@@ -13,8 +13,9 @@ mod server;
 use cotenant_conformance::{Bench, Comparison, run_all};
 
 use bench::SqliteBench;
+use cotenant_testbed::Server;
 use rpc::RpcBench;
-use server::{PostgresBench, Server};
+use server::PostgresBench;
 
 #[test]
 fn every_back_end_keeps_the_contract() {
