@@ -30,9 +30,10 @@ use crate::work::Work;
 /// A command: what it is called, what its arguments are, what it does, and how.
 type Command = (&'static str, &'static str, &'static str, fn(&Work, &[String]) -> Result<()>);
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     ("check", "", "formatting, lints and the fast tests; run it before every commit", check::run),
     ("test", "", "all tests; installs what they need", test::run),
+    ("conformance", "", "the contract on every back end, in one report", test::run_conformance),
     ("ci", ci::ARGUMENTS, "exactly what CI runs", ci::run),
     ("e2e", e2e::ARGUMENTS, "the program with real Claude Code processes", e2e::run),
     ("storm", storm::ARGUMENTS, "processes killed, stopped and raced", storm::run),
@@ -67,8 +68,8 @@ fn run() -> Result<()> {
 fn help() -> String {
     let line = |(name, arguments, about, _): &Command| {
         let arguments =
-            if arguments.is_empty() { String::new() } else { format!("{:11}{arguments}\n", "") };
-        format!("  {name:<9}{about}\n{arguments}")
+            if arguments.is_empty() { String::new() } else { format!("{:15}{arguments}\n", "") };
+        format!("  {name:<13}{about}\n{arguments}")
     };
     let lines: Vec<String> = COMMANDS.iter().map(line).collect();
     format!("Usage: cargo xtask COMMAND\n\n{}", lines.concat())

@@ -106,8 +106,13 @@ impl LocalStore {
         self
     }
 
-    fn patience(&self, since: Instant) -> Result<Patience> {
-        Ok(Patience::Until(since + (self.busy_timeout)()?))
+    /// How long a writer waits for its turn.
+    pub(crate) fn patience(&self) -> Result<Duration> {
+        (self.busy_timeout)()
+    }
+
+    fn patience_since(&self, since: Instant) -> Result<Patience> {
+        Ok(Patience::Until(since + self.patience()?))
     }
 
     /// What tells waiters that something was committed.
@@ -121,11 +126,10 @@ impl LocalStore {
         body(engine.as_mut())
     }
 
-    /// Carries out writes in one transaction.
-    fn write(&self, requests: &[Asked<'_>], wait_over: bool) -> Vec<Step> {
+    /// Carries out writes in one transaction; they wait for their turn since then.
+    fn write(&self, requests: &[Asked<'_>], wait_over: bool, since: Instant) -> Vec<Step> {
         let soft = requests.iter().all(|asked| asked.request.op.effect() == Effect::Soft);
         let durability = if soft { Durability::Process } else { Durability::Full };
-        let began = Instant::now();
         match self.attempt(Patience::Try, durability, requests, wait_over) {
             Err(error) if error.code == Code::Busy => {}
             result => return spread(result, requests.len()),
@@ -142,7 +146,7 @@ impl LocalStore {
             return rehearsed.into_iter().flatten().collect();
         }
         let result = self
-            .patience(began)
+            .patience_since(since)
             .and_then(|patience| self.attempt(patience, durability, &rest, wait_over));
         let mut written = spread(result, rest.len()).into_iter();
         rehearsed.into_iter().filter_map(|step| step.or_else(|| written.next())).collect()
@@ -217,7 +221,7 @@ impl LocalStore {
             })
         })?;
         if !late.is_empty() {
-            let patience = self.patience(Instant::now())?;
+            let patience = self.patience_since(Instant::now())?;
             self.with_engine(|engine| {
                 engine.write(patience, durability, &mut |sql| {
                     late.iter().try_for_each(|row| row.insert(sql))?;
@@ -225,11 +229,11 @@ impl LocalStore {
                 })
             })?;
         }
-        if erasing {
-            let erased = self.finish_erasing();
+        if erasing && let Err(error) = self.finish_erasing() {
             // Whoever only writes while that is outstanding has done what was asked for.
-            if requests.iter().any(|asked| matches!(asked.request.op, Op::Redact(_))) {
-                erased?;
+            let steps = requests.iter().zip(&mut steps);
+            for (_, step) in steps.filter(|(asked, _)| matches!(asked.request.op, Op::Redact(_))) {
+                *step = Step::Done(self::again(&error));
             }
         }
         Ok((!again).then_some(steps))
@@ -439,7 +443,7 @@ impl LocalStore {
                 step
             } else {
                 written = Some(Instant::now());
-                self.write(&[request.into()], over).pop().unwrap_or_else(|| {
+                self.write(&[request.into()], over, Instant::now()).pop().unwrap_or_else(|| {
                     Step::Done(Err(Error::internal("the transaction gave no outcome")))
                 })
             };
@@ -499,7 +503,7 @@ impl LocalStore {
 
     /// Rewrites the database after a payload was erased, and notes that it is done.
     pub(crate) fn finish_erasing(&self) -> Result<()> {
-        let patience = self.patience(Instant::now())?;
+        let patience = self.patience_since(Instant::now())?;
         self.with_engine(|engine| {
             engine.erase(patience)?;
             engine.write(patience, Durability::Full, &mut |sql| {
@@ -545,7 +549,7 @@ impl Store for LocalStore {
             });
         if batched {
             let good: Vec<Asked<'_>> = checked.iter().flatten().map(Asked::from).collect();
-            let mut steps = self.write(&good, false).into_iter();
+            let mut steps = self.write(&good, false, Instant::now()).into_iter();
             let mut next = || match steps.next() {
                 Some(Step::Done(outcome)) => outcome,
                 _ => Err(Error::internal("the transaction gave no outcome")),
@@ -566,8 +570,8 @@ pub(crate) fn again(error: &Error) -> Outcome {
 
 impl LocalStore {
     /// Carries out writes that answer at once in one transaction; none for one that nobody wants any
-    /// more when its turn comes.
-    pub(crate) fn together(&self, requests: &[Asked<'_>]) -> Vec<Option<Outcome>> {
+    /// more when its turn comes. They wait for it since then.
+    pub(crate) fn together(&self, requests: &[Asked<'_>], since: Instant) -> Vec<Option<Outcome>> {
         let checked: Vec<Result<Request>> =
             requests.iter().map(|asked| check(asked.request.clone())).collect();
         let good: Vec<Asked<'_>> = checked
@@ -578,7 +582,7 @@ impl LocalStore {
             })
             .collect();
         let mut steps =
-            if good.is_empty() { Vec::new() } else { self.write(&good, false) }.into_iter();
+            if good.is_empty() { Vec::new() } else { self.write(&good, false, since) }.into_iter();
         let mut next = || match steps.next() {
             Some(Step::Done(outcome)) => Some(outcome),
             Some(Step::Unwanted) => None,
@@ -589,6 +593,17 @@ impl LocalStore {
             Err(error) => Some(again(error)),
         });
         outcomes.collect()
+    }
+
+    /// What becomes of a write that needs to write nothing, as things stand: mostly a refusal.
+    pub(crate) fn rehearsed(&self, request: &Request) -> Option<Outcome> {
+        match check(request.clone()) {
+            Err(error) => Some(Err(error)),
+            Ok(request) => match self.rehearse(&request, false)? {
+                Step::Done(outcome) => Some(outcome),
+                Step::Wait { .. } | Step::Unwanted => None,
+            },
+        }
     }
 
     fn single(&self, request: &Request) -> Outcome {
