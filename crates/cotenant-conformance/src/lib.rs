@@ -86,9 +86,16 @@ pub fn cases() -> Vec<Case> {
     .concat()
 }
 
-/// Runs every case, each on a fresh bench.
+/// The variable that names the one case to run.
+pub const CASE: &str = "COTENANT_CASE";
+
+/// Runs every case, or the one that [`CASE`] names, each on a fresh bench.
 pub fn run_all(make: &dyn Fn() -> Box<dyn Bench>) -> Report {
-    run(make, |_| true)
+    let Ok(only) = std::env::var(CASE) else { return run(make, |_| true) };
+    let mut report = run(make, |case| case == only);
+    assert!(report.cases > 0, "no case is called `{only}`");
+    report.is_part = true;
+    report
 }
 
 /// Runs the cases whose name is wanted, each on a fresh bench.

@@ -18,8 +18,10 @@ use std::{
 
 use cotenant_core::{
     Code, Error, Op, Result,
+    data::{Change, Entry, Get, Put, Update},
     event::Cursor,
     id::{Seq, check_count},
+    json::Json,
     name::check_name,
     operation::{ActorRule, Effect},
     process::Processes,
@@ -200,7 +202,7 @@ impl LocalStore {
                         Err(error) if is_of_store(error.code) => return Err(error),
                         Err(error) => {
                             failed = true;
-                            again = tx.settled;
+                            again = tx.settled && !mutant("refusal_undoes_settling");
                             steps.push(Step::Done(Err(error)));
                         }
                     }
@@ -246,7 +248,7 @@ impl LocalStore {
         let mut tx = self.tx(sql, meta, wait_over);
         // Kept even if the request fails: repeated refusals would each begin at the same tick else, and
         // what they wait for would never expire.
-        tx.settled = cut;
+        tx.settled = cut && !mutant("cut_step_undone");
         if replaced {
             tx.settled = true;
             session::settle_reboot(&mut tx)?;
@@ -277,9 +279,13 @@ impl LocalStore {
                 Ok(step(tx, executed, changed))
             }
             Err(error) => {
+                if mutant("batch_keeps_what_failed") {
+                    return Ok(Step::Done(Err(error)));
+                }
                 tx.sql.run("ROLLBACK TO SAVEPOINT request", &[])?;
                 tx.sql.run("RELEASE SAVEPOINT request", &[])?;
                 tx.meta = before;
+                tx.meta.seq += i64::from(mutant("gap_after_a_failure"));
                 tx.actor = None;
                 for settlement in std::mem::take(&mut tx.settlements) {
                     match settlement {
@@ -469,7 +475,9 @@ impl LocalStore {
     pub(crate) fn finish_erasing(&self) -> Result<()> {
         let patience = self.patience(Instant::now())?;
         self.with_engine(|engine| {
-            engine.erase(patience)?;
+            if !mutant("erased_stays_on_disk") {
+                engine.erase(patience)?;
+            }
             engine.write(patience, Durability::Full, &mut |sql| {
                 let mut meta = Meta::load(sql, Intent::Write)?;
                 meta.erasing = 0;
@@ -477,6 +485,19 @@ impl LocalStore {
                 Ok(Finish::Commit)
             })
         })
+    }
+
+    /// The planted bug: an addition is a read, then a write.
+    fn update_outside(&self, request: &Request, op: &Update) -> Outcome {
+        let (scope, key) = (op.scope.clone(), op.key.clone());
+        let get = Get { scope: scope.clone(), key: key.clone() };
+        let old = self.read(&Request { op: Op::Get(get), ..request.clone() });
+        let old = old.ok().and_then(|reply| serde_json::from_str::<Entry>(reply.data.get()).ok());
+        let old = old.and_then(|entry| entry.value.text().parse::<i64>().ok()).unwrap_or(0);
+        let Change::Add(number) = op.change else { return self.write_one(request) };
+        let value = Json::of(&(old + number));
+        let put = Put { scope, key, value, expect: None, ephemeral: false, ttl_ms: None };
+        self.write_one(&Request { op: Op::Put(put), ..request.clone() })
     }
 
     /// The planted bug: guards checked before the transaction instead of inside it.
@@ -563,6 +584,9 @@ impl LocalStore {
         let outcome = match (&request.op, request.op.effect()) {
             (Op::Read(op), _) => self.read_events(request, op),
             (Op::Verify(op), _) => self.verify(op),
+            (Op::Update(op), _) if mutant("update_outside_transaction") => {
+                self.update_outside(request, op)
+            }
             (_, Effect::Read) => self.read(request),
             (_, Effect::Write | Effect::Soft) => self.write_one(request),
         };
