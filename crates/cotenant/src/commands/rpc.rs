@@ -3,28 +3,22 @@
 //! One request a line in, one envelope a line out, in order. Tokens are found as for commands:
 //! programs of the same user never handle one, unless they signed on with a token of their own.
 
-use std::{
-    collections::HashMap,
-    io::{BufRead, Read as _},
-};
+mod line;
+
+use std::collections::HashMap;
 
 use cotenant_core::{
-    Code, Error, Op, Operation, Result,
+    Code, Error, Operation, Result,
     event::sha256_hex,
-    id::Seq,
-    json::VALUE_BYTES_MAX,
     name::SessionRef,
     operation::{ActorRule, Effect, TABLE},
     session::{ShowSession, SignOn},
-    store::{Actor, Envelope, Guard, Outcome, Request},
+    store::{Actor, Envelope, Outcome, Request},
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
+use self::line::{Line, LineActor, id_of, read_line};
 use crate::{context::Context, exit::Exit, identity, output::Screen, token};
-
-/// The longest line: a value of the largest size, escaped, and the rest of a request.
-const LINE_BYTES_MAX: usize = 6 * VALUE_BYTES_MAX + 64 * 1024;
 
 /// Answer requests given as JSON lines
 ///
@@ -40,33 +34,6 @@ pub(crate) struct Args {
     /// Print the JSON schemas of all operations instead
     #[arg(long)]
     schema: bool,
-}
-
-/// One line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    op: String,
-    #[serde(default)]
-    args: Option<Box<RawValue>>,
-    #[serde(default)]
-    actor: Option<LineActor>,
-    #[serde(default)]
-    guards: Vec<Guard>,
-    #[serde(default)]
-    request_id: Option<String>,
-    #[serde(default)]
-    at_least_seq: Option<Seq>,
-    #[serde(default, rename = "id")]
-    _id: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LineActor {
-    session: String,
-    #[serde(default)]
-    token: Option<String>,
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
@@ -95,40 +62,6 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     Ok(Exit::SUCCESS)
 }
 
-/// Reads a line; of one that is too long only the end is looked for.
-fn read_line(input: &mut impl BufRead) -> Result<Option<Result<Vec<u8>>>> {
-    let failed = |error: std::io::Error| {
-        Error::new(Code::Invalid, format!("cannot read from stdin: {error}")).caused_by(error)
-    };
-    let mut line = Vec::new();
-    let read = input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
-    if read.map_err(failed)? == 0 {
-        return Ok(None);
-    }
-    if line.len() < LINE_BYTES_MAX || line.ends_with(b"\n") {
-        return Ok(Some(Ok(line)));
-    }
-    loop {
-        line.clear();
-        let read = input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
-        if read.map_err(failed)? == 0 || line.ends_with(b"\n") {
-            return Ok(Some(Err(Error::new(
-                Code::TooLarge,
-                format!("a line is longer than {LINE_BYTES_MAX} bytes"),
-            ))));
-        }
-    }
-}
-
-/// The id that the answer carries, also of a line that is otherwise wrong.
-fn id_of(line: &[u8]) -> Option<Value> {
-    #[derive(Deserialize)]
-    struct OnlyId {
-        id: Option<Value>,
-    }
-    serde_json::from_slice::<OnlyId>(line).ok()?.id
-}
-
 struct Server<'a> {
     context: &'a Context,
     /// The actors of sessions by the words they were named with.
@@ -137,19 +70,11 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn answer(&mut self, line: &[u8]) -> Outcome {
-        let line: Line = serde_json::from_slice(line).map_err(|error| {
-            Error::invalid(format!("a line is no request: {error}"))
-                .hint("{\"op\":\"data.get\",\"args\":{\"scope\":\"a\",\"key\":\"b\"}}")
-        })?;
-        let args = match line.args {
-            Some(args) => args,
-            None => RawValue::from_string("{}".to_owned())
-                .map_err(|error| Error::internal("`{}` is no JSON").caused_by(error))?,
-        };
+        let line = Line::decode(line)?;
         if line.op == SignOn::NAME {
-            return self.sign_on(&args, line.actor.as_ref(), line.request_id);
+            return self.sign_on(&line.args, line.actor.as_ref(), line.request_id);
         }
-        let mut op = Op::decode(&line.op, &args)?;
+        let mut op = line.operation()?;
         op.check()?;
         self.context.prepare_for(op.effect(), op.actor_rule(), line.actor.is_some())?;
         let writes = op.effect() != Effect::Read;
@@ -204,13 +129,16 @@ impl Server<'_> {
         actor: Option<&LineActor>,
         request_id: Option<String>,
     ) -> Outcome {
-        let mut fields: Map<String, Value> = serde_json::from_str(args.get())
-            .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", SignOn::NAME)))?;
+        let mut fields: Map<String, Value> = serde_json::from_str(args.get()).map_err(|error| {
+            Error::unreadable(format_args!("arguments of `{}`", SignOn::NAME), &error)
+        })?;
         fields.entry("user").or_insert_with(|| identity::user().into());
         let brings_token = fields.contains_key("token_digest");
         fields.entry("token_digest").or_insert_with(|| "".into());
-        let mut operation: SignOn = serde_json::from_value(Value::Object(fields))
-            .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", SignOn::NAME)))?;
+        let mut operation: SignOn =
+            serde_json::from_value(Value::Object(fields)).map_err(|error| {
+                Error::unreadable(format_args!("arguments of `{}`", SignOn::NAME), &error)
+            })?;
         if !brings_token {
             return self.context.ask_sign_on(operation, request_id);
         }
