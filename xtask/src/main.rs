@@ -8,6 +8,7 @@ mod ci;
 mod dist;
 mod e2e;
 mod elf;
+mod fuzz;
 #[cfg(test)]
 mod layers;
 mod licences;
@@ -29,13 +30,14 @@ use crate::work::Work;
 /// A command: what it is called, what its arguments are, what it does, and how.
 type Command = (&'static str, &'static str, &'static str, fn(&Work, &[String]) -> Result<()>);
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     ("check", "", "formatting, lints and the fast tests; run it before every commit", check::run),
     ("test", "", "all tests; installs what they need", test::run),
     ("ci", ci::ARGUMENTS, "exactly what CI runs", ci::run),
     ("e2e", e2e::ARGUMENTS, "the program with real Claude Code processes", e2e::run),
     ("storm", storm::ARGUMENTS, "processes killed, stopped and raced", storm::run),
     ("mutants", mutants::ARGUMENTS, "planted bugs, each of which must be caught", mutants::run),
+    ("fuzz", fuzz::ARGUMENTS, "libFuzzer on what is read from outside", fuzz::run),
     ("bench", bench::ARGUMENTS, "measurements against baselines in the same run", bench::run),
     ("dist", "", "one static binary", dist::run),
 ];

@@ -124,53 +124,67 @@ fn note(file: &Path, content: Option<&Vec<u8>>) {
     }
 }
 
-/// Opens the store as commands and servers do, and works with it.
+/// Opens the store as commands and as servers do, and works with it.
 fn try_it(file: &Path, content: Option<&Vec<u8>>) {
     let few = open_for_few(file, IfMissing::Create, || Ok(BUSY));
-    let stays = match few.and_then(|store| work(&store)) {
+    match few.and_then(|store| look_around(&store).map(|head| (store, head))) {
+        Ok((store, head)) => change_it(&store, &head),
         Err(error) => {
             check_failure(&error);
-            // A database that could not be read was not written either, nor made anew.
-            error.code != Code::Busy
+            // What could not be read was not written either, nor made anew.
+            let now = fs::read(file).ok();
+            assert!(now.as_ref() == content, "the database was changed: {error:?}");
         }
-        Ok(()) => false,
-    };
-    if stays {
-        assert_eq!(fs::read(file).ok().as_ref(), content, "the database is as it was");
     }
     match LocalStore::open(file, IfMissing::Fail) {
         Ok(store) => {
-            if let Err(error) = work(&store.busy_timeout(BUSY)) {
-                check_failure(&error);
+            let store = store.busy_timeout(BUSY);
+            match look_around(&store) {
+                Ok(head) => change_it(&store, &head),
+                Err(error) => check_failure(&error),
             }
         }
         Err(error) => check_failure(&error),
     }
 }
 
-/// Reads and writes. The first failure of a read comes before any write.
-fn work(store: &dyn Store) -> Result<()> {
+/// What can be seen of a store: where its log ends, and whether its chain holds.
+struct Seen {
+    seq: i64,
+    is_sound: bool,
+}
+
+fn look_around(store: &dyn Store) -> Result<Seen> {
     let head = call(store, &Head {}, false)?;
     call(store, &ListScopes { pattern: "*".into(), after: None, limit: 10 }, false)?;
-    let get = Get { scope: "s".into(), key: "k".into() };
-    call(store, &get, false)?;
+    call(store, &get(), false)?;
     let verified = call(store, &Verify::default(), false)?;
     assert!(verified.ok || verified.why.is_some(), "{verified:?}");
-    match call(store, &put(), true) {
-        Ok(written) => {
-            assert!(written.rev.0 > head.seq.0, "{} after {}", written.rev, head.seq);
-            let value = call(store, &get, false)?.value;
-            assert_eq!(value, put().value, "what was written is read");
-            let after = call(store, &Head {}, false)?;
-            assert!(after.seq.0 > head.seq.0, "{} after {}", after.seq, head.seq);
-            if verified.ok {
-                let after = call(store, &Verify::default(), false)?;
-                assert!(after.ok, "a write broke the chain: {after:?}");
-            }
+    Ok(Seen { seq: head.seq.0, is_sound: verified.ok })
+}
+
+/// Writes. What was acknowledged is there; a write does no further damage.
+fn change_it(store: &dyn Store, before: &Seen) {
+    let written = match call(store, &put(), true) {
+        Ok(written) => written,
+        Err(error) => return check_failure(&error),
+    };
+    assert!(written.rev.0 > before.seq, "{} after {}", written.rev, before.seq);
+    match call(store, &get(), false) {
+        Ok(entry) => assert_eq!((entry.value, entry.rev), (put().value, written.rev)),
+        Err(error) => check_failure(&error),
+    }
+    match look_around(store) {
+        Ok(after) => {
+            assert!(after.seq >= written.rev.0, "{} after {}", after.seq, written.rev);
+            assert!(after.is_sound || !before.is_sound, "a write broke the chain");
         }
         Err(error) => check_failure(&error),
     }
-    Ok(())
+}
+
+fn get() -> Get {
+    Get { scope: "s".into(), key: "k".into() }
 }
 
 fn call<O: Operation>(store: &dyn Store, operation: &O, acts: bool) -> Result<O::Answer> {

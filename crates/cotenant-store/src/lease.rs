@@ -306,8 +306,8 @@ pub(crate) fn release(tx: &mut Tx<'_>, op: &Release) -> Result<Released> {
     let resource = Resource::parse(&op.resource)?;
     let actor = tx.actor()?.id.clone();
     let holder = if mutant("release_by_anybody") { holder_of(tx, &resource)? } else { None };
-    let holder = holder.unwrap_or_else(|| actor.clone());
-    let row = holding::own(tx, &resource, &holder)?.filter(|row| row.fence == op.fence);
+    let holder = holder.as_ref().unwrap_or(&actor);
+    let row = holding::own(tx, &resource, holder)?.filter(|row| row.fence == op.fence);
     match row {
         Some(row) if row.state == LeaseState::Released => Ok(Released { already: true }),
         Some(row) if row.is_current(tx.now) => {

@@ -11,6 +11,8 @@
 //! first write ends the rehearsal. If it is refused before that, the snapshot is its point of
 //! linearization and it never waits for a writer.
 
+mod planted;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -18,10 +20,8 @@ use std::{
 
 use cotenant_core::{
     Code, Error, Op, Result,
-    data::{Change, Entry, Get, Put, Update},
     event::Cursor,
     id::{Seq, check_count},
-    json::Json,
     name::check_name,
     operation::{ActorRule, Effect},
     process::Processes,
@@ -30,8 +30,8 @@ use cotenant_core::{
 
 use crate::{
     event,
-    execute::{Executed, authenticate, dispatch, execute, raw, ring_timers},
-    holding, lease,
+    execute::{Executed, dispatch, execute, raw, ring_timers},
+    holding,
     meta::{Intent, Meta},
     session,
     sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Wake},
@@ -485,37 +485,6 @@ impl LocalStore {
                 Ok(Finish::Commit)
             })
         })
-    }
-
-    /// The planted bug: an addition is a read, then a write.
-    fn update_outside(&self, request: &Request, op: &Update) -> Outcome {
-        let (scope, key) = (op.scope.clone(), op.key.clone());
-        let get = Get { scope: scope.clone(), key: key.clone() };
-        let old = self.read(&Request { op: Op::Get(get), ..request.clone() });
-        let old = old.ok().and_then(|reply| serde_json::from_str::<Entry>(reply.data.get()).ok());
-        let old = old.and_then(|entry| entry.value.text().parse::<i64>().ok()).unwrap_or(0);
-        let Change::Add(number) = op.change else { return self.write_one(request) };
-        let value = Json::of(&(old + number));
-        let put = Put { scope, key, value, expect: None, ephemeral: false, ttl_ms: None };
-        self.write_one(&Request { op: Op::Put(put), ..request.clone() })
-    }
-
-    /// The planted bug: guards checked before the transaction instead of inside it.
-    fn check_guards_outside(&self, requests: &[Asked<'_>]) -> Result<()> {
-        for Asked { request, .. } in requests {
-            self.with_engine(|engine| {
-                engine.read(&mut |sql| {
-                    let mut meta = Meta::load(sql, Intent::Read)?;
-                    let reading = self.clock.reading(sql)?;
-                    meta.tick = meta.tick_at(&reading, self.clock.step_max());
-                    let mut tx = self.tx(sql, meta, false);
-                    authenticate(&mut tx, request)?;
-                    request.guards.iter().try_for_each(|guard| lease::check_guard(&mut tx, guard))
-                })
-            })?;
-            failpoint("mutant.guards_checked")?;
-        }
-        Ok(())
     }
 }
 
