@@ -46,9 +46,9 @@ fn generated(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
         1 => vec(any::<u8>(), 1..4),
     ];
     let pieced = vec(piece, 0..24).prop_map(|pieces| pieces.concat());
-    let changes = vec((any::<Index>(), any::<u8>(), 0..4_u8), 0..8);
-    let changed = (select(seeds(target)), changes).prop_map(|(mut bytes, changes)| {
-        for (place, byte, what) in changes {
+    let edits = vec((any::<Index>(), any::<u8>(), 0..4_u8), 0..8);
+    let changed = (select(seeds(target)), edits).prop_map(|(mut bytes, edits)| {
+        for (place, byte, what) in edits {
             let place = place.index(bytes.len() + 1);
             match (what, bytes.get_mut(place)) {
                 (0, Some(there)) => *there ^= byte,
