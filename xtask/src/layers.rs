@@ -15,7 +15,7 @@ const RESERVED: [(&str, &[&str]); 9] = [
     ("anyhow", &["cotenant"]),
     ("axum", &["cotenant-server"]),
     ("clap", &["cotenant"]),
-    ("postgres", &["cotenant-store"]),
+    ("postgres", &["cotenant-store", "cotenant-testbed"]),
     ("ratatui", &["cotenant-tui"]),
     ("rmcp", &["cotenant-server"]),
     ("rusqlite", &["cotenant-store"]),

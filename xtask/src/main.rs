@@ -8,6 +8,7 @@ mod ci;
 mod dist;
 mod e2e;
 mod elf;
+mod engine;
 mod fuzz;
 #[cfg(test)]
 mod layers;

@@ -5,6 +5,7 @@
 //! that has no order is kept and can be checked again.
 
 mod admin;
+mod ask;
 mod birth;
 mod clock;
 mod combine;
@@ -15,11 +16,13 @@ mod lab;
 mod model;
 mod options;
 pub(crate) mod plan;
+mod power;
 mod race;
 mod random;
 mod report;
 mod search;
 mod stop;
+mod team;
 mod worker;
 
 use std::time::Instant;
@@ -37,6 +40,9 @@ use random::any_seed;
 
 /// Runs the command: all storms in their long form unless one is named.
 pub(crate) fn run(work: &Work, arguments: &[String]) -> Result<()> {
+    if let Some(("record", arguments)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        return power::record(arguments);
+    }
     let options = Options::read(arguments)?;
     if let Some(file) = &options.file {
         let report = race::check(file)?;
@@ -44,7 +50,10 @@ pub(crate) fn run(work: &Work, arguments: &[String]) -> Result<()> {
         ensure!(report.is_clean(), "the history has no order");
         return Ok(());
     }
-    let bench = Bench::build(work)?;
+    let bench = match options.mutant.clone() {
+        Some(name) => Bench::build(work)?.with_mutant(name.leak()),
+        None => Bench::build(work)?,
+    };
     let tier = if options.storm.as_deref() == Some("short") { Tier::Short } else { Tier::Long };
     let storms = match options.storm.as_deref() {
         None | Some("short") => Storm::ALL.to_vec(),

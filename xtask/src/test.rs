@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::steps::{Steps, execute};
-use crate::tools::{self, FAKETIME, POSTGRES, TMUX};
+use crate::tools::{self, FAKETIME, POSTGRES, STRACE, TMUX};
 use crate::work::Work;
 use crate::{e2e, mutants, storm};
 
@@ -16,7 +16,7 @@ pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
 
 /// All tests. What can run does, also after a failure.
 pub(crate) fn add(work: &Work, steps: &mut Steps) -> Result<()> {
-    let programs = [TMUX, FAKETIME, POSTGRES];
+    let programs = [TMUX, FAKETIME, POSTGRES, STRACE];
     steps.run("programs that the tests use", || Ok(tools::install(&programs)));
     let all = ["test", "--workspace", "--locked", "--no-fail-fast"];
     steps.require("build", || execute(work.cargo(&[&all[..], &["--no-run"]].concat())))?;

@@ -23,11 +23,17 @@ pub(crate) struct Tool {
 pub(crate) const TMUX: Tool = Tool { program: "tmux", package: "tmux" };
 /// Clocks that jump.
 pub(crate) const FAKETIME: Tool = Tool { program: "faketime", package: "faketime" };
+/// The calls of processes, written down.
+pub(crate) const STRACE: Tool = Tool { program: "strace", package: "strace" };
 /// A C compiler whose programs need no shared library.
 pub(crate) const MUSL: Tool = Tool { program: "musl-gcc", package: "musl-tools" };
 
 /// A database server. Debian keeps its programs out of the path.
 pub(crate) const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
+/// A store of keys in memory, with a log.
+pub(crate) const REDIS: Tool = Tool { program: "redis-server", package: "redis-server" };
+/// A store of keys that machines agree on.
+pub(crate) const ETCD: Tool = Tool { program: "etcd", package: "etcd-server" };
 /// Where Debian keeps them, in a folder for each version.
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 

@@ -59,7 +59,7 @@ pub(crate) fn opener(bytes: &[u8]) {
     note(&file, files.get("tokens/note"));
     try_it(&file, files.get("store.db"));
     drop(gate);
-    for finding in doctor(&file, true) {
+    for finding in doctor(&file.into(), true) {
         assert!(!finding.found.is_empty(), "{}", finding.check);
     }
     assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());

@@ -42,6 +42,12 @@ pub(crate) fn create(file: &Path) -> Result<()> {
             draft_database(&draft).and_then(|()| put_without_replacing(&draft, file).map(drop));
         remove_database(&draft);
         made?;
+        // The gate without the database would be a store that was lost. Whoever made the directory
+        // may have done so just now.
+        sync_directory(&home);
+        if let Some(above) = home.parent() {
+            sync_directory(above);
+        }
         return make_file(&home.join("gate")).map_err(|cause| failed(file, cause));
     }
     let draft = draft::beside(&home)?;

@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn found(file: &Path, severity: Severity) -> String {
-        let findings = doctor(file, false).into_iter();
+        let findings = doctor(&file.to_path_buf().into(), false).into_iter();
         let wanted = findings.filter(|it| it.check == "drafts" && it.severity == severity);
         wanted.map(|finding| finding.found).collect()
     }
@@ -288,13 +288,13 @@ mod tests {
         for path in &left {
             assert!(note.contains(&format!("`{}`", path.display())), "{note}");
         }
-        let fixed = fix(&file);
+        let fixed = fix(&file.clone().into());
         assert!(fixed.iter().all(|finding| finding.severity == Severity::Good), "{fixed:?}");
         assert_eq!(found(&file, Severity::Good), "none was left behind");
         let mut names = entries(&home, |_| true);
         names.retain(|name| name.contains(MARK));
         assert!(names.is_empty() && left.iter().all(|path| !path.exists()), "{names:?}");
-        assert!(fix(&file).is_empty());
+        assert!(fix(&file.clone().into()).is_empty());
         LocalStore::open(&file, IfMissing::Fail).unwrap();
     }
 
@@ -314,7 +314,7 @@ mod tests {
         for name in ["", "store.db", "store.db-wal", "gate"] {
             age(&made[0].join(name));
         }
-        assert!(fix(&file).is_empty());
+        assert!(fix(&file.clone().into()).is_empty());
         let good = found(&file, Severity::Good);
         for path in &made {
             assert!(path.exists() && good.contains(path.to_str().unwrap()), "{good}");
@@ -335,11 +335,11 @@ mod tests {
         let other = file_draft(&file, None, NONCE);
         age(&other);
         age(&with_ending(&other, "-shm"));
-        fix(&file);
+        fix(&file.clone().into());
         assert!(one.exists() && other.exists(), "something in them changed just now");
         age(&one);
         age(&with_ending(&other, "-wal"));
-        fix(&file);
+        fix(&file.clone().into());
         assert!(!one.exists() && !other.exists() && !with_ending(&other, "-wal").exists());
     }
 
@@ -356,7 +356,7 @@ mod tests {
         let link = home.with_file_name("cotenant.new-ba9876543210");
         std::os::unix::fs::symlink(&home, &link).unwrap();
         assert_eq!(found(&file, Severity::Good), "none was left behind");
-        assert!(fix(&file).is_empty());
+        assert!(fix(&file.clone().into()).is_empty());
         assert!(notes.join("store.db").exists() && link.exists());
     }
 }

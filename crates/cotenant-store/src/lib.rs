@@ -19,6 +19,7 @@ pub mod host;
 mod lease;
 mod lineage;
 mod local;
+mod location;
 mod meta;
 pub mod migrate;
 mod place;
@@ -41,6 +42,7 @@ use std::{
 use cotenant_core::{Code, Error, Result, process::Processes};
 
 pub use local::LocalStore;
+pub use location::Location;
 pub use place::{IfMissing, directory};
 
 /// How long a writer waits for its turn.

@@ -166,7 +166,7 @@ impl Meta {
                     Code::ClockDomain,
                     "two kernels use this store file, so that its clock would jump between them",
                 )
-                .hint("keep the store on one machine, or use PostgreSQL when it is supported"));
+                .hint("keep the store on one machine, or share one on a server: COTENANT_STORE=postgres://…"));
             }
             let mut sources: Vec<&str> = self.sources_replaced.split_whitespace().collect();
             sources.push(&self.source);

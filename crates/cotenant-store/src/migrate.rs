@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use cotenant_core::{Code, Error, Result, event::sha256_hex};
 
 use crate::{
-    admin,
+    Location, admin,
     meta::{SCHEMA, known_schema},
     place::{Found, look},
+    postgres,
     sqlite::{self, Sqlite},
     testing::failpoint,
 };
@@ -42,6 +43,12 @@ const EXTRA: Migration = Migration {
     name: "29990101000000_extra",
     sql: "CREATE TABLE extra (id INTEGER PRIMARY KEY) STRICT;",
 };
+const EXTRA_POSTGRES: Migration =
+    Migration { sql: "CREATE TABLE extra (id BIGINT PRIMARY KEY);", ..EXTRA };
+
+/// All steps, in their order.
+const SQLITE: [Migration; 2] = [KERNEL, EXTRA];
+pub(crate) const POSTGRES: [Migration; 2] = [KERNEL_POSTGRES, EXTRA_POSTGRES];
 
 impl Migration {
     /// Its name and checksum, as the store remembers it.
@@ -61,8 +68,19 @@ pub struct Migrated {
     pub backup: Option<PathBuf>,
 }
 
-/// Brings a store to the schema of this program.
-pub fn migrate(file: &Path) -> Result<Migrated> {
+/// Brings a store to the schema of this program. Of a store on a server no backup is made here: the
+/// whole migration is one transaction of a database that has backups of its own.
+pub fn migrate(location: &Location) -> Result<Migrated> {
+    match location {
+        Location::File(file) => migrate_file(file),
+        Location::Server(address) => {
+            let (before, after) = postgres::migrate(address)?;
+            Ok(Migrated { before, after, backup: None })
+        }
+    }
+}
+
+fn migrate_file(file: &Path) -> Result<Migrated> {
     let Found::Store(path) = look(file)? else {
         return Err(Error::new(
             Code::NotFound,
@@ -74,11 +92,7 @@ pub fn migrate(file: &Path) -> Result<Migrated> {
     let before = schema_of(&engine)?;
     let known = known_schema();
     if before > known {
-        return Err(Error::new(
-            Code::SchemaNewer,
-            format!("the store has schema {before}; this cotenant knows {known}"),
-        )
-        .hint("upgrade cotenant on this machine"));
+        return Err(newer(before));
     }
     if before == known {
         return Ok(Migrated { before, after: known, backup: None });
@@ -94,7 +108,7 @@ pub fn migrate(file: &Path) -> Result<Migrated> {
         let mut at: i64 = connection
             .query_row("SELECT schema FROM meta WHERE id = 1", [], |row| row.get(0))
             .map_err(sqlite::error)?;
-        for step in steps().iter().filter(|step| step.schema <= known) {
+        for step in SQLITE.iter().filter(|step| step.schema <= known) {
             if step.schema != at + 1 {
                 continue;
             }
@@ -115,8 +129,13 @@ pub fn migrate(file: &Path) -> Result<Migrated> {
     Ok(Migrated { before, after: schema_of(&engine)?, backup: Some(backup) })
 }
 
-fn steps() -> [&'static Migration; 2] {
-    [&KERNEL, &EXTRA]
+/// The error of a store whose schema is newer than this program.
+pub(crate) fn newer(schema: i64) -> Error {
+    Error::new(
+        Code::SchemaNewer,
+        format!("the store has schema {schema}; this cotenant knows {}", known_schema()),
+    )
+    .hint("upgrade cotenant on this machine")
 }
 
 fn schema_of(engine: &Sqlite) -> Result<i64> {

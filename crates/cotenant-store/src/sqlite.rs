@@ -98,6 +98,10 @@ impl Sqlite {
                 .map_err(error)?;
             self.writes_prepared = true;
         }
+        if mutant("no_sync") {
+            self.connection.pragma_update(None, "synchronous", "OFF").map_err(error)?;
+            return Ok(());
+        }
         if durability != self.durability {
             let level = match durability {
                 Durability::Full => "FULL",
@@ -251,6 +255,9 @@ impl Engine for Sqlite {
 /// which log that is known. `SQLite` would do so at the first commit of every process, which is a
 /// second flush of the disk; our build leaves it to us (`SQLITE_DISABLE_DIRSYNC`).
 fn keep_log(log: &Path, turn: Option<&Turn<'_>>) {
+    if mutant("no_directory_sync") {
+        return;
+    }
     let wanted = StatxFlags::INO | StatxFlags::BTIME;
     let found = statx(CWD, log, AtFlags::empty(), wanted).ok();
     let identity = found

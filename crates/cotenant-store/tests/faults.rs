@@ -140,7 +140,7 @@ fn s11_damage_is_reported_and_never_served() {
     let mut bytes = fs::read(&file).unwrap();
     bytes.truncate(bytes.len() / 2);
     fs::write(&file, bytes).unwrap();
-    let findings = doctor(&file, false);
+    let findings = doctor(&file.clone().into(), false);
     assert!(findings.iter().any(|finding| finding.severity == Severity::Bad), "{findings:?}");
 }
 
@@ -262,7 +262,9 @@ fn b1_b2_a_backup_is_whole_and_a_restore_begins_a_new_history() {
     let old = open(&restored.replaced.unwrap());
     // What was replaced lies beside the store, where it cannot be taken for it.
     assert_eq!(get(&old.unwrap()), "\"after\"");
-    assert!(doctor(&file, true).iter().all(|finding| finding.severity == Severity::Good));
+    assert!(
+        doctor(&file.clone().into(), true).iter().all(|finding| finding.severity == Severity::Good)
+    );
 }
 
 fn fence(file: &Path) -> i64 {
@@ -339,7 +341,7 @@ fn a_changed_event_is_found_by_number() {
     assert_eq!((verified.ok, verified.first_bad.map(|seq| seq.0)), (false, Some(3)));
     raw.execute("DELETE FROM event WHERE seq = 4", []).unwrap();
     raw.execute("UPDATE data SET rev = 99", []).unwrap();
-    let findings = doctor(&file, true);
+    let findings = doctor(&file.clone().into(), true);
     let bad: Vec<&str> = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Bad)

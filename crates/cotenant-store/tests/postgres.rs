@@ -39,7 +39,8 @@ use nix::{
     unistd::Pid,
 };
 
-use server::{PostgresBench, Server, world::World};
+use cotenant_testbed::Server;
+use server::{PostgresBench, world::World};
 
 /// The shared server, or nothing more to test.
 macro_rules! server {
@@ -94,7 +95,7 @@ fn a_store_on_a_server_keeps_the_contract() {
 #[test]
 fn of_many_makers_one_makes_the_store() {
     let server = server!();
-    let address = server.project();
+    let address = server::project(&server);
     refused(LocalStore::open_postgres(&address, IfMissing::Fail), Code::NotFound);
     let makers: Vec<_> = (0..16)
         .map(|number| {
@@ -120,7 +121,7 @@ fn of_many_writers_none_is_lost() {
     const WRITERS: u64 = 8;
     const WRITES: u64 = 50;
     let server = server!();
-    let address = server.project();
+    let address = server::project(&server);
     let store = open(&address);
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
@@ -147,7 +148,7 @@ fn of_many_writers_none_is_lost() {
 #[test]
 fn projects_of_one_database_do_not_see_each_other() {
     let server = server!();
-    let (one, other) = (open(&server.project()), open(&server.project()));
+    let (one, other) = (open(&server::project(&server)), open(&server::project(&server)));
     let (one, other): (&dyn Store, &dyn Store) = (&one, &other);
     let actor = sign_on(one, "a", "agent");
     one.one(add(&actor, "1")).unwrap();
@@ -163,7 +164,7 @@ fn a_schema_of_somebody_else_is_left_alone() {
         .client()
         .batch_execute("CREATE SCHEMA \"cotenant_other\"; CREATE TABLE \"cotenant_other\".event ()")
         .unwrap();
-    let address = server.address("postgres", "other");
+    let address = server::address(&server, "postgres", "other");
     refused(LocalStore::open_postgres(&address, IfMissing::Create), Code::StoreForeign);
     refused(LocalStore::open_postgres(&address, IfMissing::Fail), Code::NotFound);
 }
@@ -173,7 +174,7 @@ fn a_role_that_owns_its_schema_needs_nothing_else() {
     let server = server!();
     let mut admin = server.client();
     admin.batch_execute("CREATE ROLE plain LOGIN").unwrap();
-    let address = server.address("plain", "plain");
+    let address = server::address(&server, "plain", "plain");
     let error =
         refused(LocalStore::open_postgres(&address, IfMissing::Create), Code::StoreReadonly);
     let needed = "CREATE SCHEMA \"cotenant_plain\" AUTHORIZATION \"plain\"";
@@ -198,9 +199,9 @@ fn cut(server: &Server, condition: &str) -> usize {
 #[test]
 fn a_connection_that_broke_while_idle_is_replaced_unseen() {
     let server = server!();
-    let address = server.project();
+    let address = server::project(&server);
     server.client().batch_execute("CREATE ROLE idler LOGIN SUPERUSER").unwrap();
-    let address = server.address("idler", address.project());
+    let address = server::address(&server, "idler", address.project());
     let store = open(&address);
     let store: &dyn Store = &store;
     let actor = sign_on(store, "a", "agent");
@@ -213,9 +214,9 @@ fn a_connection_that_broke_while_idle_is_replaced_unseen() {
 #[test]
 fn a_request_whose_connection_broke_is_repeated_under_its_id() {
     let server = server!();
-    let address = server.project();
+    let address = server::project(&server);
     server.client().batch_execute("CREATE ROLE waiter LOGIN SUPERUSER").unwrap();
-    let address = server.address("waiter", address.project());
+    let address = server::address(&server, "waiter", address.project());
     let store = Arc::new(open(&address));
     let actor = sign_on(&*store, "a", "agent");
     let mut locker = server.client();
@@ -246,7 +247,7 @@ fn a_request_whose_connection_broke_is_repeated_under_its_id() {
 #[test]
 fn a_writer_whose_turn_does_not_come_is_told_so() {
     let server = server!();
-    let address = server.project();
+    let address = server::project(&server);
     let store = open(&address).busy_timeout(Duration::from_millis(50));
     let store: &dyn Store = &store;
     let actor = sign_on(store, "a", "agent");
@@ -268,7 +269,7 @@ fn a_server_that_stops_answering_is_given_up_soon() {
     let server = server!();
     let mut admin = server.client();
     admin.batch_execute("CREATE ROLE stalled LOGIN SUPERUSER").unwrap();
-    let address = server.address("stalled", server.project().project());
+    let address = server::address(&server, "stalled", server::project(&server).project());
     let store = open(&address.answering_within(Duration::from_millis(300)));
     let store: &dyn Store = &store;
     let actor = sign_on(store, "a", "agent");
@@ -349,7 +350,7 @@ impl Clock for Meddling {
 fn meddled(server: &Server, act: fn(&mut dyn Sql) -> Result<()>) -> (LocalStore, Arc<AtomicBool>) {
     let (world, armed) = (World::new(), Arc::new(AtomicBool::new(false)));
     let clock = Meddling { world: world.clone(), armed: Arc::clone(&armed), act };
-    (server::open(&server.project(), &world, clock), armed)
+    (server::open(&server::project(server), &world, clock), armed)
 }
 
 #[test]
@@ -388,7 +389,7 @@ fn insist(store: &dyn Store, request: &Request) -> Reply {
 #[test]
 fn a_server_that_crashes_loses_nothing_and_does_nothing_twice() {
     let Some(server) = Server::own() else { return };
-    let address = server.project();
+    let address = server::project(&server);
     let store = open(&address);
     let store: &dyn Store = &store;
     let actor = sign_on(store, "a", "agent");
@@ -475,7 +476,7 @@ fn every_write_has_its_limits() {
 #[test]
 fn refusals_alone_carry_a_clock_with_small_steps_to_an_expiry() {
     let server = server!();
-    let (address, world) = (server.project(), World::new());
+    let (address, world) = (server::project(&server), World::new());
     let store = server::open(&address, &world, Stepping(world.clone()));
     let store: &dyn Store = &store;
     let (gone, other) = (sign_on(store, "gone", "agent"), sign_on(store, "other", "agent"));
@@ -497,7 +498,7 @@ fn refusals_alone_carry_a_clock_with_small_steps_to_an_expiry() {
 #[test]
 fn what_machines_share_has_other_bounds() {
     let server = server!();
-    let store = open(&server.project());
+    let store = open(&server::project(&server));
     let store: &dyn Store = &store;
     let actor = sign_on(store, "a", "agent");
     let short = Claim { ttl_ms: Some(59_999), ..claim("1") };
@@ -509,7 +510,7 @@ fn what_machines_share_has_other_bounds() {
 #[test]
 fn the_tick_follows_the_servers_clock() {
     let server = server!();
-    let store = open(&server.project());
+    let store = open(&server::project(&server));
     let store: &dyn Store = &store;
     let actor = sign_on(store, "a", "agent");
     let first = store.one(add(&actor, "1")).unwrap().tick.0;
@@ -533,7 +534,7 @@ fn read() -> Read {
 #[test]
 fn who_waits_for_an_event_is_told() {
     let server = server!();
-    let address = server.project();
+    let address = server::project(&server);
     let store = open(&address);
     let writer: &dyn Store = &store;
     let actor = sign_on(writer, "a", "agent");
@@ -561,7 +562,7 @@ fn who_waits_for_an_event_is_told() {
 fn an_erased_payload_is_gone_from_the_tables_file() {
     const SECRET: &str = "hunter2-8b1f0c9d-on-a-server";
     let server = server!();
-    let address = server.quiet_project();
+    let address = server::quiet_project(&server);
     let hurried = open(&address).busy_timeout(Duration::from_millis(50));
     let hurried: &dyn Store = &hurried;
     let actor = sign_on(hurried, "a", "human");

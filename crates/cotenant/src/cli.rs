@@ -89,7 +89,7 @@ fn options() -> clap::Command {
 /// What every command takes.
 #[derive(Args)]
 struct Global {
-    /// The store to use instead of the project's: a path or `sqlite:PATH`
+    /// The store to use instead of the project's: a path, `sqlite:PATH` or `postgres://…`
     #[arg(long, global = true, value_name = "URL", help_heading = "Options of every command")]
     store: Option<String>,
     /// Act for this session, by id or live name

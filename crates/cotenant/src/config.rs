@@ -18,6 +18,11 @@ use crate::{env, project::Project};
 
 mod nearest;
 
+/// The project's file, at the top of the repository.
+const PROJECT_FILE: &str = "cotenant.toml";
+/// What the project is called on a server; no setting, for it has no default.
+const PROJECT: &str = "project";
+
 /// The built-in settings as a commented file.
 pub(crate) const DEFAULTS: &str = include_str!("config/defaults.toml");
 
@@ -88,7 +93,7 @@ pub(crate) fn paths(project: &Project) -> Paths {
             .or_else(|| env::path(env::HOME).map(|home| home.join(".config")))?;
         Some(directory.join("cotenant/config.toml"))
     });
-    Paths { user, project: project.root.join("cotenant.toml") }
+    Paths { user, project: project.root.join(PROJECT_FILE) }
 }
 
 /// Reads the settings that hold for a project.
@@ -110,6 +115,36 @@ pub(crate) fn load(project: &Project) -> Result<Config> {
         }
     }
     Ok(config)
+}
+
+/// What a project is called on a server, as its file says.
+pub(crate) fn project_name(root: &Path) -> Result<Option<String>> {
+    let file = root.join(PROJECT_FILE);
+    let Some(mut table) = read(&file)? else { return Ok(None) };
+    match table.remove(PROJECT) {
+        None => Ok(None),
+        Some(toml::Value::String(name)) => Ok(Some(name)),
+        Some(_) => Err(Error::invalid(format!("`{PROJECT}` in {} must be a text", file.display()))),
+    }
+}
+
+/// Reads a configuration file, if there is one.
+fn read(file: &Path) -> Result<Option<toml::Table>> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => {
+            return Err(Error::invalid(format!("cannot read `{}`: {error}", file.display()))
+                .caused_by(error));
+        }
+    };
+    text.parse().map(Some).map_err(|error: toml::de::Error| {
+        let message = error.message().to_owned();
+        Error::invalid(format!("`{}` is not valid TOML: {message}", file.display()))
+            .caused_by(error)
+    })
 }
 
 /// Whether a project may change a setting so: refuse more, claim more, wait less, mark earlier.
@@ -171,24 +206,11 @@ impl Config {
     }
 
     fn read_file(&mut self, file: &Path, may: impl Fn(Value, Value) -> bool) -> Result<()> {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(());
-            }
-            Err(error) => {
-                return Err(Error::invalid(format!("cannot read `{}`: {error}", file.display()))
-                    .caused_by(error));
-            }
-        };
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let message = error.message().to_owned();
-            Error::invalid(format!("`{}` is not valid TOML: {message}", file.display()))
-                .caused_by(error)
-        })?;
+        let Some(table) = read(file)? else { return Ok(()) };
         for (name, value) in &table {
+            if name == PROJECT && file.ends_with(PROJECT_FILE) {
+                continue;
+            }
             let Some(index) = SETTINGS.iter().position(|setting| setting.name == name) else {
                 self.warnings.push(unknown(name, file));
                 continue;
@@ -241,7 +263,7 @@ fn wrong(setting: &Setting, origin: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn read(file: &str, may: fn(Value, Value) -> bool) -> Result<Config> {
+    fn read_text(file: &str, may: fn(Value, Value) -> bool) -> Result<Config> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.toml");
         std::fs::write(&path, file).unwrap();
@@ -254,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_commented_defaults_are_the_built_in_values() {
-        let config = read(DEFAULTS, |_, _| true).unwrap();
+        let config = read_text(DEFAULTS, |_, _| true).unwrap();
         for (setting, (value, origin)) in SETTINGS.iter().zip(&config.values) {
             assert_eq!(*value, setting.built_in);
             assert_ne!(origin, "built in");
@@ -265,7 +287,8 @@ mod tests {
     #[test]
     fn a_project_only_makes_things_stricter() {
         let config =
-            read("deny = false\nstale_after = \"2h\"\nbusy_timeout = \"1s\"", is_stricter).unwrap();
+            read_text("deny = false\nstale_after = \"2h\"\nbusy_timeout = \"1s\"", is_stricter)
+                .unwrap();
         assert!(config.deny());
         assert_eq!((config.stale_after(), config.busy_timeout()), (HOUR, SECOND));
         assert_eq!(config.warnings.len(), 2);
@@ -273,7 +296,7 @@ mod tests {
 
     #[test]
     fn wrong_files_are_refused_and_unknown_names_told() {
-        let config = read("stale_aftr = \"2h\"", |_, _| true).unwrap();
+        let config = read_text("stale_aftr = \"2h\"", |_, _| true).unwrap();
         assert!(
             config.warnings[0].ends_with("did you mean `stale_after`?"),
             "{:?}",
@@ -281,7 +304,7 @@ mod tests {
         );
         for bad in ["deny = 1", "stale_after = 5", "stale_after = \"soon\"", "deny ="] {
             assert_eq!(
-                read(bad, |_, _| true).unwrap_err().code,
+                read_text(bad, |_, _| true).unwrap_err().code,
                 cotenant_core::Code::Invalid,
                 "{bad}"
             );

@@ -6,7 +6,8 @@ use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use cotenant_core::{
@@ -18,8 +19,9 @@ use cotenant_core::{
     store::{Actor, Answered, Guard, Reply, Request, Store},
 };
 use cotenant_store::{
-    IfMissing, LocalStore,
+    IfMissing, LocalStore, Location,
     combine::{Combiner, combine},
+    postgres::{Address, Sharing},
 };
 
 use crate::{
@@ -34,6 +36,10 @@ pub(crate) use caller::{Caller, blank_sign_on, native_reference, process_referen
 
 /// How often a request is sent at most; repeats carry the same id.
 const TRIES_MAX: usize = 3;
+/// How long a server that refuses connections may take to start again.
+const RESTART: Duration = Duration::from_secs(1);
+/// How long it is left alone after it failed.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Which part of its turn a process in a hurry waits for others to carry out what it asks for.
 pub(crate) const HASTE: u32 = 4;
 
@@ -126,27 +132,72 @@ impl Context {
                 Some(turn) => Ok(turn),
                 None => Ok(Duration::from_millis(config::load(&configured)?.busy_timeout())),
             };
+            let file = match &project.store {
+                Location::File(file) => file.clone(),
+                Location::Server(address) => {
+                    return self.open_server(project, address, missing, turn);
+                }
+            };
             if !self.stays {
-                let mut store = cotenant_store::open_for_few(&project.store_file, missing, turn)?;
+                let mut store = cotenant_store::open_for_few(&file, missing, turn)?;
                 if let Some(turn) = self.patience.turn {
                     store = store.patience(turn / HASTE);
                 }
                 return Ok(Arc::new(store) as Arc<dyn Store>);
             }
-            let store = LocalStore::open(&project.store_file, missing)?.busy_timeout_by(turn);
-            let file = project.store_file.clone();
-            let open = move || LocalStore::open(&file, IfMissing::Fail);
+            let store = LocalStore::open(&file, missing)?.busy_timeout_by(turn);
+            let own = file.clone();
+            let open = move || LocalStore::open(&own, IfMissing::Fail);
             // Without a thread to spare, the others do without a combiner.
-            if let Ok(combiner) = combine(&project.store_file, open) {
+            if let Ok(combiner) = combine(&file, open) {
                 let _ = self.combiner.set(combiner);
             }
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }
 
+    /// Opens a store on a server.
+    fn open_server(
+        &self,
+        project: &Project,
+        address: &Address,
+        missing: IfMissing,
+        turn: impl Fn() -> Result<Duration> + Send + Sync + 'static,
+    ) -> Result<Arc<dyn Store>> {
+        let mut address = address.clone();
+        if let Some(turn) = self.patience.turn {
+            address = address.answering_within(turn);
+        }
+        let began = Instant::now();
+        let store = loop {
+            match LocalStore::open_postgres(&address, missing) {
+                // It may be starting, which takes it a moment.
+                Err(error)
+                    if error.code == Code::StoreIo
+                        && self.patience.turn.is_none()
+                        && began.elapsed() < RESTART =>
+                {
+                    thread::sleep(PAUSE);
+                }
+                opened => break opened?,
+            }
+        };
+        project.make_home()?;
+        let turn = Arc::new(turn);
+        let patient = move |store: LocalStore| {
+            let turn = Arc::clone(&turn);
+            store.busy_timeout_by(move || turn())
+        };
+        let own = patient(store);
+        let open = move |address: &Address, missing| {
+            LocalStore::open_postgres(address, missing).map(&patient)
+        };
+        Ok(Arc::new(Sharing::new(own, &address, open)))
+    }
+
     /// The token files beside the store.
     pub(crate) fn tokens(&self) -> Result<Tokens> {
-        Ok(Tokens::of(&self.project()?.store_file))
+        Ok(Tokens::of(&self.project()?.home))
     }
 
     /// The options the command was given.
@@ -240,7 +291,13 @@ impl Context {
         let store = self.store()?;
         for _ in 1..self.patience.tries {
             match store.one(request.clone()) {
-                Err(error) if matches!(error.code, Code::Busy | Code::StoreIo) => {}
+                Err(error) if error.code == Code::Busy => {}
+                Err(error) if error.code == Code::StoreIo => {
+                    // A server that ended the connection may be restarting.
+                    if self.project()?.store.file().is_none() {
+                        thread::sleep(PAUSE);
+                    }
+                }
                 outcome => return outcome,
             }
         }

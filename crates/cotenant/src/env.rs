@@ -5,8 +5,10 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-/// The store to use instead of the project's: a path or `sqlite:PATH`.
+/// The store to use instead of the project's: a path, `sqlite:PATH` or `postgres://…`.
 pub(crate) const STORE: &str = "COTENANT_STORE";
+/// The password of a `PostgreSQL` server whose address has none.
+pub(crate) const PG_PASSWORD: &str = "PGPASSWORD";
 /// The session of every command, by id or live name.
 pub(crate) const SESSION: &str = "COTENANT_SESSION";
 /// Guards of every mutation, one `RESOURCE=FENCE` a line; `lease run` sets it for its child.
@@ -65,6 +67,21 @@ pub(crate) const OF_SESSIONS: &[&str] = &[
     GEMINI_SESSION,
     XDG_CONFIG_HOME,
 ];
+
+/// What identifies a job of a CI service: variables that together are its id.
+const CI_JOBS: [&[&str]; 5] = [
+    &["CI_JOB_ID"],
+    &["GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_JOB"],
+    &["BUILDKITE_JOB_ID"],
+    &["CIRCLE_WORKFLOW_JOB_ID"],
+    &["BUILD_TAG"],
+];
+
+/// The id of the CI job that runs this command, as its service gives it.
+pub(crate) fn ci_job() -> Option<String> {
+    let id = |names: &&[&str]| names.iter().map(|name| text(name)).collect::<Option<Vec<_>>>();
+    CI_JOBS.iter().find_map(id).map(|parts| parts.join("-"))
+}
 
 /// A variable as text; none if it is unset, empty or not UTF-8.
 pub(crate) fn text(name: &str) -> Option<String> {

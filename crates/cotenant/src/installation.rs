@@ -274,8 +274,8 @@ pub(crate) struct PreparedRemoval {
 /// Where a project's record lies: `init.json` beside the store, and another name where more than
 /// one directory has its record there.
 fn project_record(project: &Project) -> PathBuf {
-    let directory = cotenant_store::directory(&project.store_file);
-    let alone = project.git_dir == project.common_dir && directory == project.own_directory();
+    let directory = if project.store.file().is_some() { &project.home } else { &project.own };
+    let alone = project.git_dir == project.common_dir && *directory == project.own;
     if alone {
         return directory.join(RECORD);
     }
@@ -312,6 +312,8 @@ impl From<SettingsError> for Error {
 
 #[cfg(test)]
 mod tests {
+    use cotenant_store::Location;
+
     use super::*;
 
     fn site(directory: &Path) -> Site {
@@ -354,11 +356,14 @@ mod tests {
     #[test]
     fn each_place_has_a_record_of_its_own() {
         let project = |git_dir: &str, root: &str, store: &str| {
+            let store = Location::File(store.into());
             project_record(&Project {
                 common_dir: Some("/p/.git".into()),
                 git_dir: Some(git_dir.into()),
                 root: root.into(),
-                store_file: store.into(),
+                own: "/p/.git/cotenant".into(),
+                home: store.file().and_then(Path::parent).unwrap().into(),
+                store,
                 start: root.into(),
             })
         };

@@ -1,5 +1,6 @@
 //! `cotenant`: many coding-agent sessions in one codebase.
 
+mod address;
 mod ask;
 mod cli;
 mod commands;

@@ -6,10 +6,14 @@
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
-use cotenant_core::{Error, Result, name::shown};
+use cotenant_core::{Code, Error, Result};
+use cotenant_store::Location;
+
+use crate::address;
 
 /// The directory of the store, in the git common directory.
 const IN_GIT: &str = "cotenant";
@@ -19,7 +23,7 @@ const OUTSIDE_GIT: &str = ".cotenant";
 const STORE_FILE: &str = "store.db";
 
 /// Where a directory belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Project {
     /// The git directory that all worktrees share; none outside git.
     pub(crate) common_dir: Option<PathBuf>,
@@ -28,8 +32,12 @@ pub(crate) struct Project {
     /// The top of the work tree; of a bare repository its own directory; outside git the directory
     /// that holds `.cotenant/`, or the directory itself if nothing is there yet.
     pub(crate) root: PathBuf,
-    /// The store's file.
-    pub(crate) store_file: PathBuf,
+    /// The directory of cotenant's own files of this project, whichever store is used.
+    pub(crate) own: PathBuf,
+    /// Where its store is.
+    pub(crate) store: Location,
+    /// The directory of what this user keeps beside the store.
+    pub(crate) home: PathBuf,
     /// The directory that it was found from, resolved.
     pub(crate) start: PathBuf,
 }
@@ -41,48 +49,62 @@ impl Project {
             Error::invalid(format!("cannot enter `{}`: {error}", directory.display()))
                 .caused_by(error)
         })?;
-        let mut project = if let Some(repository) = find_repository(&start) {
-            Self {
-                store_file: repository.common_dir.join(IN_GIT).join(STORE_FILE),
+        let place = if let Some(repository) = find_repository(&start) {
+            Found {
+                own: repository.common_dir.join(IN_GIT),
                 common_dir: Some(repository.common_dir),
                 git_dir: Some(repository.git_dir),
                 root: repository.root,
-                start,
             }
         } else {
             let root = start.ancestors().find(|above| above.join(OUTSIDE_GIT).is_dir());
             let root = root.unwrap_or(&start).to_path_buf();
-            let store_file = root.join(OUTSIDE_GIT).join(STORE_FILE);
-            Self { common_dir: None, git_dir: None, root, store_file, start }
+            Found { own: root.join(OUTSIDE_GIT), common_dir: None, git_dir: None, root }
         };
-        if let Some(store) = store {
-            project.store_file = project.start.join(store_path(store)?);
-        }
-        Ok(project)
+        let Found { own, common_dir, git_dir, root } = place;
+        let noted = if store.is_some() { None } else { address::noted(&own)? };
+        let store = match store.or(noted.as_deref()) {
+            Some(said) => address::location(said, &start, &root)?,
+            None => Location::File(own.join(STORE_FILE)),
+        };
+        let home = address::home(&store, &own);
+        Ok(Self { common_dir, git_dir, root, own, store, home, start })
     }
 
-    /// The directory of cotenant's own files of this project, whichever store is used.
-    pub(crate) fn own_directory(&self) -> PathBuf {
-        match &self.common_dir {
-            Some(common) => common.join(IN_GIT),
-            None => self.root.join(OUTSIDE_GIT),
+    /// The file of its store, which a store on a server does not have.
+    pub(crate) fn file(&self) -> Result<&Path> {
+        self.store.file().ok_or_else(|| {
+            Error::invalid(format!("the store is on a server: {}", self.store))
+                .hint("the server's own tools do that, such as `pg_dump` and `pg_restore`")
+        })
+    }
+
+    /// Whether somebody made the project a store, or took part in one, so that hooks act.
+    pub(crate) fn is_prepared(&self) -> bool {
+        match self.store {
+            Location::File(_) => self.home.is_dir(),
+            Location::Server(_) => self.own.is_dir(),
         }
+    }
+
+    /// Makes the directory of what is kept beside a store on a server; a store in a file has one.
+    pub(crate) fn make_home(&self) -> Result<()> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.home);
+        made.map_err(|error| {
+            Error::new(
+                Code::StoreIo,
+                format!("cannot make the directory `{}`: {error}", self.home.display()),
+            )
+            .caused_by(error)
+        })
     }
 }
-
-/// The file that a store's address names.
-fn store_path(address: &str) -> Result<&Path> {
-    if let Some(path) = address.strip_prefix("sqlite:") {
-        return Ok(Path::new(path.strip_prefix("//").unwrap_or(path)));
-    }
-    if let Some((scheme, _)) = address.split_once("://") {
-        return Err(Error::invalid(format!(
-            "stores at `{}://` are not supported by this version",
-            shown(scheme)
-        ))
-        .hint("give a path, or sqlite:PATH"));
-    }
-    Ok(Path::new(address))
+/// What is found upwards of a directory.
+struct Found {
+    own: PathBuf,
+    common_dir: Option<PathBuf>,
+    git_dir: Option<PathBuf>,
+    root: PathBuf,
 }
 
 /// A repository as one of its worktrees sees it.
@@ -189,8 +211,8 @@ mod tests {
         let main = discover(&top.join("src"));
         let other = discover(&top.join("../other/src"));
         assert_eq!(main.root, top);
-        assert_eq!(main.store_file, top.join(".git/cotenant/store.db"));
-        assert_eq!(other.store_file, main.store_file);
+        assert_eq!(main.store.file().unwrap(), top.join(".git/cotenant/store.db"));
+        assert_eq!(other.store.file(), main.store.file());
         assert_eq!(other.common_dir, main.common_dir);
         assert_eq!(other.git_dir.unwrap(), top.join(".git/worktrees/other"));
         assert_eq!(other.root, fs::canonicalize(top.join("../other")).unwrap());
@@ -204,7 +226,7 @@ mod tests {
         git(&top, &["-c", "protocol.file.allow=always", "submodule", "add", "-q", &library, "lib"]);
         let project = discover(&top.join("lib/src"));
         assert_eq!(project.root, top);
-        assert_eq!(project.store_file, top.join(".git/cotenant/store.db"));
+        assert_eq!(project.store.file().unwrap(), top.join(".git/cotenant/store.db"));
     }
 
     #[test]
@@ -212,7 +234,7 @@ mod tests {
         let (_scratch, top) = repository();
         git(&top, &["init", "-q", "nested"]);
         let project = discover(&top.join("nested"));
-        assert_eq!(project.store_file, top.join("nested/.git/cotenant/store.db"));
+        assert_eq!(project.store.file().unwrap(), top.join("nested/.git/cotenant/store.db"));
     }
 
     #[test]
@@ -223,7 +245,7 @@ mod tests {
         let bare = fs::canonicalize(top.join("../bare.git")).unwrap();
         let project = discover(&bare.join("refs"));
         assert_eq!(project.root, bare);
-        assert_eq!(project.store_file, bare.join("cotenant/store.db"));
+        assert_eq!(project.store.file().unwrap(), bare.join("cotenant/store.db"));
     }
 
     #[test]
@@ -235,19 +257,7 @@ mod tests {
         fs::create_dir(top.join("a/.cotenant")).unwrap();
         let project = discover(&top.join("a/b"));
         assert_eq!(project.root, top.join("a"));
-        assert_eq!(project.store_file, top.join("a/.cotenant/store.db"));
+        assert_eq!(project.store.file().unwrap(), top.join("a/.cotenant/store.db"));
         assert_eq!(project.common_dir, None);
-    }
-
-    #[test]
-    fn a_store_can_be_named() {
-        let (_scratch, top) = repository();
-        let file = |store: &str| Project::discover(&top, Some(store)).map(|p| p.store_file);
-        assert_eq!(file("x/s.db").unwrap(), top.join("x/s.db"));
-        assert_eq!(file("sqlite:/x/s.db").unwrap(), Path::new("/x/s.db"));
-        assert_eq!(file("sqlite:///x/s.db").unwrap(), Path::new("/x/s.db"));
-        for address in ["postgres://host/db", "https://host"] {
-            assert_eq!(file(address).unwrap_err().code, cotenant_core::Code::Invalid);
-        }
     }
 }

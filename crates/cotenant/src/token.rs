@@ -59,9 +59,9 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// The tokens beside a store's file.
-    pub(crate) fn of(store_file: &Path) -> Self {
-        Self { directory: cotenant_store::directory(store_file).join("tokens") }
+    /// The tokens in the directory of what is kept beside a store.
+    pub(crate) fn of(home: &Path) -> Self {
+        Self { directory: home.join("tokens") }
     }
 
     /// Keeps a token. It is written before the session is signed on, so that no session is without
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_kept_token_is_found_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let tokens = Tokens::of(&directory.path().join("store.db"));
+        let tokens = Tokens::of(directory.path());
         let token = Token::draw().unwrap();
         assert!(!tokens.has(&token.digest));
         tokens.keep(&token).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_name_is_noted_with_its_token() {
         let directory = tempfile::tempdir().unwrap();
-        let tokens = Tokens::of(&directory.path().join("store.db"));
+        let tokens = Tokens::of(directory.path());
         let token = Token::draw().unwrap();
         tokens.keep(&token).unwrap();
         assert_eq!(tokens.noted("../a b"), None);
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_the_token_opens_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let tokens = Tokens::of(&directory.path().join("store.db"));
+        let tokens = Tokens::of(directory.path());
         let token = Token::draw().unwrap();
         tokens.keep(&token).unwrap();
         fs::write(directory.path().join("tokens").join(&token.digest), "else").unwrap();

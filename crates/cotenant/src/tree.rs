@@ -119,7 +119,7 @@ impl Project {
     fn clone_id(&self) -> Result<String> {
         // With a store elsewhere the project's own directory may be missing, and must stay so:
         // a directory without its database counts as a lost store.
-        let own = self.own_directory();
+        let own = &self.own;
         let beside = own.with_extension("clone");
         for file in [own.join("clone"), beside.clone()] {
             if let Some(id) = read_clone(&file)? {

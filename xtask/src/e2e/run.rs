@@ -1,21 +1,24 @@
 //! `cargo xtask e2e`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use std::{env, fs, process};
 
 use anyhow::{Context, Result, bail, ensure};
+use cotenant_testbed::Server;
 
 use crate::e2e::install::{HANDSHAKE, STATELESS, install};
 use crate::e2e::stage::{Case, Programs, Stage};
 use crate::e2e::{cases, selftest};
+use crate::engine::Engine;
 use crate::steps::{Outcome, execute};
 use crate::tools::{self, TMUX};
 use crate::work::Work;
 
 /// What may follow the command.
-pub(crate) const ARGUMENTS: &str =
-    "[FILTER] [--client 2.1.197|2.1.328] [--self-test] [--binary PATH]";
+pub(crate) const ARGUMENTS: &str = "[FILTER] [--client 2.1.197|2.1.328] [--engine sqlite|postgres] [--self-test] \
+     [--binary PATH]";
 
 /// Why nothing was tried.
 const UNREACHABLE: &str = "npm is out of reach, so nothing was tried with the real client";
@@ -27,6 +30,8 @@ struct Options {
     filter: String,
     /// The only version of the client to use; both when absent.
     client: Option<String>,
+    /// The database below; a file when absent.
+    engine: Engine,
     /// Whether to try what the cases rely on, rather than the program.
     self_test: bool,
     /// The program to use, rather than the debug build.
@@ -46,6 +51,11 @@ pub(crate) fn run(work: &Work, arguments: &[String]) -> Result<()> {
 pub(crate) fn all(work: &Work) -> Result<Outcome> {
     let own = try_cases(work, &Options { self_test: true, ..Options::default() });
     let outcome = try_cases(work, &Options::default())?;
+    if outcome == Outcome::Passed {
+        let client = Some(STATELESS.to_owned());
+        let (engine, options) = (Engine::Postgres, Options::default());
+        try_cases(work, &Options { client, engine, ..options })?;
+    }
     own.context("self-test")?;
     Ok(outcome)
 }
@@ -69,7 +79,7 @@ fn try_cases(work: &Work, options: &Options) -> Result<Outcome> {
     // Outside the repository: a client reads the CLAUDE.md of every directory above its project, and
     // asks at a terminal before it follows what they import.
     let scratch = env::temp_dir().join(format!("cotenant-e2e-{}", process::id()));
-    let mut tried = Tried::default();
+    let mut tried = Tried { server: options.engine.server()?, ..Tried::default() };
     if options.self_test {
         if let Outcome::Skipped(why) = tools::install(&[TMUX]) {
             bail!("`tmux` is {why}");
@@ -97,8 +107,9 @@ fn try_cases(work: &Work, options: &Options) -> Result<Outcome> {
 }
 
 /// How many cases were tried.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Tried {
+    server: Option<Arc<Server>>,
     count: usize,
     failures: usize,
 }
@@ -112,8 +123,9 @@ impl Tried {
             }
             self.count += 1;
             let start = Instant::now();
-            let outcome = Stage::new(&scratch.join(number.to_string()), programs)
-                .and_then(|stage| case(&stage).and_then(|()| stage.require_no_strays()));
+            let outcome =
+                Stage::new(&scratch.join(number.to_string()), programs, self.server.as_ref())
+                    .and_then(|stage| case(&stage).and_then(|()| stage.require_no_strays()));
             let took = start.elapsed().as_secs_f32();
             match outcome {
                 Ok(()) => println!("  ok      {took:5.1} s  {name}"),
@@ -134,6 +146,7 @@ impl Options {
             let mut value = || words.next().with_context(|| format!("`{word}` needs a value"));
             match word.as_str() {
                 "--self-test" => options.self_test = true,
+                "--engine" => options.engine = value()?.parse()?,
                 "--binary" => options.binary = Some(PathBuf::from(value()?)),
                 "--client" => {
                     let version = value()?;
@@ -166,10 +179,11 @@ mod tests {
         let binary = Some(PathBuf::from("/x"));
         assert_eq!(
             options,
-            Options { filter: "edit".to_owned(), client, binary, self_test: false }
+            Options { filter: "edit".to_owned(), client, binary, ..Options::default() }
         );
         assert!(parse("--self-test").unwrap().self_test);
-        for wrong in ["--client 1", "--client", "--binaries x"] {
+        assert_eq!(parse("--engine postgres").unwrap().engine, Engine::Postgres);
+        for wrong in ["--client 1", "--engine x", "--client", "--binaries x"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,6 +1,6 @@
 //! Where a storm happens: one store in a scratch directory, and the processes that work on it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,22 @@ pub(crate) struct Member {
     pub(crate) token: String,
 }
 
+impl Member {
+    /// The session with this number, with a secret of its own.
+    pub(crate) fn drawn(index: usize, random: &mut Random) -> Self {
+        let token = format!("{:016x}{:016x}", random.below(u64::MAX), random.below(u64::MAX));
+        Self { name: format!("s{index}"), token }
+    }
+}
+
+/// What signs a session on.
+pub(crate) fn sign_on_args(member: &Member) -> Value {
+    json!({
+        "kind": "agent", "name": member.name, "ttl_ms": SESSION_MS, "user": "storm",
+        "token_digest": digest(&member.token),
+    })
+}
+
 /// One store and what is needed to work on it.
 #[derive(Debug)]
 pub(crate) struct Lab {
@@ -75,6 +91,11 @@ impl Lab {
         let mutant = bench.mutant.map(|mutant| format!("-{mutant}")).unwrap_or_default();
         let directory =
             bench.folder.join("scratch").join(format!("{}-{name}{mutant}", std::process::id()));
+        Self::at(bench, directory)
+    }
+
+    /// A fresh directory of this path.
+    pub(crate) fn at(bench: &Bench, directory: PathBuf) -> Result<Self> {
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
         }
@@ -114,11 +135,27 @@ impl Lab {
 
     /// A call of the program, knowing nothing but this store.
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.bench.binary);
+        self.dressed(Command::new(&self.bench.binary))
+    }
+
+    /// A program that knows nothing but this place.
+    fn dressed(&self, mut command: Command) -> Command {
         command.current_dir(&self.directory).env_clear().env("HOME", &self.directory);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("COTENANT_STORE", self.store());
         command
+    }
+
+    /// A program in this place, with the variables of its workers.
+    pub(crate) fn with_variables(&self, program: &OsStr) -> Command {
+        let mut command = self.dressed(Command::new(program));
+        command.envs(self.extra.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// The program under test.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.bench.binary
     }
 
     /// A call of a worker, which may have a planted bug and a strange clock.
@@ -138,13 +175,9 @@ impl Lab {
         let mut worker = Worker::start(self, "setup", None)?;
         let mut members = Vec::with_capacity(count);
         for index in 0..count {
-            let token = format!("{:016x}{:016x}", random.below(u64::MAX), random.below(u64::MAX));
-            let member = Member { name: format!("s{index}"), token };
-            let args = json!({
-                "kind": "agent", "name": member.name, "ttl_ms": SESSION_MS, "user": "storm",
-                "token_digest": digest(&member.token),
-            });
-            let answer = worker.ask(&Request::new("session.sign_on", args))?;
+            let member = Member::drawn(index, random);
+            let request = Request::new("session.sign_on", sign_on_args(&member));
+            let answer = worker.ask(&request)?;
             ensure!(answer["ok"] == true, "cannot sign on: {answer}");
             members.push(member);
         }

@@ -11,7 +11,8 @@ use super::random::any_seed;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | combine | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N]";
+     stop | clock | combine | power | team | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
+     [--images N] [--users N] [--trace FOLDER] [--mutant NAME]";
 
 /// What the command line says.
 #[derive(Debug, Default, PartialEq)]
@@ -26,8 +27,16 @@ pub(crate) struct Options {
     pub(crate) minutes: Option<f64>,
     /// How many histories are made.
     pub(crate) histories: Option<usize>,
+    /// How many users a team has.
+    pub(crate) users: Option<usize>,
     /// How many processes are killed.
     pub(crate) kills: Option<usize>,
+    /// How many images of a disk are made.
+    pub(crate) images: Option<usize>,
+    /// The planted bug that is switched on.
+    pub(crate) mutant: Option<String>,
+    /// A recording to be used again.
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl Options {
@@ -40,6 +49,14 @@ impl Options {
                 "--seed" => options.seed = number(word, words.next())?,
                 "--minutes" => options.minutes = Some(number(word, words.next())?),
                 "--histories" => options.histories = Some(number(word, words.next())?),
+                "--images" => options.images = Some(number(word, words.next())?),
+                "--mutant" => {
+                    options.mutant = Some(words.next().context("`--mutant` needs a name")?.clone());
+                }
+                "--trace" => {
+                    options.trace = Some(words.next().context("`--trace` needs a folder")?.into());
+                }
+                "--users" => options.users = Some(number(word, words.next())?),
                 "--kills" => options.kills = Some(number(word, words.next())?),
                 name if options.storm.is_none() && is_storm(name) => {
                     options.storm = Some(word.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, combine, failpoints, kill, race, stop};
+use super::{admin, birth, clock, combine, failpoints, kill, power, race, stop, team};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +37,15 @@ pub(crate) enum Storm {
     Clock,
     /// Combiners are killed and stopped; those they worked for go on.
     Combine,
+    /// The power fails; what was acknowledged is on the disk.
+    Power,
+    /// Users on machines of their own share a server; nothing is lost or blended.
+    Team,
 }
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -50,6 +54,8 @@ impl Storm {
         Self::Stop,
         Self::Clock,
         Self::Combine,
+        Self::Power,
+        Self::Team,
     ];
 
     /// The word on the command line.
@@ -63,6 +69,8 @@ impl Storm {
             Self::Stop => "stop",
             Self::Clock => "clock",
             Self::Combine => "combine",
+            Self::Power => "power",
+            Self::Team => "team",
         }
     }
 
@@ -88,6 +96,10 @@ impl Storm {
                 let requests = if tier == Tier::Short { 2 } else { 4 };
                 combine::run(bench, seed, combine::Size { requests })
             }
+            Self::Power => {
+                power::run(bench, seed, power_size(tier, options), options.trace.as_deref())
+            }
+            Self::Team => team::run(bench, seed, team_size(tier, options)),
         }
     }
 
@@ -123,5 +135,25 @@ fn kill_size(tier: Tier, options: &Options) -> kill::Size {
         workers,
         failpoints_percent: 60,
         time: options.time(Duration::from_mins(minutes)),
+    }
+}
+
+fn power_size(tier: Tier, options: &Options) -> power::Size {
+    let (images, each) = match tier {
+        Tier::Short => (300, 150),
+        Tier::Long => (10_000, 500),
+        Tier::Mutant => (200, 200),
+    };
+    let images = options.images.unwrap_or(images);
+    let traces = if options.trace.is_some() { 1 } else { images.div_ceil(each) as u64 };
+    power::Size { traces, images: images.min(each), requests: 240 }
+}
+
+fn team_size(tier: Tier, options: &Options) -> team::Size {
+    let (users, seconds) = if tier == Tier::Long { (50, 600) } else { (5, 6) };
+    team::Size {
+        users: options.users.unwrap_or(users),
+        sessions: 10,
+        time: options.time(Duration::from_secs(seconds)),
     }
 }

@@ -32,16 +32,21 @@ impl Random {
         self.below(100) < chance
     }
 
+    /// A place below a length, which is not 0.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or_default()
+    }
+
     /// One of several.
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[usize::try_from(self.below(of.len() as u64)).unwrap_or_default()]
+        &of[self.index(of.len())]
     }
 
     /// Brings things into another order.
     pub(crate) fn shuffle<T>(&mut self, of: &mut [T]) {
         for last in (1..of.len()).rev() {
-            let other = self.below(last as u64 + 1);
-            of.swap(last, usize::try_from(other).unwrap_or_default());
+            let other = self.index(last + 1);
+            of.swap(last, other);
         }
     }
 

@@ -39,6 +39,7 @@ pub struct Address {
     tls: Tls,
     project: String,
     answer: Duration,
+    text: String,
 }
 
 impl Address {
@@ -83,12 +84,32 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name("cotenant");
         }
-        Ok(Self { config, tls, project: project.to_owned(), answer: ANSWER })
+        let text = without_password(text);
+        Ok(Self { config, tls, project: project.to_owned(), answer: ANSWER, text })
+    }
+
+    /// The text that it was read from, without a password.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Gives the password, unless the address has one.
+    #[must_use]
+    pub fn password_if_none(mut self, password: &str) -> Self {
+        if self.config.get_password().is_none() {
+            self.config.password(password);
+        }
+        self
     }
 
     /// The project.
     pub fn project(&self) -> &str {
         &self.project
+    }
+
+    /// The same, for another project, whose name needs no check.
+    pub(super) fn of_project(&self, project: &str) -> Self {
+        Self { project: project.to_owned(), ..self.clone() }
     }
 
     /// The schema that holds it; also the name under which its waiters are told.
@@ -97,7 +118,7 @@ impl Address {
     }
 
     /// The schema as a statement names it. The name is checked, so that nothing in it needs care.
-    pub(super) fn quoted(&self) -> String {
+    pub fn quoted(&self) -> String {
         format!("\"{PREFIX}{}\"", self.project)
     }
 
@@ -206,6 +227,28 @@ fn first_number(text: &str) -> Option<u64> {
     rest[..rest.find(|c| !is_digit(c)).unwrap_or(rest.len())].parse().ok()
 }
 
+/// An address as it may be kept or shown.
+fn without_password(text: &str) -> String {
+    let (place, parameters) = text.split_once('?').unwrap_or((text, ""));
+    let mut kept = place.to_owned();
+    if let Some((scheme, rest)) = place.split_once("://") {
+        let (server, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if let Some((user, server)) = server.rsplit_once('@') {
+            let user = user.split_once(':').map_or(user, |(user, _)| user);
+            kept = format!("{scheme}://{user}@{server}/{path}");
+        }
+    }
+    let parameters: Vec<&str> = parameters
+        .split('&')
+        .filter(|one| !one.is_empty() && !one.starts_with("password="))
+        .collect();
+    if !parameters.is_empty() {
+        kept.push('?');
+        kept.push_str(&parameters.join("&"));
+    }
+    kept
+}
+
 /// A parameter's value, of which `%2F` is `/`.
 fn decoded(value: &str) -> String {
     value.replace("%2F", "/").replace("%2f", "/")
@@ -233,6 +276,21 @@ mod tests {
         assert_eq!(address.project(), "b");
         assert_eq!(format!("{address:?}"), "postgres://localhost:5433/d?project=b");
         assert!(refused("postgres://localhost/d").contains("names no project"));
+    }
+
+    #[test]
+    fn a_password_is_not_kept() {
+        let text = |text: &str| Address::parse(text, Some("p")).unwrap().text().to_owned();
+        for (given, kept) in [
+            ("postgres://u:se@cret@h:5433/d?project=a", "postgres://u@h:5433/d?project=a"),
+            ("postgres://u@h/d", "postgres://u@h/d"),
+            ("postgres:///d?user=u&password=x&host=/run/pg", "postgres:///d?user=u&host=/run/pg"),
+        ] {
+            assert_eq!(text(given), kept);
+        }
+        let address = Address::parse("postgres://u@h/d", Some("p")).unwrap().password_if_none("x");
+        assert_eq!(address.config.get_password(), Some("x".as_bytes()));
+        assert_eq!(address.password_if_none("y").config.get_password(), Some("x".as_bytes()));
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn of_server(state: &SqlState, text: &str) -> Error {
             Error::new(Code::Forbidden, format!("the PostgreSQL server refuses us: {text}"))
                 .hint("check the user and the password in the address")
         }
-        "3D000" => Error::new(Code::NotFound, format!("there is no such database: {text}"))
+        "3D000" => Error::new(Code::StoreMissing, format!("there is no such database: {text}"))
             .hint("make it with `createdb NAME`"),
         "42P01" | "42703" | "3F000" | "42P07" => Error::new(
             Code::StoreForeign,
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(code("42501"), Code::StoreReadonly);
         assert_eq!(code("42P01"), Code::StoreForeign);
         assert_eq!(code("28P01"), Code::Forbidden);
-        assert_eq!(code("3D000"), Code::NotFound);
+        assert_eq!(code("3D000"), Code::StoreMissing);
         assert_eq!(code("XX001"), Code::StoreCorrupt);
         assert_eq!(code("42601"), Code::Internal);
     }

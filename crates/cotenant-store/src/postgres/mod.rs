@@ -28,13 +28,17 @@
 //! address is.
 
 mod address;
+mod admin;
 mod create;
 mod engine;
 mod error;
 mod line;
+mod org;
 mod tls;
 mod wake;
 
 pub use address::Address;
+pub(crate) use admin::{Server, ask, migrate};
 pub(crate) use create::find;
 pub(crate) use engine::ServerClock;
+pub use org::Sharing;

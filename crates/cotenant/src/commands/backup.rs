@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let copied = admin::backup(&context.project()?.store_file, &args.path)?;
+    let copied = admin::backup(context.project()?.file()?, &args.path)?;
     if screen.json() {
         screen.data(&copied, Seq(copied.seq), Tick(0))?;
     } else {

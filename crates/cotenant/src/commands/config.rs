@@ -77,7 +77,7 @@ fn paths(context: &Context, screen: &mut Screen) -> Result<Exit> {
     let paths = config::paths(project);
     if screen.json() {
         let data = serde_json::json!({
-            "user": paths.user, "project": paths.project, "store": project.store_file,
+            "user": paths.user, "project": paths.project, "store": project.store.to_string(),
         });
         screen.data(&data, Seq(0), Tick(0))?;
         return Ok(Exit::SUCCESS);
@@ -86,7 +86,7 @@ fn paths(context: &Context, screen: &mut Screen) -> Result<Exit> {
     for (label, path) in [
         ("user", user),
         ("project", paths.project.display().to_string()),
-        ("store", project.store_file.display().to_string()),
+        ("store", project.store.to_string()),
     ] {
         screen.line(format!("{label:<8} {}", for_terminal(&path)));
     }

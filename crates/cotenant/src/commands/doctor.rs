@@ -47,11 +47,15 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let file = &context.project()?.store_file;
+    let store = &context.project()?.store;
     if args.migrate {
-        let migrated = migrate(file)?;
+        let migrated = migrate(store)?;
         if !screen.json() {
             match &migrated.backup {
+                None if migrated.before < migrated.after => screen.line(format!(
+                    "migrated from schema {} to {}",
+                    migrated.before, migrated.after
+                )),
                 Some(backup) => screen.line(format!(
                     "migrated from schema {} to {}; the backup is {}",
                     migrated.before,
@@ -62,8 +66,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
             }
         }
     }
-    let mut findings = if args.fix { fix(file) } else { Vec::new() };
-    findings.extend(doctor(file, args.deep));
+    let mut findings = if args.fix { fix(store) } else { Vec::new() };
+    findings.extend(doctor(store, args.deep));
     if args.unblock {
         findings.retain(|finding| finding.check == "writer");
     }

@@ -2,16 +2,16 @@
 
 use clap::ValueEnum;
 use cotenant_core::{
-    Error, Result,
+    Code, Error, Result,
     event::Head,
     id::{Seq, Tick},
     render::for_terminal,
 };
-use cotenant_store::IfMissing;
+use cotenant_store::{IfMissing, LocalStore, Location};
 use serde::Serialize;
 
 use crate::{
-    ask,
+    address, ask,
     context::Context,
     exit::Exit,
     installation::{Prepared, Site},
@@ -103,7 +103,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     let prepared = prepare(project, &site, &agents)?;
     done.diff = settings::unified_diff(prepared.changes());
     done.files = prepared.changes().iter().map(file_done).collect();
-    done.store = store(project, args.global);
+    done.store = store(project, args.global)?;
     if !screen.json() {
         show_diff(screen, &done.diff);
     }
@@ -136,7 +136,9 @@ fn carry_out(
     };
     // Also when the settings are declined: shells and other agents can use it.
     if let Some(store) = &mut done.store {
+        let project = context.project()?;
         context.open_store(IfMissing::Create)?;
+        address::note(&project.own, &project.store)?;
         store.created = store.missing;
     }
     if agreed {
@@ -207,16 +209,19 @@ fn prepare(project: &Project, site: &Site, agents: &[Agent]) -> Result<Prepared>
 
 /// The store that is made. An installation for all projects makes none outside of projects, where
 /// it would claim the whole directory.
-fn store(project: &Project, global: bool) -> Option<StoreDone> {
-    if global && project.common_dir.is_none() && !project.own_directory().is_dir() {
-        return None;
+fn store(project: &Project, global: bool) -> Result<Option<StoreDone>> {
+    if global && project.common_dir.is_none() && !project.own.is_dir() {
+        return Ok(None);
     }
-    let file = &project.store_file;
-    Some(StoreDone {
-        path: file.display().to_string(),
-        created: false,
-        missing: file.symlink_metadata().is_err(),
-    })
+    let missing = match &project.store {
+        Location::File(file) => file.symlink_metadata().is_err(),
+        Location::Server(_) => match LocalStore::open_at(&project.store, IfMissing::Fail) {
+            Err(error) if error.code == Code::NotFound => true,
+            Err(error) => return Err(error),
+            Ok(_) => false,
+        },
+    };
+    Ok(Some(StoreDone { path: project.store.to_string(), created: false, missing }))
 }
 
 fn file_done(change: &FileChange) -> FileDone {
@@ -234,7 +239,7 @@ fn notes(project: &Project, site: &Site, agents: &[Agent], done: &Done) -> Vec<S
     if project.common_dir.is_none() && done.store.is_some() {
         notes.push(format!(
             "this is no git repository: the store is in `{}`; leave it out of what you share",
-            for_terminal(&project.own_directory().display().to_string())
+            for_terminal(&project.own.display().to_string())
         ));
     }
     if done.files.is_empty() || done.files.iter().all(|file| file.change == "removed") {

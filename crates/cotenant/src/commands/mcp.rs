@@ -72,26 +72,28 @@ struct Program {
 /// A project whose store is open.
 struct Opened {
     context: Context,
-    file: (u64, u64),
+    /// The file that was opened; none on a server.
+    file: Option<(u64, u64)>,
 }
 
 impl Opened {
     fn new(options: &Options, directory: &std::path::Path) -> Result<Self> {
         let context = Context::new(options.clone(), directory.to_path_buf()).that_stays();
         context.store()?;
-        let file = file_of(&context)?.ok_or_else(vanished)?;
+        let file = file_of(&context)?;
         Ok(Self { context, file })
     }
 
     /// Whether the file that was opened is still the project's store; a restored copy is another.
     fn is_current(&self) -> bool {
-        file_of(&self.context).is_ok_and(|file| file == Some(self.file))
+        file_of(&self.context).is_ok_and(|file| file == self.file)
     }
 }
 
 fn file_of(context: &Context) -> Result<Option<(u64, u64)>> {
-    let file = &context.project()?.store_file;
-    Ok(std::fs::metadata(file).ok().map(|file| (file.dev(), file.ino())))
+    let Some(file) = context.project()?.store.file() else { return Ok(None) };
+    let found = std::fs::metadata(file).map_err(|error| vanished().caused_by(error))?;
+    Ok(Some((found.dev(), found.ino())))
 }
 
 fn vanished() -> Error {
@@ -128,7 +130,7 @@ impl Program {
 
     /// Where a call comes from, and the session that it runs as.
     fn choice(&self, context: &Context, caller: &Caller) -> Result<(Origin, Choice)> {
-        let directory = cotenant_store::directory(&context.project()?.store_file);
+        let directory = context.project()?.home.clone();
         let noted = caller.tool_use_id.as_deref().and_then(|id| noted(&directory, id));
         let origin = self.agent.origin(caller, noted);
         if let Some(name) = self.told()
@@ -251,7 +253,7 @@ impl Host for Program {
             && before.as_ref() != Some(&signed.session)
         {
             // The hooks of the conversation act for the session that it goes by now.
-            let marks = Marks::of(&context.project()?.store_file);
+            let marks = Marks::of(&context.project()?.home);
             marks.forget(Place { kind: &kind, native_id: &native_id, pid });
         }
         Ok(signed)

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let restored = admin::restore(&context.project()?.store_file, &args.path, args.yes)?;
+    let restored = admin::restore(context.project()?.file()?, &args.path, args.yes)?;
     if screen.json() {
         screen.data(&restored, Seq(0), Tick(0))?;
         return Ok(Exit::SUCCESS);

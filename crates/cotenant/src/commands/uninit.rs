@@ -8,6 +8,7 @@ use cotenant_core::{
     render::for_terminal,
     session::ListSessions,
 };
+use cotenant_store::Location;
 use serde::Serialize;
 
 use super::init::show_diff;
@@ -78,7 +79,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     let project = context.project()?;
     let site = Site::find(context, if args.global { Scope::Global } else { Scope::Project })?;
     let prepared = site.prepare_removal()?;
-    let purged = args.purge && project.own_directory().is_dir();
+    let purged = args.purge && project.own.clone().is_dir();
     if purged && !may_purge(context, screen, args, project)? {
         screen.line("nothing was changed");
         return Ok(Exit::SUCCESS);
@@ -87,7 +88,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         site.remove(&prepared)?;
     }
     if purged {
-        purge(&project.own_directory())?;
+        purge(&project.own.clone())?;
     }
     let mut files: Vec<FileDone> = Vec::new();
     for (path, outcome) in &prepared.removal.outcomes {
@@ -97,8 +98,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         let words = format!("left alone: {}", for_terminal(&error.to_string()));
         files.push(FileDone { path: path.display().to_string(), outcome: "unread", words });
     }
-    let store = (!args.global && (purged || project.store_file.is_file()))
-        .then(|| StoreDone { path: project.store_file.display().to_string(), kept: !purged });
+    let is_there = project.store.file().is_none_or(Path::is_file);
+    let store = (!args.global && (purged || is_there))
+        .then(|| StoreDone { path: project.store.to_string(), kept: !purged });
     let done = Done {
         written: !args.dry_run && !prepared.removal.changes.is_empty(),
         diff: settings::unified_diff(&prepared.removal.changes),
@@ -137,10 +139,14 @@ fn may_purge(
     args: &Args,
     project: &Project,
 ) -> Result<bool> {
-    let directory = project.own_directory();
-    if cotenant_store::directory(&project.store_file) != directory {
-        return Err(Error::invalid("--purge deletes the project's own store only")
-            .hint(format!("delete `{}` yourself", project.store_file.display())));
+    let directory = project.own.clone();
+    let other = match &project.store {
+        Location::File(_) if project.home == directory => None,
+        Location::File(file) => Some(format!("delete `{}` yourself", file.display())),
+        Location::Server(address) => Some(format!("run DROP SCHEMA {} CASCADE", address.quoted())),
+    };
+    if let Some(hint) = other {
+        return Err(Error::invalid("--purge deletes the project's own store only").hint(hint));
     }
     let live = match context.call(&list_live()) {
         Ok(listed) => listed.answer.sessions,

@@ -134,8 +134,15 @@ fn with_store(directory: &Path, store: Option<&str>) -> Option<(Context, Marks)>
     let options = Options { store: store.map(str::to_owned), ..Options::default() };
     let context = Context::new(options, directory.to_path_buf()).in_a_hurry(PATIENCE);
     let project = context.project().ok()?;
-    let marks = Marks::of(&project.store_file);
-    cotenant_store::directory(&project.store_file).is_dir().then_some((context, marks))
+    let marks = Marks::of(&project.home);
+    if !project.is_prepared() {
+        return None;
+    }
+    if project.store.file().is_none() {
+        // Its failures are counted there, whether the server can be reached or not.
+        project.make_home().ok()?;
+    }
+    Some((context, marks))
 }
 
 /// Opens the store; a hook never makes one.

@@ -70,9 +70,9 @@ impl Place<'_> {
 }
 
 impl Marks {
-    /// The marks beside a store's file.
-    pub(crate) fn of(store_file: &Path) -> Self {
-        Self { directory: cotenant_store::directory(store_file) }
+    /// The marks in the directory of what is kept beside a store.
+    pub(crate) fn of(home: &Path) -> Self {
+        Self { directory: home.to_path_buf() }
     }
 
     fn seen(&self, place: Place<'_>) -> PathBuf {
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_mark_reads_back_and_only_its_user_can_read_it() {
         let directory = tempfile::tempdir().unwrap();
-        let marks = Marks::of(&directory.path().join("store.db"));
+        let marks = Marks::of(directory.path());
         assert_eq!(marks.find(PLACE), None);
         marks.keep(PLACE, &mark());
         assert_eq!(marks.find(PLACE).unwrap().0, mark());
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn the_first_failure_of_a_conversation_is_worth_a_word() {
         let directory = tempfile::tempdir().unwrap();
-        let marks = Marks::of(&directory.path().join("store.db"));
+        let marks = Marks::of(directory.path());
         assert!(marks.count_failure(PLACE, "PreToolUse STORE_IO"));
         assert!(!marks.count_failure(PLACE, "PreToolUse STORE_IO"));
         let counted = fs::read_to_string(directory.path().join(FAILURES)).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_call_names_its_session_and_subagent_and_is_forgotten_later() {
         let directory = tempfile::tempdir().unwrap();
-        let marks = Marks::of(&directory.path().join("store.db"));
+        let marks = Marks::of(directory.path());
         marks.note_call("toolu_1", &mark().session, Some("a1"));
         let path = directory.path().join(CALLS).join(sha256_hex("toolu_1"));
         let text = fs::read_to_string(&path).unwrap();

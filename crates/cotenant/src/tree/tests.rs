@@ -5,7 +5,7 @@ use crate::testing::{git, repository};
 
 fn project(directory: &Path) -> Project {
     let project = Project::discover(directory, None).unwrap();
-    fs::create_dir_all(project.own_directory()).unwrap();
+    fs::create_dir_all(&project.own).unwrap();
     project
 }
 
@@ -100,7 +100,7 @@ fn a_clone_has_one_id_however_many_draw_it() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(tokens.iter().all(|token| *token == tokens[0] && token.len() == CLONE_LENGTH));
-    let files: Vec<_> = fs::read_dir(project.own_directory()).unwrap().collect();
+    let files: Vec<_> = fs::read_dir(&project.own).unwrap().collect();
     assert_eq!(files.len(), 1);
 }
 
@@ -109,7 +109,7 @@ fn with_a_store_elsewhere_no_empty_store_directory_is_left() {
     let (_scratch, top) = repository();
     let project = Project::discover(&top, Some("/elsewhere/store.db")).unwrap();
     let before = project.tree_of(Path::new("a")).unwrap();
-    assert!(!project.own_directory().exists());
-    fs::create_dir(project.own_directory()).unwrap();
+    assert!(!project.own.exists());
+    fs::create_dir(&project.own).unwrap();
     assert_eq!(project.tree_of(Path::new("a")).unwrap(), before);
 }

@@ -15,6 +15,7 @@ mod leases;
 mod plugin;
 mod races;
 mod rpc;
+mod server;
 mod sessions;
 mod status;
 mod terminal;

@@ -79,10 +79,10 @@ fn an_answer_that_cannot_be_written_is_told() {
 fn stores_of_later_versions_are_refused_with_words() {
     let env = TestEnv::new();
     env.shows(
-        "--store postgres://host/db status",
+        "--store https://host/db status",
         "
-        error: stores at `postgres://` are not supported by this version
-        hint: give a path, or sqlite:PATH
+        error: stores at `https://` are not supported by this version
+        hint: give a path, sqlite:PATH, or postgres://USER@HOST/DATABASE?project=NAME
         [exit 64]
         ",
     );

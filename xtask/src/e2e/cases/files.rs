@@ -1,6 +1,5 @@
 //! Sessions are kept off each other's files.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -127,15 +126,14 @@ pub(super) fn broken_store(stage: &Stage) -> Result<()> {
     let repo = Repo::new(stage)?;
     let mut a = repo.agent()?;
     a.ask("@@say all is well")?;
-    let store = repo.file(".git/cotenant/store.db");
-    fs::write(&store, "this was a database").with_context(|| store.display().to_string())?;
+    let is_as_left = stage.break_store()?;
     // The agent goes on; only its calls of the program fail, and say why.
     a.ask(&edit(&repo, "hello", "edited"))?.answer()?;
     ensure!(repo.text("a.txt")? == "edited\n");
     let claim = Prompt::new().bash("cotenant claim issue:15; echo \"exit $?\"");
     let told = a.ask(&claim.say("so be it"))?.answer()?;
     ensure!(told.contains("exit 74"), "{told}");
-    ensure!(fs::read_to_string(&store)? == "this was a database");
+    ensure!(is_as_left()?, "the broken store was touched");
     ensure!(a.close()?.success());
     Ok(())
 }

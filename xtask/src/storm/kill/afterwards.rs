@@ -7,29 +7,33 @@ use serde_json::{Value, json};
 
 use super::ledger::{Acknowledged, Ledger};
 use super::request::{Aim, SCOPE};
-use crate::storm::lab::{Lab, Member};
-use crate::storm::worker::{Request, Worker};
+use crate::storm::ask::Ask;
+use crate::storm::lab::Member;
+use crate::storm::worker::Request;
 
 /// Compares the store with the ledger, which notes what differs.
-pub(super) fn look(lab: &Lab, members: &[Member], ledger: &mut Ledger) -> Result<()> {
-    let mut worker = Worker::start(lab, "afterwards", None)?;
-    let events = events(&mut worker)?;
+pub(in crate::storm) fn look(
+    store: &mut dyn Ask,
+    members: &[Member],
+    ledger: &mut Ledger,
+) -> Result<()> {
+    let events = events(store)?;
     let acknowledged = &ledger.acknowledged;
     let (granted, mut faults) = fences(&events);
-    faults.extend(data(&mut worker, acknowledged)?);
+    faults.extend(data(store, acknowledged)?);
     faults.extend(log(&events, acknowledged));
     let lost: Vec<&Acknowledged> =
         acknowledged.iter().filter(|one| !is_logged(&events, &granted, one)).collect();
     faults.extend(lost.iter().take(5).map(|one| format!("acknowledged and lost: {one:?}")));
-    faults.extend(holdings(&mut worker, members, acknowledged)?);
+    faults.extend(holdings(store, members, acknowledged)?);
     (ledger.events, ledger.lost) = (events.len(), lost.len());
     ledger.faults.extend(faults);
     Ok(())
 }
 
 /// Asks for something that must be answered; an absent key is null.
-fn ask(worker: &mut Worker, op: &str, args: Value) -> Result<Value> {
-    let answer = worker.ask(&Request::new(op, args))?;
+fn ask(store: &mut dyn Ask, op: &str, args: Value) -> Result<Value> {
+    let answer = store.ask(&Request::new(op, args))?;
     if answer["error"]["code"] == "NOT_FOUND" {
         return Ok(Value::Null);
     }
@@ -38,11 +42,11 @@ fn ask(worker: &mut Worker, op: &str, args: Value) -> Result<Value> {
 }
 
 /// The whole log, by number.
-fn events(worker: &mut Worker) -> Result<BTreeMap<i64, Value>> {
+fn events(store: &mut dyn Ask) -> Result<BTreeMap<i64, Value>> {
     let mut events = BTreeMap::new();
     let mut cursor = json!("start");
     loop {
-        let page = ask(worker, "event.read", json!({"after": cursor, "limit": 1000}))?;
+        let page = ask(store, "event.read", json!({"after": cursor, "limit": 1000}))?;
         for event in page["events"].as_array().into_iter().flatten() {
             events.insert(event["seq"].as_i64().unwrap_or_default(), event.clone());
         }
@@ -54,7 +58,7 @@ fn events(worker: &mut Worker) -> Result<BTreeMap<i64, Value>> {
 }
 
 /// Counters are the sums, arrays hold each item once, keys have their value.
-fn data(worker: &mut Worker, acknowledged: &[Acknowledged]) -> Result<Vec<String>> {
+fn data(store: &mut dyn Ask, acknowledged: &[Acknowledged]) -> Result<Vec<String>> {
     let mut counters: BTreeMap<&str, i64> = BTreeMap::new();
     let mut arrays: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     let mut keys: BTreeMap<&str, u64> = BTreeMap::new();
@@ -70,7 +74,7 @@ fn data(worker: &mut Worker, acknowledged: &[Acknowledged]) -> Result<Vec<String
     }
     let mut faults = Vec::new();
     let mut value = |key: &str| -> Result<Value> {
-        Ok(ask(worker, "data.get", json!({"scope": SCOPE, "key": key}))?["value"].clone())
+        Ok(ask(store, "data.get", json!({"scope": SCOPE, "key": key}))?["value"].clone())
     };
     for (key, sum) in counters {
         let found = value(key)?;
@@ -160,7 +164,7 @@ fn fences(events: &BTreeMap<i64, Value>) -> (BTreeSet<i64>, Vec<String>) {
 
 /// Who holds what now is what the last acknowledgement of each session says.
 fn holdings(
-    worker: &mut Worker,
+    store: &mut dyn Ask,
     members: &[Member],
     acknowledged: &[Acknowledged],
 ) -> Result<Vec<String>> {
@@ -181,7 +185,7 @@ fn holdings(
     }
     let mut found: BTreeSet<(String, i64)> = BTreeSet::new();
     for op in ["lease.list", "who"] {
-        let answer = ask(worker, op, json!({}))?;
+        let answer = ask(store, op, json!({}))?;
         for holding in answer["holdings"].as_array().into_iter().flatten() {
             let name = holding["resource"].as_str().unwrap_or_default().to_owned();
             found.insert((name, holding["fence"].as_i64().unwrap_or_default()));

@@ -18,22 +18,22 @@ pub(super) struct Kill {
 
 /// A request that was acknowledged.
 #[derive(Clone, Debug)]
-pub(super) struct Acknowledged {
+pub(in crate::storm) struct Acknowledged {
     /// The session's name.
-    pub(super) session: String,
+    pub(in crate::storm) session: String,
     /// What it was for.
-    pub(super) aim: Aim,
+    pub(in crate::storm) aim: Aim,
     /// The answer.
-    pub(super) data: Value,
+    pub(in crate::storm) data: Value,
 }
 
 /// Everything that the driver knows.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(in crate::storm) struct Ledger {
     pub(super) kills: Vec<Kill>,
-    pub(super) acknowledged: Vec<Acknowledged>,
+    pub(in crate::storm) acknowledged: Vec<Acknowledged>,
     pub(super) refused: BTreeMap<String, usize>,
-    pub(super) faults: Vec<String>,
+    pub(in crate::storm) faults: Vec<String>,
     /// Processes that had answered before the kill came.
     pub(super) late: usize,
     pub(super) requests: usize,
@@ -44,7 +44,7 @@ pub(super) struct Ledger {
     /// Events in the log afterwards.
     pub(super) events: usize,
     /// Acknowledgements whose effect is not in the log.
-    pub(super) lost: usize,
+    pub(in crate::storm) lost: usize,
 }
 
 impl Ledger {

@@ -22,9 +22,11 @@ use serde_json::json;
 use super::lab::{Bench, Lab};
 use super::random::Random;
 use super::report::Report;
-use super::worker::SENT;
-use ledger::Ledger;
+use super::worker::{SENT, Worker};
+pub(super) use afterwards::look;
+pub(super) use ledger::{Acknowledged, Ledger};
 use reaper::Reaper;
+pub(super) use request::{Aim, Requests};
 
 /// The failpoints that every write passes, in this order.
 pub(crate) const POINTS: [&str; 11] = [
@@ -119,7 +121,8 @@ fn storm(bench: &Bench, seed: u64, size: Size, workers: usize, total: &mut Ledge
     });
     let mut ledger = storm.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     let outcome = outcomes.into_iter().collect::<Result<()>>().and_then(|()| {
-        afterwards::look(&lab, &members, &mut ledger)?;
+        let mut worker = Worker::start(&lab, "afterwards", None)?;
+        look(&mut worker, &members, &mut ledger)?;
         ledger.faults.extend(lab.doctor()?);
         Ok(())
     });

@@ -1,5 +1,6 @@
 //! What is asked for in a kill storm: operations whose effect can be counted afterwards.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::storm::lab::Member;
@@ -16,8 +17,8 @@ const COUNTERS: [&str; 2] = ["counter-a", "counter-b"];
 const LEASE_MS: u64 = 24 * 3_600_000;
 
 /// What a request is for, which is what can be looked for afterwards.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Aim {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::storm) enum Aim {
     /// Adds to a counter.
     Add { key: String, number: i64 },
     /// Appends a unique number to an array.
@@ -44,7 +45,7 @@ impl Aim {
 }
 
 /// The requests of one session.
-pub(super) struct Requests {
+pub(in crate::storm) struct Requests {
     member: Member,
     number: usize,
     made: u64,
@@ -55,12 +56,12 @@ pub(super) struct Requests {
 
 impl Requests {
     /// The requests of the session with this number.
-    pub(super) fn new(member: &Member, number: usize) -> Self {
+    pub(in crate::storm) fn new(member: &Member, number: usize) -> Self {
         Self { member: member.clone(), number, made: 0, held: None, claimed: false }
     }
 
     /// The next one.
-    pub(super) fn next(&mut self, random: &mut Random) -> (Aim, Request) {
+    pub(in crate::storm) fn next(&mut self, random: &mut Random) -> (Aim, Request) {
         self.made += 1;
         // Unique over all sessions.
         let item = self.made * 1000 + self.number as u64;
@@ -123,7 +124,7 @@ impl Requests {
     }
 
     /// Remembers what an answer means for the next request.
-    pub(super) fn learn(&mut self, aim: &Aim, data: &Value) {
+    pub(in crate::storm) fn learn(&mut self, aim: &Aim, data: &Value) {
         match aim {
             Aim::Acquire { resource } => {
                 self.held = data["fence"].as_i64().map(|fence| (resource.clone(), fence));

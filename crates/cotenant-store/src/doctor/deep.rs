@@ -1,0 +1,216 @@
+//! What rows and log must say of each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cotenant_core::{Result, json::Json};
+
+use super::{Finding, of_error};
+use crate::{
+    LocalStore,
+    meta::{Intent, Meta},
+    params,
+    sql::{Row, Sql},
+};
+
+/// Events read at a time.
+const PAGE: i64 = 5_000;
+
+/// Looks for faults; each is a sentence.
+type Check = fn(&mut dyn Sql) -> Result<Vec<String>>;
+
+/// The invariants of the contract's section 15 that rows and log can show, on one snapshot.
+pub(super) fn invariants(store: &LocalStore) -> Vec<Finding> {
+    let checks: [(&str, Check); 5] = [
+        ("fences", fences),
+        ("holders", holders),
+        ("slots", slots),
+        ("data", data),
+        ("holdings", holdings),
+    ];
+    let mut findings = Vec::new();
+    let read = store.with_engine(|engine| {
+        engine.read(&mut |sql| {
+            findings.clear();
+            for (name, check) in checks {
+                findings.push(finding(name, check(sql)));
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = read {
+        findings.push(of_error("invariants", &error));
+    }
+    findings
+}
+
+fn finding(name: &str, faults: Result<Vec<String>>) -> Finding {
+    match faults {
+        Ok(faults) if faults.is_empty() => Finding::good(name, "as the log says"),
+        Ok(faults) => {
+            let shown = faults.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+            Finding::bad(name, format!("{} faults: {shown}", faults.len()), "please report this")
+        }
+        Err(error) => of_error(name, &error),
+    }
+}
+
+/// Reads the events of a query that takes the last one seen and how many to read, page by page.
+fn fold(
+    sql: &mut dyn Sql,
+    query: &'static str,
+    each: &mut dyn FnMut(i64, &mut Row) -> Result<()>,
+) -> Result<()> {
+    let mut last = 0;
+    loop {
+        let rows = sql.rows(query, params![last, PAGE])?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for mut row in rows {
+            last = row.int()?;
+            each(last, &mut row)?;
+        }
+    }
+}
+
+/// Collects one text per row.
+fn texts(sql: &mut dyn Sql, query: &'static str) -> Result<Vec<String>> {
+    sql.rows(query, &[])?.into_iter().map(|mut row| row.text()).collect()
+}
+
+/// The facts of an event, if they are still there.
+fn facts(payload: Option<String>) -> serde_json::Value {
+    payload.and_then(|text| Json::stored(text).value().ok()).unwrap_or_default()
+}
+
+/// Every granted fence is greater than all before it.
+fn fences(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let (mut last, mut faults) = (-1, Vec::new());
+    let query = "SELECT seq, payload FROM event WHERE seq > $1 AND kind IN ('lease.granted', \
+         'claim.granted', 'lease.passed', 'claim.passed') ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |seq, row| {
+        if let Some(fence) = facts(row.optional_text()?)["fence"].as_i64() {
+            if fence <= last {
+                faults.push(format!("event {seq} granted fence {fence} after {last}"));
+            }
+            last = last.max(fence);
+        }
+        Ok(())
+    })?;
+    Ok(faults)
+}
+
+/// Nothing is held by, owned by or waited for by a session that is over.
+fn holders(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let mut faults = texts(
+        sql,
+        "SELECT l.kind || ' ' || l.name || ' is ' || l.state || ' by ' || s.name || ', which is ' || s.state \
+         FROM lease l JOIN session s ON s.id = l.session \
+         WHERE l.state IN ('held', 'waiting') AND s.state NOT IN ('active', 'silent')",
+    )?;
+    faults.extend(texts(
+        sql,
+        "SELECT 'key ' || d.scope || ' ' || d.key || ' outlived its session ' || s.name \
+         FROM data d JOIN session s ON s.id = d.owner WHERE s.state NOT IN ('active', 'silent')",
+    )?);
+    faults.extend(texts(
+        sql,
+        "SELECT 'a row of ' || l.name || ' has no session' FROM lease l \
+         WHERE NOT EXISTS (SELECT 1 FROM session s WHERE s.id = l.session)",
+    )?);
+    Ok(faults)
+}
+
+/// At most `slots` grants of a resource.
+fn slots(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let mut faults = texts(
+        sql,
+        "SELECT name || ' is held ' || COUNT(*) || ' times with ' || MIN(slots) || ' slots' FROM lease \
+         WHERE kind = 'lease' AND state = 'held' GROUP BY name HAVING COUNT(*) > MIN(slots)",
+    )?;
+    faults.extend(texts(
+        sql,
+        "SELECT kind || ' ' || name || ' is claimed by ' || COUNT(*) || ' sessions' FROM lease \
+         WHERE kind <> 'lease' AND state IN ('held', 'cooling') AND mode = 'exclusive' \
+         GROUP BY kind, name, tree HAVING COUNT(*) > 1",
+    )?);
+    Ok(faults)
+}
+
+fn is_complete(sql: &mut dyn Sql) -> Result<bool> {
+    Ok(Meta::load(sql, Intent::Inspect)?.pruned_seq == 0)
+}
+
+/// Every key is as its events say, and every event of a key left its trace.
+fn data(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut expected: BTreeMap<(String, String), i64> = BTreeMap::new();
+    let query = "SELECT seq, kind, scope, payload FROM event WHERE seq > $1 \
+         AND kind LIKE 'data.%' ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |seq, row| {
+        let (kind, scope) = (row.text()?, row.optional_text()?.unwrap_or_default());
+        let facts = facts(row.optional_text()?);
+        let Some(key) = facts["key"].as_str() else { return Ok(()) };
+        let place = (scope, key.to_owned());
+        if matches!(kind.as_str(), "data.put" | "data.updated") {
+            expected.insert(place, seq);
+        } else {
+            expected.remove(&place);
+        }
+        Ok(())
+    })?;
+    let mut faults = Vec::new();
+    for mut row in sql.rows("SELECT scope, key, rev FROM data", &[])? {
+        let place = (row.text()?, row.text()?);
+        let rev = row.int()?;
+        match expected.remove(&place) {
+            Some(seq) if seq == rev => {}
+            Some(seq) => {
+                faults.push(format!("{} {} has rev {rev}, the log says {seq}", place.0, place.1));
+            }
+            None if complete => {
+                faults.push(format!("{} {} has rev {rev}, the log says nothing", place.0, place.1));
+            }
+            None => {}
+        }
+    }
+    faults.extend(
+        expected
+            .into_iter()
+            .map(|((scope, key), seq)| format!("{scope} {key} is gone, event {seq} wrote it")),
+    );
+    Ok(faults)
+}
+
+/// Every grant and claim is as its events say.
+fn holdings(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut expected: BTreeSet<i64> = BTreeSet::new();
+    let query = "SELECT seq, kind, payload FROM event WHERE seq > $1 \
+         AND (kind LIKE 'lease.%' OR kind LIKE 'claim.%') ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |_, row| {
+        let kind = row.text()?;
+        let Some(fence) = facts(row.optional_text()?)["fence"].as_i64() else { return Ok(()) };
+        match kind.rsplit_once('.').map_or("", |(_, what)| what) {
+            "granted" | "passed" => {
+                expected.insert(fence);
+            }
+            "released" | "expired" | "lost" | "broken" => {
+                expected.remove(&fence);
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let mut faults = Vec::new();
+    for mut row in sql.rows("SELECT kind, name, fence FROM lease WHERE state = 'held'", &[])? {
+        let (kind, name, fence) = (row.text()?, row.text()?, row.int()?);
+        if !expected.remove(&fence) && complete {
+            faults.push(format!("{kind} {name} is held with fence {fence}, the log says nothing"));
+        }
+    }
+    faults.extend(
+        expected.into_iter().map(|fence| format!("fence {fence} was granted and nobody holds it")),
+    );
+    Ok(faults)
+}
