@@ -9,6 +9,7 @@ mod ask;
 mod birth;
 mod clock;
 mod combine;
+mod crowd;
 mod failpoints;
 mod history;
 mod kill;

@@ -28,6 +28,7 @@ mod scene;
 mod services;
 mod setting;
 mod shell;
+mod sweep;
 mod takeover;
 mod uncontended;
 mod volume;

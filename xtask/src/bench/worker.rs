@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::asked::{self, CLAIMS_A_SESSION};
 use super::bare::{Bare, By, Turn};
 use super::services::client::{Names, Service};
+use super::sweep::{self, Doing};
 use crate::process::{Group, wait_until};
 
 /// The word that asks for a worker.
@@ -57,6 +58,8 @@ pub(crate) enum Task {
     ByHand,
     /// Something of a service.
     Service(What, Service),
+    /// The part of a session in a team of so many.
+    Team(Doing, usize),
     /// Waits for so many events.
     Watch(usize),
 }
@@ -146,9 +149,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let job: Job = serde_json::from_str(job)?;
     let report = match job.task {
         Task::Ours(what) => {
-            let turn = || Ok(Duration::from_secs(5));
-            let store = cotenant_store::open_for_few(&job.store, IfMissing::Fail, turn)?;
-            let mut ours = Ours { store, sessions: Sessions::new(&job)? };
+            let mut ours = Ours { store: member(&job)?.0, sessions: Sessions::new(&job)? };
             run_on(&job, what, &mut ours)
         }
         Task::ByHand => {
@@ -159,6 +160,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             let mut names = Rival { names: service.connect()?, number: job.number };
             run_on(&job, what, &mut names)
         }
+        Task::Team(doing, sessions) => sweep::work(&job, doing, sessions),
         Task::Watch(count) => watch(&job, count),
     }?;
     // A report is there when it is whole.
@@ -169,8 +171,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// A store for short requests, and the worker as a session of it.
+pub(crate) fn member(job: &Job) -> Result<(Posting, Actor)> {
+    let turn = || Ok(Duration::from_secs(5));
+    let store = cotenant_store::open_for_few(&job.store, IfMissing::Fail, turn)?;
+    Ok((store, Sessions::new(job)?.actor))
+}
+
 /// Says that this worker is ready and waits for the moment to begin, which it answers.
-fn wait_for_the_start() -> Result<u64> {
+pub(crate) fn wait_for_the_start() -> Result<u64> {
     println!("ready");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;

@@ -11,7 +11,7 @@ use super::random::any_seed;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | combine | power | team | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
+     stop | clock | combine | crowd | power | team | check FILE] [--seed N] [--minutes N] [--histories N] [--kills N] \
      [--images N] [--users N] [--trace FOLDER] [--mutant NAME]";
 
 /// What the command line says.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
-use super::{admin, birth, clock, combine, failpoints, kill, power, race, stop, team};
+use super::{admin, birth, clock, combine, crowd, failpoints, kill, power, race, stop, team};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) enum Storm {
     Clock,
     /// Combiners are killed and stopped; those they worked for go on.
     Combine,
+    /// Combiners and those they work for are killed by the thousand.
+    Crowd,
     /// The power fails; what was acknowledged is on the disk.
     Power,
     /// Users on machines of their own share a server; nothing is lost or blended.
@@ -45,7 +47,7 @@ pub(crate) enum Storm {
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -54,6 +56,7 @@ impl Storm {
         Self::Stop,
         Self::Clock,
         Self::Combine,
+        Self::Crowd,
         Self::Power,
         Self::Team,
     ];
@@ -69,6 +72,7 @@ impl Storm {
             Self::Stop => "stop",
             Self::Clock => "clock",
             Self::Combine => "combine",
+            Self::Crowd => "crowd",
             Self::Power => "power",
             Self::Team => "team",
         }
@@ -99,6 +103,7 @@ impl Storm {
             Self::Power => {
                 power::run(bench, seed, power_size(tier, options), options.trace.as_deref())
             }
+            Self::Crowd => crowd::run(bench, seed, crowd_size(tier, options)),
             Self::Team => team::run(bench, seed, team_size(tier, options)),
         }
     }
@@ -147,6 +152,14 @@ fn power_size(tier: Tier, options: &Options) -> power::Size {
     let images = options.images.unwrap_or(images);
     let traces = if options.trace.is_some() { 1 } else { images.div_ceil(each) as u64 };
     power::Size { traces, images: images.min(each), requests: 240 }
+}
+
+fn crowd_size(tier: Tier, options: &Options) -> crowd::Size {
+    let (kills, minutes) = if tier == Tier::Long { (10_000, 20) } else { (150, 1) };
+    crowd::Size {
+        kills: options.kills.unwrap_or(kills),
+        time: options.time(Duration::from_mins(minutes)),
+    }
 }
 
 fn team_size(tier: Tier, options: &Options) -> team::Size {
