@@ -9,6 +9,7 @@ mod dist;
 mod e2e;
 mod elf;
 mod engine;
+mod fuzz;
 #[cfg(test)]
 mod layers;
 mod licences;
@@ -30,7 +31,7 @@ use crate::work::Work;
 /// A command: what it is called, what its arguments are, what it does, and how.
 type Command = (&'static str, &'static str, &'static str, fn(&Work, &[String]) -> Result<()>);
 
-const COMMANDS: [Command; 9] = [
+const COMMANDS: [Command; 10] = [
     ("check", "", "formatting, lints and the fast tests; run it before every commit", check::run),
     ("test", "", "all tests; installs what they need", test::run),
     ("conformance", "", "the contract on every back end, in one report", test::run_conformance),
@@ -38,6 +39,7 @@ const COMMANDS: [Command; 9] = [
     ("e2e", e2e::ARGUMENTS, "the program with real Claude Code processes", e2e::run),
     ("storm", storm::ARGUMENTS, "processes killed, stopped and raced", storm::run),
     ("mutants", mutants::ARGUMENTS, "planted bugs, each of which must be caught", mutants::run),
+    ("fuzz", fuzz::ARGUMENTS, "libFuzzer on what is read from outside", fuzz::run),
     ("bench", bench::ARGUMENTS, "measurements against baselines in the same run", bench::run),
     ("dist", "", "one static binary", dist::run),
 ];

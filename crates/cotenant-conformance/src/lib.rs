@@ -93,10 +93,16 @@ pub fn cases() -> Vec<Case> {
 
 /// How many cases run at once: some only wait, for a disk or a process.
 const AT_ONCE: usize = 4;
+/// The variable that names the one case to run.
+pub const CASE: &str = "COTENANT_CASE";
 
-/// Runs every case, each on a fresh bench.
+/// Runs every case, or the one that [`CASE`] names, each on a fresh bench.
 pub fn run_all(make: &(dyn Fn() -> Box<dyn Bench> + Sync)) -> Report {
-    run(make, |_| true)
+    let Ok(only) = std::env::var(CASE) else { return run(make, |_| true) };
+    let mut report = run(make, |case| case == only);
+    assert!(report.cases > 0, "no case is called `{only}`");
+    report.is_part = true;
+    report
 }
 
 /// Runs the cases whose name is wanted, each on a fresh bench.

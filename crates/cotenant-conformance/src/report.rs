@@ -148,6 +148,8 @@ pub struct Report {
     pub cases: usize,
     /// Those that failed.
     pub failures: Vec<Failure>,
+    /// Whether only some cases ran, which do not produce every code.
+    pub(crate) is_part: bool,
     seen: BTreeSet<Pair>,
     elsewhere: BTreeSet<Pair>,
 }
@@ -174,6 +176,9 @@ impl Report {
 
     /// What the contract expects and no case produced.
     pub fn missing(&self) -> Vec<String> {
+        if self.is_part {
+            return Vec::new();
+        }
         let expected = EXPECTED.iter().flat_map(|(name, codes)| {
             codes.iter().map(|code| (*name, Some(*code))).chain([(*name, None)])
         });
@@ -214,7 +219,8 @@ impl Report {
         if text.is_empty() {
             return Ok(());
         }
-        Err(format!("{} of {} cases failed\n{text}", self.failures.len(), self.cases))
+        let failed: BTreeSet<&str> = self.failures.iter().map(|failure| failure.case).collect();
+        Err(format!("{} of {} cases failed\n{text}", failed.len(), self.cases))
     }
 
     /// Panics with all that is wrong.

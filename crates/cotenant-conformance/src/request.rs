@@ -75,7 +75,7 @@ fn s1_a_failure_keeps_what_was_settled(bench: &dyn Bench) {
     bench.advance(2 * MINUTE);
     assert_eq!(count(bench, "session.lost"), 0);
     a.refused(&put_expecting("s", "k", "1", 7), Code::RevMismatch);
-    assert_eq!(count(bench, "session.lost"), 1);
+    assert_eq!(count(bench, "session.lost"), 1, "a refusal undid what was settled");
     assert_eq!(gone.state(), State::Lost);
 }
 

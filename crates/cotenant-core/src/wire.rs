@@ -117,9 +117,8 @@ impl Line {
     }
 
     fn parse(text: &[u8]) -> Result<Self> {
-        object(text).map_err(|why| {
-            Error::invalid(format!("a line is no request: {why}"))
-                .hint("{\"op\":\"data.get\",\"args\":{\"scope\":\"a\",\"key\":\"b\"}}")
+        object(text, "a line is no request").map_err(|error| {
+            error.hint("{\"op\":\"data.get\",\"args\":{\"scope\":\"a\",\"key\":\"b\"}}")
         })
     }
 
@@ -128,11 +127,10 @@ impl Line {
         let text = match self.args.as_deref().map(RawValue::get) {
             None => "{}".to_owned(),
             Some(text) if text.starts_with('"') => serde_json::from_str(text)
-                .map_err(|error| Error::invalid(format!("the arguments' text: {error}")))?,
+                .map_err(|error| Error::unreadable("the arguments' text", &error))?,
             Some(text) => text.to_owned(),
         };
-        RawValue::from_string(text)
-            .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", self.op)))
+        RawValue::from_string(text).map_err(|error| Error::unreadable("arguments", &error))
     }
 
     /// The operation.
@@ -164,26 +162,24 @@ pub fn parse(line: &[u8]) -> (Option<Value>, Result<Asked>) {
         _id: Option<Value>,
         batch: Vec<Box<RawValue>>,
     }
-    let Ok(Outline { id, batch }) = object(line) else {
+    let Ok(Outline { id, batch }) = object(line, "a line is no request") else {
         return (None, Line::parse(line).map(Asked::One));
     };
     if batch.is_none() {
         return (id, Line::parse(line).map(Asked::One));
     }
-    let batch = object::<Batch>(line)
-        .map(|Batch { batch, .. }| {
-            batch.iter().map(|line| Line::parse(line.get().as_bytes())).collect()
-        })
-        .map_err(|why| Error::invalid(format!("a line is no batch: {why}")));
+    let batch = object::<Batch>(line, "a line is no batch").map(|Batch { batch, .. }| {
+        batch.iter().map(|line| Line::parse(line.get().as_bytes())).collect()
+    });
     (id, batch.map(Asked::Batch))
 }
 
 /// Reads an object: a struct can be read from an array too.
-fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> std::result::Result<T, String> {
+fn object<'a, T: Deserialize<'a>>(text: &'a [u8], fault: &str) -> Result<T> {
     if text.trim_ascii_start().first() != Some(&b'{') {
-        return Err("it is no object".to_owned());
+        return Err(Error::invalid(format!("{fault}: it is no object")));
     }
-    serde_json::from_slice(text).map_err(|error| error.to_string())
+    serde_json::from_slice(text).map_err(|error| Error::unreadable(fault, &error))
 }
 
 /// The line of one outcome.

@@ -11,6 +11,8 @@
 //! first write ends the rehearsal. If it is refused before that, the snapshot is its point of
 //! linearization and it never waits for a writer.
 
+mod planted;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -29,8 +31,8 @@ use cotenant_core::{
 use crate::{
     admin::PATIENCE,
     event,
-    execute::{Executed, authenticate, dispatch, execute, raw, ring_timers},
-    holding, lease,
+    execute::{Executed, dispatch, execute, raw, ring_timers},
+    holding,
     meta::{Intent, Meta},
     session,
     sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Wake},
@@ -205,7 +207,7 @@ impl LocalStore {
                         Err(error) if is_of_store(error.code) => return Err(error),
                         Err(error) => {
                             failed = true;
-                            again = tx.settled;
+                            again = tx.settled && !mutant("refusal_undoes_settling");
                             steps.push(Step::Done(Err(error)));
                         }
                     }
@@ -251,7 +253,7 @@ impl LocalStore {
         let mut tx = self.tx(sql, meta, wait_over);
         // Kept even if the request fails: repeated refusals would each begin at the same tick else, and
         // what they wait for would never expire.
-        tx.settled = cut;
+        tx.settled = cut && !mutant("cut_step_undone");
         if replaced {
             tx.settled = true;
             session::settle_reboot(&mut tx)?;
@@ -282,9 +284,13 @@ impl LocalStore {
                 Ok(step(tx, executed, changed))
             }
             Err(error) => {
+                if mutant("batch_keeps_what_failed") {
+                    return Ok(Step::Done(Err(error)));
+                }
                 tx.sql.run("ROLLBACK TO SAVEPOINT request", &[])?;
                 tx.sql.run("RELEASE SAVEPOINT request", &[])?;
                 tx.meta = before;
+                tx.meta.seq += i64::from(mutant("gap_after_a_failure"));
                 tx.actor = None;
                 for settlement in std::mem::take(&mut tx.settlements) {
                     match settlement {
@@ -505,7 +511,9 @@ impl LocalStore {
     pub(crate) fn finish_erasing(&self) -> Result<()> {
         let patience = self.patience_since(Instant::now())?;
         self.with_engine(|engine| {
-            engine.erase(patience)?;
+            if !mutant("erased_stays_on_disk") {
+                engine.erase(patience)?;
+            }
             engine.write(patience, Durability::Full, &mut |sql| {
                 let mut meta = Meta::load(sql, Intent::Write)?;
                 meta.erasing = 0;
@@ -513,24 +521,6 @@ impl LocalStore {
                 Ok(Finish::Commit)
             })
         })
-    }
-
-    /// The planted bug: guards checked before the transaction instead of inside it.
-    fn check_guards_outside(&self, requests: &[Asked<'_>]) -> Result<()> {
-        for Asked { request, .. } in requests {
-            self.with_engine(|engine| {
-                engine.read(&mut |sql| {
-                    let mut meta = Meta::load(sql, Intent::Read)?;
-                    let reading = self.clock.reading(sql)?;
-                    meta.tick = meta.tick_at(&reading, self.clock.step_max());
-                    let mut tx = self.tx(sql, meta, false);
-                    authenticate(&mut tx, request)?;
-                    request.guards.iter().try_for_each(|guard| lease::check_guard(&mut tx, guard))
-                })
-            })?;
-            failpoint("mutant.guards_checked")?;
-        }
-        Ok(())
     }
 }
 
@@ -610,6 +600,9 @@ impl LocalStore {
         let outcome = match (&request.op, request.op.effect()) {
             (Op::Read(op), _) => self.read_events(request, op),
             (Op::Verify(op), _) => self.verify(op),
+            (Op::Update(op), _) if mutant("update_outside_transaction") => {
+                self.update_outside(request, op)
+            }
             (_, Effect::Read) => self.read(request),
             (_, Effect::Write | Effect::Soft) => self.write_one(request),
         };
