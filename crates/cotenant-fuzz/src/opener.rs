@@ -56,7 +56,7 @@ pub(crate) fn opener(bytes: &[u8]) {
     if let Some(gate) = &gate {
         gate.lock().expect("nobody else has it");
     }
-    note(&file, files.get("tokens/note"));
+    note(&home, files.get("tokens/note"));
     try_it(&file, files.get("store.db"));
     drop(gate);
     for finding in doctor(&file.into(), true) {
@@ -113,8 +113,8 @@ fn path_of(home: &Path, name: &str) -> PathBuf {
 }
 
 /// What a note says is who that name was, or nothing.
-fn note(file: &Path, content: Option<&Vec<u8>>) {
-    let tokens = Tokens::of(file);
+fn note(home: &Path, content: Option<&Vec<u8>>) {
+    let tokens = Tokens::of(home);
     match tokens.noted(NAME) {
         Some(actor) => {
             assert_eq!(Some(actor.token_digest.as_bytes()), content.map(Vec::as_slice));
