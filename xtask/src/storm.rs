@@ -33,7 +33,6 @@ use anyhow::{Result, bail, ensure};
 pub(crate) use lab::Bench;
 pub(crate) use options::ARGUMENTS;
 pub(crate) use plan::{Storm, Tier};
-pub(crate) use report::Report;
 
 use crate::steps::Outcome;
 use crate::work::Work;

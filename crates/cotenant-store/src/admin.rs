@@ -26,7 +26,7 @@ use crate::{
     session,
     sql::{Clock as _, Engine as _, Finish, Patience},
     sqlite::{self, BootClock, Sqlite, Statements},
-    testing::failpoint,
+    testing::{failpoint, mutant},
     tx::{Tx, random},
 };
 
@@ -227,6 +227,7 @@ fn prepare(source: &Path, draft: &Path, fence_before: i64) -> Result<(String, u6
             let clock = BootClock;
             let reading = clock.reading(sql)?;
             meta.history.clone_from(&history);
+            let fence_before = if mutant("restore_forgets_fences") { 0 } else { fence_before };
             meta.fence = meta.fence.max(fence_before).max(clock.wall_ms());
             meta.stand_at(reading);
             let processes: &dyn Processes = &LocalProcesses;

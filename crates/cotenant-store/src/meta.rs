@@ -7,7 +7,7 @@ use cotenant_core::{
     id::{Fence, Seq, Tick},
 };
 
-use crate::{params, sql::Sql, transfer::Gate};
+use crate::{params, sql::Sql, testing::mutant, transfer::Gate};
 
 /// The schema that this version writes.
 pub(crate) const SCHEMA: i64 = 1;
@@ -173,6 +173,7 @@ impl Meta {
 
     /// The tick at a reading, without storing it.
     pub(crate) fn tick_at(&self, reading: &Reading, step_max: Option<u64>) -> Tick {
+        let step_max = step_max.filter(|_| !mutant("step_unbounded"));
         let stand =
             Stand { tick: self.tick, source: self.source.clone(), value_ms: self.source_value };
         advance(&stand, reading, step_max)
@@ -214,7 +215,7 @@ impl Meta {
     /// Draws the next fence: greater than all before, and than those of an older copy of this
     /// store as long as the wall clock is right.
     pub(crate) fn next_fence(&mut self, wall_ms: i64) -> Fence {
-        if crate::testing::mutant("fence_not_monotonic") {
+        if mutant("fence_not_monotonic") {
             return Fence(self.fence.max(1));
         }
         self.fence = (self.fence + 1).max(wall_ms);

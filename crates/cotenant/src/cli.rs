@@ -156,7 +156,7 @@ fn execute(global: Global, command: Command, screen: &mut Screen) -> Result<Exit
     // The process ends after this command; closing the database in order would only take time.
     let mut context = Context::new(options, directory);
     if matches!(command, Command::Rpc(_)) {
-        context = context.that_stays();
+        context = context.that_serves_many();
     }
     let context = Box::leak(Box::new(context));
     command.run(context, screen)

@@ -135,7 +135,9 @@ impl Postgres {
         let (batch, limit) = begin.batch(&self.address);
         let was_idle = self.line.is_some();
         let answer = match self.ask(&batch, limit) {
-            Err(Trouble::Broken(_)) if was_idle => self.ask(&batch, limit),
+            Err(Trouble::Broken(_)) if was_idle && !mutant("broken_line_is_kept") => {
+                self.ask(&batch, limit)
+            }
             answer => answer,
         };
         let messages = answer.map_err(|trouble| {
@@ -252,7 +254,7 @@ impl Postgres {
             statements.run("CLUSTER VERBOSE event USING event_pkey", &[]).map(drop)
         })?;
         self.end("COMMIT".to_owned())?;
-        Ok(self.still_seen.load(Ordering::SeqCst) == 0)
+        Ok(self.still_seen.load(Ordering::SeqCst) == 0 || mutant("erased_while_seen"))
     }
 }
 
@@ -304,7 +306,8 @@ impl Begin {
             Patience::Until(until) => ("", until.saturating_duration_since(Instant::now())),
         };
         let lock = lock.min(LOCK);
-        let flush = if durability == Durability::Full { "on" } else { "off" };
+        let durable = durability == Durability::Full && !mutant("commit_without_flush");
+        let flush = if durable { "on" } else { "off" };
         let turn = if mutant("no_gate_transaction") { "" } else { " FOR UPDATE" };
         let wait = if turn.is_empty() { "" } else { wait };
         // A time limit of 0 would be none.

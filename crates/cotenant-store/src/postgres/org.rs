@@ -27,7 +27,7 @@ type Open = Box<dyn Fn(IfMissing) -> Result<LocalStore> + Send + Sync>;
 
 /// A project's store, together with what it shares with the others of its database.
 pub struct Sharing {
-    own: LocalStore,
+    own: Box<dyn Store>,
     project: String,
     open: Open,
     shared: OnceLock<LocalStore>,
@@ -44,13 +44,13 @@ enum Place {
 impl Sharing {
     /// A project's store, and how the shared project's is opened.
     pub fn new(
-        own: LocalStore,
+        own: impl Store + 'static,
         address: &Address,
         open: impl Fn(&Address, IfMissing) -> Result<LocalStore> + Send + Sync + 'static,
     ) -> Self {
         let shared = address.of_project(ORG);
         Self {
-            own,
+            own: Box::new(own),
             project: address.project().to_owned(),
             open: Box::new(move |missing| open(&shared, missing)),
             shared: OnceLock::new(),
@@ -79,7 +79,7 @@ impl Sharing {
         let shared = match self.shared(if writes { IfMissing::Create } else { IfMissing::Fail }) {
             // Nobody has shared anything yet: as in a scope without keys.
             Err(error) if error.code == Code::NotFound && !writes => {
-                return (&self.own as &dyn Store).one(request);
+                return self.own.one(request);
             }
             opened => opened?,
         };
@@ -104,7 +104,7 @@ impl Sharing {
     /// The session of this project that wants to write.
     fn member(&self, actor: &Actor) -> Result<SessionView> {
         let show = ShowSession { session: actor.session.clone() };
-        let member = (&self.own as &dyn Store).call(&show, |request| request)?.answer.session;
+        let member = self.own.call(&show, |request| request)?.answer.session;
         if member.token_digest != actor.token_digest {
             return Err(Error::new(
                 Code::Unauthenticated,
@@ -147,7 +147,7 @@ impl Store for Sharing {
             return self.own.submit(requests);
         }
         let one = |(request, place): (Request, Result<Place>)| match place? {
-            Place::Own => (&self.own as &dyn Store).one(request),
+            Place::Own => self.own.one(request),
             Place::Shared => self.in_shared(request),
         };
         requests.into_iter().zip(places).map(one).collect()

@@ -5,6 +5,7 @@
 mod agents;
 mod carry;
 mod claims;
+mod client;
 mod config;
 mod data;
 mod doctor;
