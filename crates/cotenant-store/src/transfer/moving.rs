@@ -137,8 +137,12 @@ fn finish(from: &Location, to: &Location, old: &LocalStore, gate: &Gate) -> Resu
     }))
 }
 
-/// Brings all sessions to their true state. Fails if some are live then.
+/// Brings all sessions to their true state, and erases for good what was erased: nobody could do that once
+/// the store is closed. Fails if sessions are live then.
 fn settle(old: &LocalStore) -> Result<()> {
+    if old.is_erasing()? {
+        old.finish_erasing()?;
+    }
     let mut live = Vec::new();
     old.administer(&mut |tx| {
         live = session::settle_live(tx)?;
@@ -203,7 +207,9 @@ fn retire(to: &Location, old: &LocalStore, copied: &Copied) -> Result<bool> {
             return Ok(Finish::Rollback);
         }
         let gate = Gate { way: Way::Away, digest: copied.digest.clone(), other: to.to_string() };
-        gate.close(tx.sql, &tx.meta)?;
+        if !mutant("move_leaves_the_old_store_open") {
+            gate.close(tx.sql, &tx.meta)?;
+        }
         failpoint("move.retiring")?;
         Ok(Finish::Commit)
     })?;

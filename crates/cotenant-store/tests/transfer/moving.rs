@@ -82,7 +82,7 @@ fn b7_a_store_that_was_moved_away_says_so_and_can_still_be_copied() {
         relocate(&from, &to).unwrap();
         let kept = exported(&from);
         assert!(rows(&kept) == rows(&before));
-        let error = failure(&from).unwrap();
+        let Some(error) = failure(&from) else { panic!("the old store can still be used") };
         assert_eq!(
             (error.code, &error.details["moved_to"]),
             (Code::StoreForeign, &json!(to.to_string()))
@@ -147,6 +147,34 @@ fn a_store_that_was_moved_away_opens_again_by_way_of_a_file() {
         assert!(exported(&from) == before && failure(&from).is_none());
         sign_on(&opened(&from), "next", "agent");
     }
+}
+
+#[test]
+fn what_was_erased_is_in_neither_store() {
+    const SECRET: &str = "correct horse battery staple";
+    let scratch = tempfile::tempdir().unwrap();
+    let (from, to) = (file(&scratch, "a"), file(&scratch, "b"));
+    let store = made(&from);
+    let actor = sign_on(&store, "ada", "human");
+    let append = json!({"kind": "user.note", "scope": "s", "payload": {"secret": SECRET}});
+    let seq = does(&store, &actor, "event.append", &append)["seq"].as_i64().unwrap();
+    // A reader sees it until after the last write, so nobody can erase every trace.
+    let reader = rusqlite::Connection::open(from.file().unwrap()).unwrap();
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM event").unwrap();
+    let redact = json!({"seq": seq, "reason": "a secret"});
+    assert_eq!(ask(&store, &actor, "event.redact", &redact).unwrap_err().code, Code::Busy);
+    sign_off(&store, &actor);
+    drop(reader);
+    let has_secret = |place: &Location| {
+        let home = place.file().unwrap().parent().unwrap();
+        let files = std::fs::read_dir(home).unwrap().flatten();
+        let texts = files.map(|it| std::fs::read(it.path()).unwrap_or_default());
+        texts.into_iter().any(|bytes| bytes.windows(SECRET.len()).any(|it| it == SECRET.as_bytes()))
+    };
+    assert!(has_secret(&from));
+    relocate(&from, &to).unwrap();
+    assert!(!has_secret(&from) && !has_secret(&to));
+    assert!(!exported(&to).contains(SECRET));
 }
 
 #[test]
