@@ -205,3 +205,20 @@ fn projects_share_what_is_in_org() {
     assert_eq!(found["data"]["value"], 2024);
     assert!(found["data"]["writer"].as_str().unwrap().ends_with("/alice"), "{found}");
 }
+
+#[test]
+fn lines_side_by_side_take_effect_once_each() {
+    let server = server!();
+    let env = machine(&server.project());
+    env.prints("init --store-only");
+    env.sign_on(&["alice"]);
+    let add = |id: u32| {
+        serde_json::json!({"id": id, "op": "data.update", "actor": {"session": "alice"},
+            "args": {"scope": "s", "key": "n", "change": {"add": 1}}})
+        .to_string()
+    };
+    let lines: Vec<String> = (0..200).map(add).collect();
+    fs::write(env.top().join("requests"), lines.join("\n") + "\n").unwrap();
+    assert_eq!(env.shell("cotenant rpc < requests | grep -c '\"ok\":true'").stdout, "200\n");
+    assert_eq!(env.prints("data get s n"), "200\n");
+}
