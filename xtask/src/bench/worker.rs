@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,12 +17,13 @@ use cotenant_core::event::Events;
 use cotenant_core::lease::{Granted, Release};
 use cotenant_core::process::ProcessIdentity;
 use cotenant_core::store::{Actor, Store};
-use cotenant_store::{IfMissing, LocalStore, combine::Posting, host};
+use cotenant_store::postgres::Address;
+use cotenant_store::{Batching, IfMissing, LocalStore, combine::Posting, host};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{self, CLAIMS_A_SESSION};
 use super::bare::{Bare, By, Turn};
-use super::services::client::{Names, Service};
+use super::services::client::{Names, Queue, Service};
 use super::sweep::{self, Doing};
 use crate::process::{Group, wait_until};
 
@@ -58,6 +60,10 @@ pub(crate) enum Task {
     ByHand,
     /// Something of a service.
     Service(What, Service),
+    /// Claims issues through a store on a server, on so many threads of one process.
+    Together(String, u64),
+    /// Takes rows of a queue in a table.
+    Queue(String),
     /// The part of a session in a team of so many.
     Team(Doing, usize),
     /// Waits for so many events.
@@ -160,6 +166,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             let mut names = Rival { names: service.connect()?, number: job.number };
             run_on(&job, what, &mut names)
         }
+        Task::Together(ref address, threads) => together(&job, address, threads),
+        Task::Queue(ref settings) => claims(&job, &mut Queue::connect(settings)?),
         Task::Team(doing, sessions) => sweep::work(&job, doing, sessions),
         Task::Watch(count) => watch(&job, count),
     }?;
@@ -300,12 +308,80 @@ impl Leases for Rival {
     }
 }
 
-fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
-    // Far apart in the row that `next` walks along, or all would draw the same issues.
-    let mut draw = (job.number + 1).wrapping_mul(0xd1b5_4a32_d192_ed03);
-    let mut report = Report::default();
+impl Claims for Queue {
+    fn claim(&mut self, _: u64, request: u64) -> Result<bool> {
+        self.take(request).map(|_| true)
+    }
+}
+
+/// One of the threads that share a store.
+struct Sharer {
+    store: Arc<dyn Store>,
+    name: String,
+    actor: Actor,
+    claimed: usize,
+}
+
+impl Claims for Sharer {
+    fn claim(&mut self, issue: u64, request: u64) -> Result<bool> {
+        let request = asked::request(asked::claim(issue), &self.actor, request);
+        match self.store.one(request) {
+            Ok(_) => {}
+            Err(error) if error.code == Code::Claimed => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        self.claimed += 1;
+        if self.claimed.is_multiple_of(CLAIMS_A_SESSION) {
+            let name = format!("{}-{}", self.name, self.claimed);
+            self.actor = asked::actor(self.store.as_ref(), &name, None)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Lets threads share one store, and reports what all of them did.
+fn together(job: &Job, address: &str, threads: u64) -> Result<Report> {
+    let address = Address::parse(address, None)?;
+    let open = move || LocalStore::open_postgres(&address, IfMissing::Create);
+    let store: Arc<dyn Store> = Arc::new(Batching::new(open()?, open));
+    // Another race of the same run leaves its sessions and claims behind.
+    let run = std::process::id();
+    let mut sharers = (0..threads)
+        .map(|number| {
+            let name = format!("sharer-{run}-{number}");
+            let actor = asked::actor(store.as_ref(), &name, None)?;
+            Ok(Sharer { store: Arc::clone(&store), name, actor, claimed: 0 })
+        })
+        .collect::<Result<Vec<_>>>()?;
     let end = wait_for_the_start()? + job.for_ms * 1_000_000;
-    let mut request = job.number << 40;
+    let base = u64::from(run) << 24;
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let working: Vec<_> = sharers
+            .iter_mut()
+            .zip(1..)
+            .map(|(sharer, number)| scope.spawn(move || claims_until(sharer, base + number, end)))
+            .collect();
+        working.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    let mut all = Report::default();
+    for report in reports {
+        all.claims.extend(report.claims);
+        all.errors.extend(report.errors);
+        all.refused += report.refused;
+    }
+    Ok(all)
+}
+
+fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
+    let end = wait_for_the_start()? + job.for_ms * 1_000_000;
+    Ok(claims_until(way, job.number + 1, end))
+}
+
+fn claims_until(way: &mut dyn Claims, number: u64, end: u64) -> Report {
+    // Far apart in the row that `next` walks along, or all would draw the same issues.
+    let mut draw = number.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let mut report = Report::default();
+    let mut request = number << 40;
     let mut drawn = HashSet::new();
     while now() < end {
         request += 1;
@@ -321,7 +397,7 @@ fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
             Err(error) => report.errors.push(format!("{error:#}")),
         }
     }
-    Ok(report)
+    report
 }
 
 fn leases(job: &Job, way: &mut dyn Leases) -> Result<Report> {

@@ -178,6 +178,7 @@ fn build_tests(work: &Work, directory: &Path) -> Result<Vec<(String, PathBuf)>> 
     let mut cargo = work.cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]);
     cargo.args(["--message-format=json", "--features", &features, "--lib"]);
     cargo.args(["--test", "conformance", "--test", "faults", "--test", "postgres"]);
+    cargo.args(["--test", "transfer"]);
     let output = cargo.stderr(std::process::Stdio::inherit()).output();
     let output = output.context("cannot start cargo")?;
     ensure!(output.status.success(), "the tests with planted bugs do not build");

@@ -43,6 +43,26 @@ const fn server(
     mutant(name, about, Harness::Test("postgres", test), shows)
 }
 
+/// One that a test of batches catches.
+const fn batching(
+    name: &'static str,
+    about: &'static str,
+    test: &'static str,
+    shows: &'static str,
+) -> Mutant {
+    mutant(name, about, Harness::Test("lib", test), shows)
+}
+
+/// One that a test of carried stores catches.
+const fn transfer(
+    name: &'static str,
+    about: &'static str,
+    test: &'static str,
+    shows: &'static str,
+) -> Mutant {
+    mutant(name, about, Harness::Test("transfer", test), shows)
+}
+
 const KILL: Harness = Harness::Storm(Storm::Kill, 11);
 const STOP: Harness = Harness::Storm(Storm::Stop, 12);
 const CLOCK: Harness = Harness::Storm(Storm::Clock, 13);
@@ -342,5 +362,43 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a connection that broke while idle fails the next request",
         "a_connection_that_broke_while_idle_is_replaced_unseen",
         "terminating connection due to administrator command",
+    ),
+    // Requests of many threads in one transaction.
+    batching(
+        "batch_newest_first",
+        "of many threads the last one to come is served first",
+        "batching::tests::what_comes_meanwhile_shares_one_transaction_in_order",
+        "they came in this order",
+    ),
+    batching(
+        "batch_crosses_outcomes",
+        "a thread is told another one's outcome",
+        "batching::tests::each_has_the_outcome_of_its_own_request",
+        "assertion `left == right` failed",
+    ),
+    batching(
+        "batch_panics_together",
+        "a request that panics ends those that share its transaction",
+        "batching::tests::a_transaction_that_panics_is_carried_out_one_by_one",
+        "a transaction with others panicked",
+    ),
+    // Carrying a store.
+    transfer(
+        "import_skips_chain_check",
+        "the chain of a log that arrives is not verified",
+        "file::b6_a_log_whose_chain_does_not_hold_does_not_arrive",
+        "a log whose chain does not hold arrived",
+    ),
+    transfer(
+        "move_does_not_look_again",
+        "the old store is closed without a last look",
+        "moving::b7_a_session_that_signs_on_meanwhile_is_noticed",
+        "the store was moved away from a live session",
+    ),
+    transfer(
+        "move_leaves_the_old_store_open",
+        "the old store can be written after a move",
+        "moving::b7_a_store_that_was_moved_away_says_so_and_can_still_be_copied",
+        "the old store can still be used",
     ),
 ];

@@ -22,6 +22,31 @@ pub(crate) enum Service {
     Etcd(u16),
 }
 
+/// A queue in a table, as one writes it by hand: whoever comes takes the first row that nobody works on.
+pub(crate) struct Queue {
+    client: Client,
+    take: cotenant_testbed::Statement,
+}
+
+impl Queue {
+    /// Connects.
+    pub(crate) fn connect(settings: &str) -> Result<Self> {
+        let mut client = cotenant_testbed::connect(settings)?;
+        let take = client.prepare(
+            "UPDATE job SET taken_by = $1 WHERE id = (SELECT id FROM job WHERE taken_by IS NULL \
+             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id",
+        )?;
+        Ok(Self { client, take })
+    }
+
+    /// Takes a row.
+    pub(crate) fn take(&mut self, by: u64) -> Result<u64> {
+        let row = self.client.query_opt(&self.take, &[&by.cast_signed()])?;
+        let id: i64 = row.context("no row is left")?.try_get(0)?;
+        Ok(id.unsigned_abs())
+    }
+}
+
 /// What is asked of a service: to take a name unless somebody has it, and to give it back.
 pub(crate) trait Names {
     /// Takes a name; false if somebody has it.

@@ -8,6 +8,7 @@ mod server;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
+use self::client::Service;
 use self::server::{Running, etcd, postgres, redis};
 use super::contention::{Races, race};
 use super::row::{Limit, Row};
@@ -59,7 +60,37 @@ pub(crate) fn run(setting: &Setting) -> Result<Measured> {
             figures[what.word()][*name] = races.json();
         }
     }
+    rows.extend(behind_one_process(setting, &rivals[0].1, processes, &mut figures)?);
     Ok((rows, Value::Object(figures)))
+}
+
+/// Our store on the server, asked by as many threads of one process, against clients that each take the
+/// next row of a queue by hand. The store's claims leave a chained log and results behind.
+fn behind_one_process(
+    setting: &Setting,
+    server: &Running,
+    clients: u64,
+    figures: &mut serde_json::Map<String, Value>,
+) -> Result<Vec<Row>> {
+    let (Some(store), Service::Postgres(settings)) = (&server.store, &server.service) else {
+        bail!("no store on the server");
+    };
+    let (mut ours, mut theirs) = (Races::default(), Races::default());
+    for _ in 0..setting.plan(1).repetitions {
+        let task = Task::Together(store.clone(), clients);
+        ours.0.push(race(setting, &task, 1)?);
+        theirs.0.push(race(setting, &Task::Queue(settings.clone()), clients)?);
+    }
+    figures.insert("one_process".into(), json!({"store": ours.json(), "queue": theirs.json()}));
+    let rate = ours.median(|race| race.rate) / theirs.median(|race| race.rate);
+    let tail = |races: &Races| races.median(|race| race.claims.quantile(990));
+    let words = format!("{}; by hand: {}", ours.words(), theirs.words());
+    let what = format!("PostgreSQL, {clients} clients of one process: claims/s ÷ SKIP LOCKED");
+    Ok(vec![
+        Row::new(what, rate, "×", words).goal(Limit::Least(0.5)),
+        Row::new("p99 of SKIP LOCKED ÷ ours", tail(&theirs) / tail(&ours), "×", "")
+            .goal(Limit::Least(1.0)),
+    ])
 }
 
 fn compare(what: What, name: &str, ours: &Races, theirs: &Races, goal: Option<Limit>) -> Vec<Row> {

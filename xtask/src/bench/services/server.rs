@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A service that runs as long as this lives.
 pub(super) struct Running {
     pub(super) service: Service,
+    /// The address of a store of ours there, where there can be one.
+    pub(super) store: Option<String>,
     _process: Process,
 }
 
@@ -30,11 +32,15 @@ enum Process {
 /// `PostgreSQL` as it is installed: every commit is flushed.
 pub(super) fn postgres() -> Result<Running> {
     let server = Server::durable().context("no PostgreSQL: apt-get install postgresql")?;
-    server
-        .client()
-        .batch_execute("CREATE TABLE held (name TEXT PRIMARY KEY, by BIGINT NOT NULL)")?;
+    server.client().batch_execute(
+        "CREATE TABLE held (name TEXT PRIMARY KEY, by BIGINT NOT NULL); \
+         CREATE TABLE job (id BIGINT PRIMARY KEY, taken_by BIGINT); \
+         INSERT INTO job SELECT generate_series(1, 400000); \
+         CREATE INDEX job_free ON job (id) WHERE taken_by IS NULL; ANALYZE job",
+    )?;
     let service = Service::Postgres(server.settings());
-    Ok(Running { service, _process: Process::Server(server) })
+    let store = Some(server.project());
+    Ok(Running { service, store, _process: Process::Server(server) })
 }
 
 /// Redis, which flushes its log before each answer.
@@ -46,7 +52,7 @@ pub(super) fn redis(directory: &Path) -> Result<Running> {
     let group = start(command, directory, "redis.log")?;
     wait_until("Redis", PATIENCE, || Ok(socket.exists().then_some(())))?;
     let service = Service::Redis(socket.display().to_string());
-    Ok(Running { service, _process: Process::Of(group) })
+    Ok(Running { service, store: None, _process: Process::Of(group) })
 }
 
 /// A cluster of one, which flushes its log for each batch.
@@ -75,7 +81,7 @@ pub(super) fn etcd(directory: &Path) -> Result<Running> {
         };
         Ok((open && leads().is_ok()).then_some(()))
     })?;
-    Ok(Running { service, _process: Process::Of(group) })
+    Ok(Running { service, store: None, _process: Process::Of(group) })
 }
 
 fn start(mut command: Command, directory: &Path, log: &str) -> Result<Group> {
