@@ -9,6 +9,7 @@ mod dist;
 mod e2e;
 mod elf;
 mod engine;
+mod fuzz;
 #[cfg(test)]
 mod layers;
 mod licences;
@@ -30,13 +31,15 @@ use crate::work::Work;
 /// A command: what it is called, what its arguments are, what it does, and how.
 type Command = (&'static str, &'static str, &'static str, fn(&Work, &[String]) -> Result<()>);
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 10] = [
     ("check", "", "formatting, lints and the fast tests; run it before every commit", check::run),
     ("test", "", "all tests; installs what they need", test::run),
+    ("conformance", "", "the contract on every back end, in one report", test::run_conformance),
     ("ci", ci::ARGUMENTS, "exactly what CI runs", ci::run),
     ("e2e", e2e::ARGUMENTS, "the program with real Claude Code processes", e2e::run),
     ("storm", storm::ARGUMENTS, "processes killed, stopped and raced", storm::run),
     ("mutants", mutants::ARGUMENTS, "planted bugs, each of which must be caught", mutants::run),
+    ("fuzz", fuzz::ARGUMENTS, "libFuzzer on what is read from outside", fuzz::run),
     ("bench", bench::ARGUMENTS, "measurements against baselines in the same run", bench::run),
     ("dist", "", "one static binary", dist::run),
 ];
@@ -67,8 +70,8 @@ fn run() -> Result<()> {
 fn help() -> String {
     let line = |(name, arguments, about, _): &Command| {
         let arguments =
-            if arguments.is_empty() { String::new() } else { format!("{:11}{arguments}\n", "") };
-        format!("  {name:<9}{about}\n{arguments}")
+            if arguments.is_empty() { String::new() } else { format!("{:15}{arguments}\n", "") };
+        format!("  {name:<13}{about}\n{arguments}")
     };
     let lines: Vec<String> = COMMANDS.iter().map(line).collect();
     format!("Usage: cargo xtask COMMAND\n\n{}", lines.concat())

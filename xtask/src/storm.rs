@@ -10,6 +10,7 @@ mod birth;
 mod clock;
 mod combine;
 mod corrupt;
+mod crowd;
 mod failpoints;
 mod full;
 mod history;
@@ -38,7 +39,6 @@ use anyhow::{Result, bail, ensure};
 pub(crate) use lab::Bench;
 pub(crate) use options::ARGUMENTS;
 pub(crate) use plan::{Storm, Tier};
-pub(crate) use report::Report;
 
 use crate::engine::Engine;
 use crate::steps::Outcome;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::steps::{Steps, execute};
+use crate::steps::{Outcome, Steps, execute};
 use crate::tools::{self, FAKETIME, POSTGRES, STRACE, TMUX};
 use crate::work::Work;
 use crate::{e2e, mutants, storm};
@@ -28,9 +28,25 @@ pub(crate) fn add(work: &Work, steps: &mut Steps) -> Result<()> {
         let features = testing_features(work);
         execute(work.cargo(&[&all[..], &["--quiet", "--features", &features]].concat()))
     });
+    steps.run("conformance of every back end", || conformance(work));
     steps.run("short storm", || storm::short(work));
     steps.run("planted bugs", || mutants::all(work));
     Ok(())
+}
+
+/// Runs the contract on every back end, `cargo xtask conformance`.
+pub(crate) fn run_conformance(work: &Work, _: &[String]) -> Result<()> {
+    let mut steps = Steps::default();
+    steps.run("programs that the tests use", || Ok(tools::install(&[POSTGRES])));
+    steps.run("conformance of every back end", || conformance(work));
+    steps.finish()
+}
+
+/// The contract on every back end, with the one report.
+fn conformance(work: &Work) -> Result<Outcome> {
+    let features = testing_features(work);
+    let contract = ["--test", "contract", "--features", &features, "--", "--nocapture"];
+    execute(work.cargo(&[&["test", "--workspace", "--locked", "--quiet"], &contract[..]].concat()))
 }
 
 /// The features under which failpoints and planted bugs are compiled in.

@@ -30,6 +30,10 @@ pub(crate) const MUSL: Tool = Tool { program: "musl-gcc", package: "musl-tools" 
 
 /// A database server. Debian keeps its programs out of the path.
 pub(crate) const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
+/// A store of keys in memory, with a log.
+pub(crate) const REDIS: Tool = Tool { program: "redis-server", package: "redis-server" };
+/// A store of keys that machines agree on.
+pub(crate) const ETCD: Tool = Tool { program: "etcd", package: "etcd-server" };
 /// Where Debian keeps them, in a folder for each version.
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 

@@ -9,7 +9,7 @@ use std::{
 use cotenant_core::{
     Code, Error, Operation, Result,
     clock::DAY,
-    event::{Event, Head, HeadView, Read, sha256_hex},
+    event::{Event, Head, HeadView, Read},
     id::{Seq, SessionId},
     name::SessionRef,
     process::ProcessIdentity,
@@ -144,7 +144,7 @@ impl<'a> Agent<'a> {
 
     /// The same session with a token that is not its own.
     pub(crate) fn impostor(&self) -> Actor {
-        Actor { session: self.reference(), token_digest: sha256_hex("not the token") }
+        Actor { session: self.reference(), token_digest: sample::token("not the token") }
     }
 
     pub(crate) fn reference(&self) -> SessionRef {

@@ -128,7 +128,7 @@ fn e2_a_cursor_goes_on_where_it_stopped(bench: &dyn Bench) {
             break;
         }
     }
-    assert_eq!(seen, all);
+    assert_eq!(seen, all, "every event is on one page");
     a.must(&note("later"));
     assert_eq!(seqs(&log_after(bench, &cursor)), [head_seq(bench)]);
     let other = bench.second();

@@ -6,14 +6,14 @@ use cotenant_core::{
     Code,
     id::SessionId,
     name::SessionRef,
-    session::{Direction, Lineage, Relation, SignOn},
+    session::{Direction, Lineage, Reap, Relation, SignOn},
     store::Request,
 };
 
 use crate::{
     Bench,
     ask::{Agent, answer, event, log, must, refuses},
-    sample::{lineage, sign_on},
+    sample::{anonymous, lineage, sign_on},
 };
 
 cases! {
@@ -21,6 +21,7 @@ cases! {
     n7_lineage_shows_where_a_session_comes_from,
     n7_only_some_relations_make_a_parent,
     n7_lineage_has_no_cycle_and_a_bounded_depth,
+    n7_who_takes_the_name_of_its_child_does_not_come_from_it,
 }
 
 fn a_parent_must_exist(bench: &dyn Bench) {
@@ -112,4 +113,20 @@ fn n7_lineage_has_no_cycle_and_a_bounded_depth(bench: &dyn Bench) {
         let place = |id: &SessionId| view.sessions.iter().position(|view| view.session == *id);
         assert!(place(&edge.from) < place(&edge.to), "{edge:?} does not lead downwards");
     }
+}
+
+fn n7_who_takes_the_name_of_its_child_does_not_come_from_it(bench: &dyn Bench) {
+    let (own, of_child) = (bench.process(), bench.process());
+    let drawn = SignOn { process: Some(own), ..anonymous() };
+    let parent = must(bench, &drawn).session;
+    let by = Some(SessionRef(parent.0.clone()));
+    let child = SignOn { parent: by, process: Some(of_child.clone()), ..sign_on("a") };
+    let child = must(bench, &child).session;
+    bench.kill(&of_child);
+    must(bench, &Reap { session: SessionRef(child.0.clone()), force: false });
+    let named = must(bench, &SignOn { name: Some("a".into()), ..drawn });
+    assert_eq!((&named.session, named.existing), (&parent, true));
+    let edges = must(bench, &lineage(&parent)).edges;
+    let ends: Vec<_> = edges.iter().map(|edge| (&edge.from, &edge.to)).collect();
+    assert_eq!(ends, [(&parent, &child)], "lineage leads one way");
 }

@@ -1,6 +1,12 @@
 //! Operations with their usual arguments.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use cotenant_core::{
     claim::{Claim, Item, ItemKind, Mode, Unclaim, Who},
@@ -18,17 +24,34 @@ use cotenant_core::{
 /// The TTL of [`acquire`].
 pub(crate) const TTL: u64 = MINUTE;
 
+/// The tokens that the cases drew, by their digests.
+static TOKENS: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
+
+/// Draws a token and answers its digest.
+pub(crate) fn token(text: &str) -> String {
+    let digest = sha256_hex(text);
+    let mut tokens = TOKENS.lock().unwrap_or_else(PoisonError::into_inner);
+    tokens.get_or_insert_default().insert(digest.clone(), text.to_owned());
+    digest
+}
+
+/// The token of a digest, if a case drew it: for a back end that wants to see it.
+pub fn token_of(digest: &str) -> Option<String> {
+    let tokens = TOKENS.lock().unwrap_or_else(PoisonError::into_inner);
+    tokens.as_ref()?.get(digest).cloned()
+}
+
 /// A sign-on without a name, under a token of its own.
 pub(crate) fn anonymous() -> SignOn {
-    static TOKENS: AtomicUsize = AtomicUsize::new(0);
-    let token = TOKENS.fetch_add(1, Ordering::Relaxed);
-    SignOn::new("claude", "ada", sha256_hex(&format!("token {token}")))
+    static DRAWN: AtomicUsize = AtomicUsize::new(0);
+    let number = DRAWN.fetch_add(1, Ordering::Relaxed);
+    SignOn::new("claude", "ada", token(&format!("token {number}")))
 }
 
 pub(crate) fn sign_on(name: &str) -> SignOn {
     SignOn {
         name: Some(name.into()),
-        token_digest: sha256_hex(&format!("the token of {name}")),
+        token_digest: token(&format!("the token of {name}")),
         ..anonymous()
     }
 }

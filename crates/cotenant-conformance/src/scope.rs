@@ -93,7 +93,7 @@ fn keys_are_listed_page_by_page(bench: &dyn Bench) {
             break;
         }
     }
-    assert_eq!(seen, all);
+    assert_eq!(seen, all, "every key is on one page");
     let whole = must(bench, &List { limit: 25, ..list("p/") });
     assert_eq!((whole.entries.len(), whole.next), (25, None), "a full page may be the last");
 }

@@ -101,7 +101,14 @@ fn l8_two_who_wait_for_each_other_are_a_deadlock(bench: &dyn Bench) {
     let fence = a.must(&acquire("x")).fence;
     b.must(&acquire("y"));
     let call = queue_up(&b, "x");
-    let error = a.refused(&wait_for("y"), Code::Deadlock);
+    let closing = a.start(wait_for("y"));
+    let mut outcome = None;
+    until("a cycle of two is noticed", || {
+        assert!(waiting(bench, "y").is_empty(), "a ticket closes a cycle");
+        outcome = closing.poll();
+        outcome.is_some()
+    });
+    let error = fails(outcome.expect("an outcome"), Code::Deadlock, "a wait in a cycle");
     let cycle = error.details["cycle"].to_string();
     assert!([&a, &b].iter().all(|agent| cycle.contains(&agent.name)), "{cycle}");
     assert!(waiting(bench, "y").is_empty(), "no ticket is left");

@@ -7,6 +7,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// How much is shown of what a parser says.
+const FAULT_CHARACTERS_MAX: usize = 400;
+
 /// A result whose error is an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -146,6 +149,13 @@ impl Error {
     /// A wrong argument.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::Invalid, message)
+    }
+
+    /// What is not the JSON that it should be. The parser quotes what it read, of any length and with
+    /// any character.
+    pub fn unreadable(what: impl std::fmt::Display, cause: &serde_json::Error) -> Self {
+        let fault = crate::name::shown_up_to(&cause.to_string(), FAULT_CHARACTERS_MAX);
+        Self::invalid(format!("{what}: {fault}"))
     }
 
     /// A bug of ours.

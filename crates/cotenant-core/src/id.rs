@@ -31,7 +31,10 @@ macro_rules! counts {
             fn from_str(text: &str) -> Result<Self> {
                 match text.parse::<i64>() {
                     Ok(number) if (0..=MAX_INTEGER).contains(&number) => Ok(Self(number)),
-                    _ => Err(Error::invalid(format!("`{text}` is not a whole number from 0 to 2^53-1"))),
+                    _ => Err(Error::invalid(format!(
+                        "`{}` is not a whole number from 0 to 2^53-1",
+                        crate::name::shown(text)
+                    ))),
                 }
             }
         }

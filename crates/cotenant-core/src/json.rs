@@ -48,8 +48,7 @@ impl Json {
 
     /// The parsed value.
     pub fn value(&self) -> Result<serde_json::Value> {
-        serde_json::from_str(&self.0)
-            .map_err(|error| Error::invalid(format!("not valid JSON: {error}")))
+        serde_json::from_str(&self.0).map_err(|error| Error::unreadable("not valid JSON", &error))
     }
 
     /// Checks the rules named at [`Json::parse`].
@@ -68,7 +67,7 @@ impl Json {
         }
         let mut parser = serde_json::Deserializer::from_str(&self.0);
         Walk(0).deserialize(&mut parser).and_then(|()| parser.end()).map_err(|error| {
-            Error::invalid(format!("the value is not valid JSON: {error}"))
+            Error::unreadable("the value is not valid JSON", &error)
                 .hint("strings need double quotes: '\"text\"'")
         })
     }
@@ -208,7 +207,7 @@ impl<'de> Deserialize<'de> for Members {
 /// Applies a JSON merge patch (RFC 7396) to a JSON text. Members that the patch does not name keep
 /// their values byte for byte; a target that is no object counts as empty.
 pub fn merge_patch(target: &str, patch: &str) -> Result<String> {
-    let unreadable = |error: serde_json::Error| Error::invalid(format!("not valid JSON: {error}"));
+    let unreadable = |error: serde_json::Error| Error::unreadable("not valid JSON", &error);
     if !patch.trim_start().starts_with('{') {
         return Ok(patch.to_owned());
     }

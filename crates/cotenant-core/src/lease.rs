@@ -16,7 +16,7 @@ use crate::{
     claim::{Holding, Item, ItemKind},
     clock::{DAY, MINUTE, SECOND, check_duration},
     id::{Fence, check_count},
-    name::{check_name, check_optional_text, check_text},
+    name::{check_name, check_optional_text, check_text, shown},
     operation::{ActorRule, Effect},
 };
 
@@ -43,12 +43,13 @@ impl Resource {
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(rest) = text.strip_prefix("claim/") {
             let (kind, name) = rest.split_once('/').unwrap_or((rest, ""));
-            let kind = ItemKind::of(kind)
-                .ok_or_else(|| Error::invalid(format!("`{text}` names no kind of claim")))?;
+            let kind = ItemKind::of(kind).ok_or_else(|| {
+                Error::invalid(format!("`{}` names no kind of claim", shown(text)))
+            })?;
             let (tree, name) = match kind {
                 ItemKind::Path => {
                     name.split_once('/').map(|(t, n)| (Some(t), n)).ok_or_else(|| {
-                        Error::invalid(format!("`{text}` is not claim/path/TREE/NAME"))
+                        Error::invalid(format!("`{}` is not claim/path/TREE/NAME", shown(text)))
                     })?
                 }
                 _ => (None, name),

@@ -19,6 +19,7 @@ pub mod render;
 pub mod session;
 pub mod status;
 pub mod store;
+pub mod wire;
 
 pub use error::{Code, Error, Result};
 pub use operation::{Op, Operation};

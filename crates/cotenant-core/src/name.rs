@@ -129,9 +129,15 @@ impl SessionRef {
 
 /// The beginning of a text, safe to show in a message.
 pub fn shown(text: &str) -> String {
-    let mut short: String =
-        text.chars().take(60).map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect();
-    if text.chars().count() > 60 {
+    shown_up_to(text, 60)
+}
+
+/// As [`shown`], with another limit.
+pub(crate) fn shown_up_to(text: &str, limit: usize) -> String {
+    let mut rest = text.chars();
+    let safe = |character| if is_deceptive(character) { '\u{fffd}' } else { character };
+    let mut short: String = rest.by_ref().take(limit).map(safe).collect();
+    if rest.next().is_some() {
         short.push('…');
     }
     short

@@ -142,7 +142,7 @@ macro_rules! table {
                 match name {
                     $(<$type as Operation>::NAME => serde_json::from_str::<$type>(arguments.get())
                         .map(Self::$variant)
-                        .map_err(|error| Error::invalid(format!("arguments of `{name}`: {error}"))),)*
+                        .map_err(|error| Error::unreadable(format_args!("arguments of `{name}`"), &error)),)*
                     _ => Err(unknown(name)),
                 }
             }

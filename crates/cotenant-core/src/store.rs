@@ -1,5 +1,7 @@
 //! The seam between those who ask and the store: requests in, outcomes out.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,6 +10,7 @@ use crate::{
     Error, Op, Operation, Result,
     id::{Fence, Seq, Tick},
     name::SessionRef,
+    wire,
 };
 
 /// The most guards of a request.
@@ -148,12 +151,15 @@ impl dyn Store + '_ {
     }
 }
 
-/// The result envelope of the contract's section 0, as JSON.
+/// The result envelope of the contract's section 0, as JSON on one line.
 #[derive(Serialize)]
 pub struct Envelope<'a> {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
+    data: Option<Cow<'a, RawValue>>,
+    /// The data's text, where it has line breaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<Seq>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,9 +173,17 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// The envelope of a success.
     pub fn success(reply: &'a Reply) -> Self {
+        let (mut data, mut exact) = (Cow::Borrowed(&*reply.data), None);
+        if wire::breaks(data.get()) {
+            exact = Some(reply.data.get());
+            // They stand between tokens, where a blank does as well.
+            let blank = RawValue::from_string(data.get().replace(['\n', '\r'], " "));
+            data = Cow::Owned(blank.expect("blanks and line breaks are the same between tokens"));
+        }
         Self {
             ok: true,
-            data: Some(&reply.data),
+            data: Some(data),
+            exact,
             seq: Some(reply.seq),
             tick: Some(reply.tick),
             replayed: Some(reply.replayed),
@@ -182,6 +196,7 @@ impl<'a> Envelope<'a> {
         Self {
             ok: false,
             data: None,
+            exact: None,
             seq: None,
             tick: None,
             replayed: None,

@@ -26,12 +26,12 @@ use crate::{
     session,
     sql::{Clock as _, Engine as _, Finish, Patience},
     sqlite::{self, BootClock, Sqlite, Statements},
-    testing::failpoint,
+    testing::{failpoint, mutant},
     tx::{Tx, random},
 };
 
 /// How long administration waits for the writer gate.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Events checked at a time.
 const VERIFY_PAGE: i64 = 5_000;
 
@@ -94,7 +94,7 @@ pub(crate) fn backup_of(path: &Path, target: &Path) -> Result<Copied> {
     made
 }
 
-fn exists(target: &Path) -> Error {
+pub(crate) fn exists(target: &Path) -> Error {
     Error::new(Code::PathExists, format!("`{}` exists", target.display()))
         .hint("name a file that does not exist yet")
 }
@@ -227,10 +227,9 @@ fn prepare(source: &Path, draft: &Path, fence_before: i64) -> Result<(String, u6
             let clock = BootClock;
             let reading = clock.reading(sql)?;
             meta.history.clone_from(&history);
+            let fence_before = if mutant("restore_forgets_fences") { 0 } else { fence_before };
             meta.fence = meta.fence.max(fence_before).max(clock.wall_ms());
-            meta.source.clone_from(&reading.source);
-            meta.source_value = reading.value_ms;
-            meta.sources_replaced.clear();
+            meta.stand_at(reading);
             let processes: &dyn Processes = &LocalProcesses;
             let mut tx = Tx::new(sql, meta, clock.wall_ms(), processes);
             lost = session::lose_all(&mut tx, "restore")?;
@@ -303,5 +302,5 @@ fn replace(old: &mut Sqlite, draft: &Path, kept: &Path) -> Result<()> {
         }
         vacuumed => drop(vacuumed?),
     }
-    old.replace_content(draft, Patience::Until(Instant::now() + PATIENCE))
+    old.replace_content(draft, Patience::Until(Instant::now() + PATIENCE), &|_| Ok(()))
 }

@@ -15,7 +15,7 @@ use crate::{
     migrate::KERNEL,
     place::{check_file_system, directory, make_directory, make_file},
     sql::{Clock, Param, Row, Sql},
-    sqlite::{self, BootClock},
+    sqlite::{self, BootClock, Statements},
     tx::random,
 };
 
@@ -31,6 +31,12 @@ pub(crate) const INSERT_META: &str = "INSERT INTO meta (id, app, schema, min_rea
 
 /// Makes a store at this path. If another process was faster, its store stays.
 pub(crate) fn create(file: &Path) -> Result<()> {
+    make(file, &mut |_| Ok(())).map(drop)
+}
+
+/// As [`create`], with the rows that a body writes. Answers whether this store was made, and not another
+/// process's.
+pub(crate) fn make(file: &Path, rows: &mut Rows<'_>) -> Result<bool> {
     let home = directory(file);
     // Nothing is made where it would be refused.
     let standing = home.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
@@ -38,37 +44,40 @@ pub(crate) fn create(file: &Path) -> Result<()> {
     if home.exists() {
         let draft = draft::beside(file)?;
         // Of two makers one wins; the other's draft is dropped.
-        let made =
-            draft_database(&draft).and_then(|()| put_without_replacing(&draft, file).map(drop));
+        let made = draft_database(&draft, rows).and_then(|()| put_without_replacing(&draft, file));
         remove_database(&draft);
-        made?;
+        let made = made?;
         // The gate without the database would be a store that was lost. Whoever made the directory
         // may have done so just now.
         sync_directory(&home)?;
         if let Some(above) = home.parent() {
             sync_directory(above)?;
         }
-        return make_file(&home.join("gate")).map_err(|cause| failed(file, cause));
+        make_file(&home.join("gate")).map_err(|cause| failed(file, cause))?;
+        return Ok(made);
     }
     let draft = draft::beside(&home)?;
     make_directory(&draft).map_err(|cause| failed(&home, cause))?;
     let name = file.file_name().unwrap_or_default();
-    let made = draft_database(&draft.join(name)).and_then(|()| {
+    let made = draft_database(&draft.join(name), rows).and_then(|()| {
         make_file(&draft.join("gate")).map_err(|cause| failed(&home, cause))?;
         crate::combine::prepare(&draft);
         sync_directory(&draft)?;
         match fs::rename(&draft, &home) {
             // The other maker's directory is there and not empty.
-            Err(_) if home.join(name).exists() => Ok(()),
+            Err(_) if home.join(name).exists() => Ok(false),
             Err(cause) => Err(failed(&home, cause)),
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
         }
     });
     if draft.exists() {
         let _ = fs::remove_dir_all(&draft);
     }
-    made?;
-    home.parent().map_or(Ok(()), sync_directory)
+    let made = made?;
+    if let Some(above) = home.parent() {
+        sync_directory(above)?;
+    }
+    Ok(made)
 }
 
 /// Gives a file its name unless something has that name. Answers whether it did.
@@ -148,8 +157,11 @@ pub(crate) fn remove_database(path: &Path) {
     }
 }
 
+/// What writes rows into a new store.
+pub(crate) type Rows<'a> = dyn FnMut(&mut dyn Sql) -> Result<()> + 'a;
+
 /// Writes a whole database and closes it, so that it is one file.
-fn draft_database(path: &Path) -> Result<()> {
+pub(crate) fn draft_database(path: &Path, rows: &mut Rows<'_>) -> Result<()> {
     make_file(path).map_err(|cause| failed(path, cause))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite::error)?;
@@ -157,7 +169,7 @@ fn draft_database(path: &Path) -> Result<()> {
     random(&mut history)?;
     let clock = BootClock;
     let reading = clock.reading(&mut Nothing)?;
-    let fill = || -> rusqlite::Result<()> {
+    let begin = || -> rusqlite::Result<()> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -175,9 +187,11 @@ fn draft_database(path: &Path) -> Result<()> {
                 rfc3339(clock.wall_ms())
             ],
         )?;
-        connection.execute_batch("COMMIT")
+        Ok(())
     };
-    fill().map_err(sqlite::error)?;
+    begin().map_err(sqlite::error)?;
+    rows(&mut Statements(&connection))?;
+    connection.execute_batch("COMMIT").map_err(sqlite::error)?;
     connection.close().map_err(|(_, cause)| sqlite::error(cause))
 }
 

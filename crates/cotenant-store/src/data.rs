@@ -13,7 +13,7 @@ use cotenant_core::{
 };
 use serde_json::{json, value::RawValue};
 
-use crate::{params, session, sql::Row, tx::Tx};
+use crate::{params, session, sql::Row, testing::mutant, tx::Tx};
 
 /// Values up to this size stand in their event in full, larger ones as digest and length: the log
 /// must not grow by a megabyte for every write of a large value.
@@ -105,6 +105,7 @@ fn is_there(tx: &mut Tx<'_>, row: &DataRow) -> Result<bool> {
         return Ok(false);
     }
     match &row.owner {
+        Some(_) if mutant("ephemeral_keys_stay") => Ok(true),
         Some(owner) => {
             let owner = session::find(tx, owner)?;
             Ok(owner.is_some_and(|owner| owner.effective(tx).is_live()))
@@ -149,7 +150,8 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: &List) -> Result<Entries> {
             after = (row.scope.clone(), row.key.clone());
             if row.key.starts_with(&op.key) && is_there(tx, &row)? {
                 if entries.len() == limit {
-                    let next = entries.last().map(|last| (last.scope.clone(), last.key.clone()));
+                    let last = entries.last().map(|last| (last.scope.clone(), last.key.clone()));
+                    let next = if mutant("page_skips") { Some(after) } else { last };
                     return Ok(Entries { entries, next });
                 }
                 entries.push(row.entry(tx.now));
@@ -311,7 +313,11 @@ pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedS
     let mut rows = tx.sql.rows(SELECT_OF_SCOPE, params![&op.scope, limit])?;
     if op.recursive {
         // `0` follows `/`, so that the range holds exactly what begins with `scope/`.
-        let (first, end) = (format!("{}/", op.scope), format!("{}0", op.scope));
+        let (first, end) = if mutant("scopes_by_prefix") {
+            (op.scope.clone(), end_of(&op.scope))
+        } else {
+            (format!("{}/", op.scope), format!("{}0", op.scope))
+        };
         rows.extend(tx.sql.rows(SELECT_BELOW_SCOPE, params![&first, &end, limit])?);
     }
     let mut doomed = Vec::new();
@@ -346,7 +352,8 @@ pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedS
 
 pub(crate) fn txn(tx: &mut Tx<'_>, op: &Txn) -> Result<TxnDone> {
     let mut failed = Vec::new();
-    for (index, compare) in op.compares.iter().enumerate() {
+    let compared = if mutant("txn_compares_one") { 1 } else { usize::MAX };
+    for (index, compare) in op.compares.iter().enumerate().take(compared) {
         let row = load(tx, &compare.scope, &compare.key)?;
         let rev = row.as_ref().map_or(0, |row| row.rev);
         let ver = row.as_ref().map_or(0, |row| row.ver);
@@ -414,7 +421,7 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: &Update) -> Result<Updated> {
             (Json::of(&items), change, None, Some(length))
         }
         Change::Merge(patch) => {
-            let old = text.unwrap_or("{}");
+            let old = text.filter(|_| !mutant("merge_replaces")).unwrap_or("{}");
             if !old.trim_start().starts_with('{') {
                 return Err(type_mismatch(op, "an object"));
             }
@@ -440,6 +447,9 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: &Update) -> Result<Updated> {
 
 /// Deletes the ephemeral keys of a session. Answers how many.
 pub(crate) fn drop_owned(tx: &mut Tx<'_>, session: &str) -> Result<u64> {
+    if mutant("ephemeral_keys_stay") {
+        return Ok(0);
+    }
     let rows = tx.sql.rows(SELECT_OWNED, params![session])?;
     let count = rows.len() as u64;
     for row in rows {

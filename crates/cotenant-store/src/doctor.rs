@@ -68,6 +68,13 @@ fn of_error(check: &str, error: &Error) -> Finding {
     Finding::bad(check, format!("{}: {}", error.code, error.message), hint)
 }
 
+/// What is to be said of a store that nobody uses here: one that was moved away, or has not arrived.
+fn closed(store: &LocalStore) -> Option<Finding> {
+    let error = crate::transfer::refusal(store)?;
+    let (check, severity) = ("store".to_owned(), Severity::Note);
+    Some(Finding { check, severity, found: error.message, hint: error.hint })
+}
+
 /// Any write settles what has expired; declaring lost a session that does not exist is one.
 fn settle(store: &LocalStore) -> Result<()> {
     if store.is_erasing()? {

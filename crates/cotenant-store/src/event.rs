@@ -18,6 +18,7 @@ use crate::{
     meta::Meta,
     params,
     sql::{Row, Sql},
+    testing::mutant,
     tx::Tx,
 };
 
@@ -154,11 +155,14 @@ pub(crate) fn read(tx: &mut Tx<'_>, op: &Read) -> Result<Events> {
             last = (row.event.seq.0, Some(row.hash));
             if is_wanted(op, &row.event) {
                 events.push(row.event);
-                if events.len() == wanted {
+                if events.len() == wanted && !mutant("cursor_skips") {
                     break 'scan;
                 }
             }
         }
+    }
+    if mutant("cursor_skips") {
+        events.truncate(wanted);
     }
     let cursor = match last {
         (seq, Some(hash)) => tx.meta.cursor(seq, &hash),
@@ -240,7 +244,8 @@ pub(crate) fn commit(tx: &mut Tx<'_>, op: &Commit) -> Result<Committed> {
         };
     };
     let seq = position(tx, &cursor.parse()?)?;
-    if let Some(stored) = stored.filter(|stored| seq < *stored) {
+    let behind = |stored: &i64| seq < *stored && !mutant("consumer_goes_back");
+    if let Some(stored) = stored.filter(behind) {
         return Err(Error::new(
             Code::CursorBehind,
             format!("consumer `{}` stands at event {stored} already", op.consumer),
@@ -400,7 +405,7 @@ impl Chain {
             session: &event.session,
             name: &event.name,
             user: &event.user,
-            trust: &event.trust,
+            trust: if mutant("hash_without_trust") { "" } else { &event.trust },
             writer_version: &event.writer_version,
         };
         (chain_hash(&self.hash, &header, &row.digest) != row.hash)

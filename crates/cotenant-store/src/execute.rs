@@ -32,6 +32,9 @@ const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 AND number IN
      ORDER BY number LIMIT 256)";
 const SELECT_TIMERS: &str =
     "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick, kind, id LIMIT $2";
+/// The planted bug: the newest first.
+const SELECT_TIMERS_NEWEST: &str =
+    "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick DESC, kind, id LIMIT $2";
 const DELETE_TIMER: &str = "DELETE FROM timer WHERE tick = $1 AND kind = $2 AND id = $3";
 /// Expired rows settled by one transaction that nobody asked about.
 const SETTLED_MAX: i64 = 64;
@@ -42,7 +45,9 @@ pub(crate) fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
         return Ok(());
     }
     let now = tx.now.0;
-    for mut row in tx.sql.rows(SELECT_TIMERS, params![now, SETTLED_MAX])? {
+    let select =
+        if mutant("settles_the_newest_first") { SELECT_TIMERS_NEWEST } else { SELECT_TIMERS };
+    for mut row in tx.sql.rows(select, params![now, SETTLED_MAX])? {
         let (tick, kind, id) = (row.int()?, row.text()?, row.text()?);
         tx.sql.run(DELETE_TIMER, params![tick, &kind, &id])?;
         match kind.as_str() {
@@ -66,7 +71,8 @@ pub(crate) enum Executed {
 /// Steps 5 to 10.
 pub(crate) fn execute(tx: &mut Tx<'_>, request: &Request) -> Result<Executed> {
     authenticate(tx, request)?;
-    let actor = tx.actor.as_ref().map_or_else(String::new, |actor| actor.id.clone());
+    let scoped = tx.actor.as_ref().filter(|_| !mutant("request_ids_of_everybody"));
+    let actor = scoped.map_or_else(String::new, |actor| actor.id.clone());
     let remembers = request.op.effect() != Effect::Read && !mutant("no_idempotency");
     let id = request.request_id.as_ref().filter(|_| remembers);
     let digest = id.map(|_| fingerprint(&request.op));
@@ -109,7 +115,7 @@ pub(crate) fn authenticate(tx: &mut Tx<'_>, request: &Request) -> Result<()> {
     let name = cotenant_core::name::shown(&actor.session.0);
     let row = session::find(tx, &actor.session.0)?
         .ok_or_else(|| unknown(format!("there is no session `{name}`")))?;
-    if row.token_digest != actor.token_digest {
+    if row.token_digest != actor.token_digest && !mutant("token_unchecked") {
         return Err(unknown(format!("the token is not that of session `{name}`")));
     }
     tx.actor = Some(session::settle(tx, row)?);

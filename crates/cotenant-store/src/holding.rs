@@ -23,6 +23,7 @@ use crate::{
     host, params,
     session::{SessionRow, session, session_columns, settle_holder},
     sql::Row,
+    testing::mutant,
     tx::{Settlement, Tx},
 };
 
@@ -183,6 +184,11 @@ impl LeaseRow {
         self.state == LeaseState::Held && self.expires.is_none_or(|expires| now < expires)
     }
 
+    /// When a resource is free whose grant ended against the will of its holder.
+    fn cooled(&self, ended: Tick) -> Tick {
+        ended.after(if mutant("no_lock_delay") { 0 } else { self.lock_delay_ms })
+    }
+
     fn timer_id(&self) -> String {
         let (kind, name, tree) = key(&self.resource);
         [kind, name, tree, &self.session].join("\n")
@@ -199,6 +205,7 @@ impl LeaseRow {
             Resource::Claim(item) => (item.to_string(), item.tree.clone()),
         };
         let expired = self.state == LeaseState::Held
+            && !mutant("shown_as_stored")
             && (!self.is_current(tx.now) || !holder.effective(tx).is_live());
         let state = match self.state {
             LeaseState::Waiting => HoldingState::Waiting,
@@ -303,7 +310,11 @@ pub(crate) fn around(
             rows = tx.sql.rows(SELECT_KIND, params![kind])?;
         } else {
             // `0` follows `/`, so that the range holds exactly what begins with `name/`.
-            let (first, end) = (format!("{name}/"), format!("{name}0"));
+            let (first, end) = if mutant("paths_by_bytes") {
+                (name.to_owned(), format!("{name}\u{10ffff}"))
+            } else {
+                (format!("{name}/"), format!("{name}0"))
+            };
             rows.extend(tx.sql.rows(SELECT_BELOW, params![kind, &first, &end])?);
         }
     }
@@ -326,7 +337,7 @@ pub(crate) fn around_settled(
     name: &str,
 ) -> Result<Vec<(LeaseRow, SessionRow)>> {
     let before = around(tx, kind, name)?;
-    if crate::testing::mutant("no_settle") {
+    if mutant("no_settle") {
         return Ok(before);
     }
     let mut changed = false;
@@ -347,7 +358,7 @@ pub(crate) fn settle_row(tx: &mut Tx<'_>, row: LeaseRow) -> Result<Option<LeaseR
     let Some(expires) = row.expires.filter(|expires| tx.now >= *expires) else {
         return Ok(Some(row));
     };
-    if crate::testing::mutant("no_settle") {
+    if mutant("no_settle") {
         return Ok(Some(row));
     }
     match row.state {
@@ -361,7 +372,7 @@ pub(crate) fn settle_row(tx: &mut Tx<'_>, row: LeaseRow) -> Result<Option<LeaseR
             note_settled(tx, &row);
             let facts = json!({"resource": row.resource.to_string(), "session": row.session, "fence": row.fence});
             tx.event_of_store(&format!("{}.expired", row.noun()), &scope(&row.resource), &facts)?;
-            let cooled = expires.after(row.lock_delay_ms);
+            let cooled = row.cooled(expires);
             if row.automatic || tx.now >= cooled {
                 delete(tx, &row)?;
                 return Ok(None);
@@ -450,7 +461,7 @@ pub(crate) fn cool_all(tx: &mut Tx<'_>, holder: &SessionRow) -> Result<u64> {
                 let facts = json!({"resource": row.resource.to_string(), "session": row.session, "fence": row.fence});
                 tx.event_of_store(&format!("{}.lost", row.noun()), &scope(&row.resource), &facts)?;
                 let ended = row.expires.filter(|expires| tx.now >= *expires).unwrap_or(tx.now);
-                let cooled = ended.after(row.lock_delay_ms);
+                let cooled = row.cooled(ended);
                 save(tx, &LeaseRow { state: LeaseState::Cooling, expires: Some(cooled), ..row })?;
                 cooling += 1;
             }
@@ -497,7 +508,7 @@ pub(crate) fn pass_on(tx: &mut Tx<'_>, from: &SessionRow, to: &SessionRow) -> Re
         let row = LeaseRow {
             session: to.id.clone(),
             state: LeaseState::Held,
-            fence: tx.fence(),
+            fence: if mutant("heirs_keep_fences") { row.fence } else { tx.fence() },
             expires: lifetime.map(|ms| tx.now.after(ms)),
             since: tx.now,
             since_ms: tx.wall_ms,

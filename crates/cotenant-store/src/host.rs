@@ -7,6 +7,8 @@ use std::{fs, io::Read as _, sync::OnceLock};
 
 use cotenant_core::process::{Liveness, ProcessIdentity, Processes};
 
+use crate::testing::mutant;
+
 /// Where processes are counted: host, boot and pid name space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -127,10 +129,11 @@ impl Processes for LocalProcesses {
             return Liveness::Unverifiable;
         }
         match stat(process.pid) {
-            Some(stat) if stat.started == process.started && !matches!(stat.state, 'Z' | 'X') => {
-                Liveness::Alive
+            Some(stat) => {
+                let same = stat.started == process.started || mutant("pid_alone");
+                let runs = !matches!(stat.state, 'Z' | 'X');
+                if same && runs { Liveness::Alive } else { Liveness::Dead }
             }
-            Some(_) => Liveness::Dead,
             None if fs::metadata("/proc/self").is_ok() => Liveness::Dead,
             None => Liveness::Unverifiable,
         }

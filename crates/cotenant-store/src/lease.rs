@@ -18,6 +18,7 @@ use crate::{
     holding::{self, LeaseRow, LeaseState},
     params,
     session::{SessionRow, WAITER_WRITES_EVERY_MS},
+    testing::mutant,
     tx::{Tx, Verdict},
 };
 
@@ -41,7 +42,9 @@ pub(crate) fn check_guard(tx: &mut Tx<'_>, guard: &Guard) -> Result<()> {
     let resource = Resource::parse(&guard.resource)?;
     let actor = tx.actor()?.id.clone();
     let row = holding::own(tx, &resource, &actor)?;
-    if row.is_some_and(|row| row.is_current(tx.now) && row.fence == guard.fence) {
+    let fits =
+        |fence| guard.fence == fence || (mutant("guard_takes_old_fences") && guard.fence < fence);
+    if row.is_some_and(|row| row.is_current(tx.now) && fits(row.fence)) {
         return Ok(());
     }
     Err(fenced(tx, &resource, guard.fence)?)
@@ -114,11 +117,13 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>>
     let cooling: Vec<_> = select(&others, |row| row.state == LeaseState::Cooling);
     let earlier: Vec<_> = select(&others, |row| {
         row.state == LeaseState::Waiting
+            && !mutant("tickets_without_order")
             && own
                 .as_ref()
                 .is_none_or(|mine| mine.state != LeaseState::Waiting || row.fence < mine.fence)
     });
-    let taken = held.len() + cooling.len();
+    let uncounted = usize::from(mutant("a_slot_too_many"));
+    let taken = (held.len() + cooling.len()).saturating_sub(uncounted);
     let free = usize::try_from(slots).unwrap_or(1).saturating_sub(taken);
     if free == 0 || earlier.len() >= free {
         let in_the_way = match (held.is_empty(), cooling.is_empty()) {
@@ -235,6 +240,9 @@ fn wait_or_refuse(
 /// Follows who waits for whom from the holders of a resource. Answers the names on a cycle back to
 /// the session, if there is one.
 fn cycle_of_waits(tx: &mut Tx<'_>, session: &str, resource: &str) -> Result<Option<Vec<String>>> {
+    if mutant("deadlock_unnoticed") {
+        return Ok(None);
+    }
     let mut seen = std::collections::BTreeSet::new();
     let mut open = vec![(resource.to_owned(), Vec::<String>::new())];
     while let Some((name, path)) = open.pop() {
@@ -274,7 +282,12 @@ pub(crate) fn renew(tx: &mut Tx<'_>, op: &Renew) -> Result<Renewed> {
     };
     holding::save(
         tx,
-        &LeaseRow { ttl_ms: Some(ttl_ms), expires: Some(tx.now.after(ttl_ms)), ..row },
+        &LeaseRow {
+            state: LeaseState::Held,
+            ttl_ms: Some(ttl_ms),
+            expires: Some(tx.now.after(ttl_ms)),
+            ..row
+        },
     )?;
     Ok(Renewed { expires_in_ms: ttl_ms })
 }
@@ -284,14 +297,17 @@ fn current(tx: &mut Tx<'_>, resource: &str, fence: Fence) -> Result<(Resource, O
     let resource = Resource::parse(resource)?;
     let actor = tx.actor()?.id.clone();
     let row = holding::own(tx, &resource, &actor)?;
-    let row = row.filter(|row| row.is_current(tx.now) && row.fence == fence);
+    let current = |row: &LeaseRow| row.is_current(tx.now) || mutant("renewal_revives");
+    let row = row.filter(|row| current(row) && row.fence == fence);
     Ok((resource, row))
 }
 
 pub(crate) fn release(tx: &mut Tx<'_>, op: &Release) -> Result<Released> {
     let resource = Resource::parse(&op.resource)?;
     let actor = tx.actor()?.id.clone();
-    let row = holding::own(tx, &resource, &actor)?.filter(|row| row.fence == op.fence);
+    let holder = if mutant("release_by_anybody") { holder_of(tx, &resource)? } else { None };
+    let holder = holder.as_ref().unwrap_or(&actor);
+    let row = holding::own(tx, &resource, holder)?.filter(|row| row.fence == op.fence);
     match row {
         Some(row) if row.state == LeaseState::Released => Ok(Released { already: true }),
         Some(row) if row.is_current(tx.now) => {
@@ -305,6 +321,13 @@ pub(crate) fn release(tx: &mut Tx<'_>, op: &Release) -> Result<Released> {
         }
         _ => Err(fenced(tx, &resource, op.fence)?),
     }
+}
+
+/// The planted bug: a fence is given back for whoever holds the resource.
+fn holder_of(tx: &mut Tx<'_>, resource: &Resource) -> Result<Option<String>> {
+    let (kind, name, _) = holding::key(resource);
+    let rows = holding::around(tx, kind, name)?;
+    Ok(rows.into_iter().find(|(row, _)| row.resource == *resource).map(|(row, _)| row.session))
 }
 
 pub(crate) fn check(tx: &mut Tx<'_>, op: &Check) -> Result<Checked> {
@@ -330,7 +353,8 @@ pub(crate) fn admit(tx: &mut Tx<'_>, op: &Admit) -> Result<Admitted> {
     // One resource, one mark, however it is written.
     let resource = Resource::parse(&op.resource)?.to_string();
     let highest = mark(tx, "admitted", &resource)?;
-    if let Some(highest) = highest.filter(|highest| op.fence.0 < *highest) {
+    let stale = |highest: &i64| op.fence.0 < *highest && !mutant("admission_falls");
+    if let Some(highest) = highest.filter(stale) {
         return Err(Error::new(
             Code::Fenced,
             format!(

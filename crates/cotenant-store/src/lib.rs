@@ -5,6 +5,7 @@
 //! behind the seam of [`sql`]: `sqlite.rs` with `create.rs`, or [`postgres`]. Operations do not know which.
 
 pub mod admin;
+mod batching;
 mod claim;
 pub mod combine;
 mod create;
@@ -32,6 +33,7 @@ pub mod sql;
 mod sqlite;
 mod status;
 pub mod testing;
+pub mod transfer;
 mod tx;
 
 use std::{
@@ -42,6 +44,7 @@ use std::{
 
 use cotenant_core::{Code, Error, Result, process::Processes};
 
+pub use batching::Batching;
 pub use local::LocalStore;
 pub use location::Location;
 pub use place::{IfMissing, directory};
@@ -49,10 +52,20 @@ pub use place::{IfMissing, directory};
 /// How long a writer waits for its turn.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a store believes in: clocks and processes.
+type Host = (Box<dyn sql::Clock>, Box<dyn Processes>);
+
+/// This host.
+fn here() -> Host {
+    testing::world()
+        .unwrap_or_else(|| (Box::new(sqlite::BootClock), Box::new(host::LocalProcesses)))
+}
+
 impl LocalStore {
     /// Opens `store.db` at this path; its directory holds the gate, the signal and the tokens.
     pub fn open(file: &Path, missing: IfMissing) -> Result<Self> {
-        Self::open_with(file, missing, Box::new(sqlite::BootClock), Box::new(host::LocalProcesses))
+        let (clock, processes) = here();
+        Self::open_with(file, missing, clock, processes)
     }
 
     /// Opens a store that believes in the given clock and processes.
@@ -104,7 +117,7 @@ pub fn open_for_few(
     })?;
     let place = directory(&found);
     Ok(combine::Posting::new(&place, (metadata.dev(), metadata.ino()), move || {
-        let (clock, processes) = (Box::new(sqlite::BootClock), Box::new(host::LocalProcesses));
+        let (clock, processes) = here();
         Ok(LocalStore::at(&found, clock, processes)?.busy_timeout_by(busy_timeout.clone()))
     }))
 }

@@ -11,6 +11,8 @@
 //! first write ends the rehearsal. If it is refused before that, the snapshot is its point of
 //! linearization and it never waits for a writer.
 
+mod planted;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -27,9 +29,10 @@ use cotenant_core::{
 };
 
 use crate::{
+    admin::PATIENCE,
     event,
-    execute::{Executed, authenticate, dispatch, execute, raw, ring_timers},
-    holding, lease,
+    execute::{Executed, dispatch, execute, raw, ring_timers},
+    holding,
     meta::{Intent, Meta},
     session,
     sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Wake},
@@ -105,8 +108,13 @@ impl LocalStore {
         self
     }
 
-    fn patience(&self, since: Instant) -> Result<Patience> {
-        Ok(Patience::Until(since + (self.busy_timeout)()?))
+    /// How long a writer waits for its turn.
+    pub(crate) fn patience(&self) -> Result<Duration> {
+        (self.busy_timeout)()
+    }
+
+    fn patience_since(&self, since: Instant) -> Result<Patience> {
+        Ok(Patience::Until(since + self.patience()?))
     }
 
     /// What tells waiters that something was committed.
@@ -120,11 +128,10 @@ impl LocalStore {
         body(engine.as_mut())
     }
 
-    /// Carries out writes in one transaction.
-    fn write(&self, requests: &[Asked<'_>], wait_over: bool) -> Vec<Step> {
+    /// Carries out writes in one transaction; they wait for their turn since then.
+    fn write(&self, requests: &[Asked<'_>], wait_over: bool, since: Instant) -> Vec<Step> {
         let soft = requests.iter().all(|asked| asked.request.op.effect() == Effect::Soft);
         let durability = if soft { Durability::Process } else { Durability::Full };
-        let began = Instant::now();
         match self.attempt(Patience::Try, durability, requests, wait_over) {
             Err(error) if error.code == Code::Busy => {}
             result => return spread(result, requests.len()),
@@ -141,7 +148,7 @@ impl LocalStore {
             return rehearsed.into_iter().flatten().collect();
         }
         let result = self
-            .patience(began)
+            .patience_since(since)
             .and_then(|patience| self.attempt(patience, durability, &rest, wait_over));
         let mut written = spread(result, rest.len()).into_iter();
         rehearsed.into_iter().filter_map(|step| step.or_else(|| written.next())).collect()
@@ -200,7 +207,7 @@ impl LocalStore {
                         Err(error) if is_of_store(error.code) => return Err(error),
                         Err(error) => {
                             failed = true;
-                            again = tx.settled;
+                            again = tx.settled && !mutant("refusal_undoes_settling");
                             steps.push(Step::Done(Err(error)));
                         }
                     }
@@ -219,7 +226,7 @@ impl LocalStore {
             })
         })?;
         if !late.is_empty() {
-            let patience = self.patience(Instant::now())?;
+            let patience = self.patience_since(Instant::now())?;
             self.with_engine(|engine| {
                 engine.write(patience, durability, &mut |sql| {
                     late.iter().try_for_each(|row| row.insert(sql))?;
@@ -227,11 +234,11 @@ impl LocalStore {
                 })
             })?;
         }
-        if erasing {
-            let erased = self.finish_erasing();
+        if erasing && let Err(error) = self.finish_erasing() {
             // Whoever only writes while that is outstanding has done what was asked for.
-            if requests.iter().any(|asked| matches!(asked.request.op, Op::Redact(_))) {
-                erased?;
+            let steps = requests.iter().zip(&mut steps);
+            for (_, step) in steps.filter(|(asked, _)| matches!(asked.request.op, Op::Redact(_))) {
+                *step = Step::Done(self::again(&error));
             }
         }
         Ok((!again).then_some(steps))
@@ -249,7 +256,7 @@ impl LocalStore {
         let mut tx = self.tx(sql, meta, wait_over);
         // Kept even if the request fails: repeated refusals would each begin at the same tick else, and
         // what they wait for would never expire.
-        tx.settled = cut;
+        tx.settled = cut && !mutant("cut_step_undone");
         if replaced {
             tx.settled = true;
             session::settle_reboot(&mut tx)?;
@@ -280,9 +287,13 @@ impl LocalStore {
                 Ok(step(tx, executed, changed))
             }
             Err(error) => {
+                if mutant("batch_keeps_what_failed") {
+                    return Ok(Step::Done(Err(error)));
+                }
                 tx.sql.run("ROLLBACK TO SAVEPOINT request", &[])?;
                 tx.sql.run("RELEASE SAVEPOINT request", &[])?;
                 tx.meta = before;
+                tx.meta.seq += i64::from(mutant("gap_after_a_failure"));
                 tx.actor = None;
                 for settlement in std::mem::take(&mut tx.settlements) {
                     match settlement {
@@ -441,7 +452,7 @@ impl LocalStore {
                 step
             } else {
                 written = Some(Instant::now());
-                self.write(&[request.into()], over).pop().unwrap_or_else(|| {
+                self.write(&[request.into()], over, Instant::now()).pop().unwrap_or_else(|| {
                     Step::Done(Err(Error::internal("the transaction gave no outcome")))
                 })
             };
@@ -454,6 +465,37 @@ impl LocalStore {
                 Step::Unwanted => return Err(Error::internal("nobody wants the request")),
             }
         }
+    }
+
+    /// Runs a body in a write transaction of its own, after what has expired was settled. Everything that
+    /// is settled stays.
+    pub(crate) fn administer(&self, body: &mut dyn FnMut(&mut Tx<'_>) -> Result<()>) -> Result<()> {
+        self.write_alone(&mut |sql| {
+            let mut tx = self.begin(sql, false)?;
+            body(&mut tx)?;
+            tx.meta.save(tx.sql)?;
+            Ok(Finish::Commit)
+        })
+    }
+
+    /// As [`Self::administer`], of a store that may be closed. Nothing is settled, and the clock stands
+    /// still: it goes on from where it is, as if no time had passed.
+    pub(crate) fn carry(&self, body: &mut dyn FnMut(&mut Tx<'_>) -> Result<Finish>) -> Result<()> {
+        self.write_alone(&mut |sql| {
+            let mut meta = Meta::load(sql, Intent::Carry)?;
+            meta.stand_at(self.clock.reading(sql)?);
+            let mut tx = self.tx(sql, meta, false);
+            let finish = body(&mut tx)?;
+            if finish == Finish::Commit {
+                tx.meta.save(tx.sql)?;
+            }
+            Ok(finish)
+        })
+    }
+
+    fn write_alone(&self, body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>) -> Result<()> {
+        let patience = Patience::Until(Instant::now() + PATIENCE);
+        self.with_engine(|engine| engine.write(patience, Durability::Full, body))
     }
 
     /// Whether a payload was erased whose traces remain.
@@ -470,9 +512,11 @@ impl LocalStore {
 
     /// Rewrites the database after a payload was erased, and notes that it is done.
     pub(crate) fn finish_erasing(&self) -> Result<()> {
-        let patience = self.patience(Instant::now())?;
+        let patience = self.patience_since(Instant::now())?;
         self.with_engine(|engine| {
-            engine.erase(patience)?;
+            if !mutant("erased_stays_on_disk") {
+                engine.erase(patience)?;
+            }
             engine.write(patience, Durability::Full, &mut |sql| {
                 let mut meta = Meta::load(sql, Intent::Write)?;
                 meta.erasing = 0;
@@ -480,24 +524,6 @@ impl LocalStore {
                 Ok(Finish::Commit)
             })
         })
-    }
-
-    /// The planted bug: guards checked before the transaction instead of inside it.
-    fn check_guards_outside(&self, requests: &[Asked<'_>]) -> Result<()> {
-        for Asked { request, .. } in requests {
-            self.with_engine(|engine| {
-                engine.read(&mut |sql| {
-                    let mut meta = Meta::load(sql, Intent::Read)?;
-                    let reading = self.clock.reading(sql)?;
-                    meta.tick = meta.tick_at(&reading, self.clock.step_max());
-                    let mut tx = self.tx(sql, meta, false);
-                    authenticate(&mut tx, request)?;
-                    request.guards.iter().try_for_each(|guard| lease::check_guard(&mut tx, guard))
-                })
-            })?;
-            failpoint("mutant.guards_checked")?;
-        }
-        Ok(())
     }
 }
 
@@ -516,7 +542,7 @@ impl Store for LocalStore {
             });
         if batched {
             let good: Vec<Asked<'_>> = checked.iter().flatten().map(Asked::from).collect();
-            let mut steps = self.write(&good, false).into_iter();
+            let mut steps = self.write(&good, false, Instant::now()).into_iter();
             let mut next = || match steps.next() {
                 Some(Step::Done(outcome)) => outcome,
                 _ => Err(Error::internal("the transaction gave no outcome")),
@@ -537,8 +563,8 @@ pub(crate) fn again(error: &Error) -> Outcome {
 
 impl LocalStore {
     /// Carries out writes that answer at once in one transaction; none for one that nobody wants any
-    /// more when its turn comes.
-    pub(crate) fn together(&self, requests: &[Asked<'_>]) -> Vec<Option<Outcome>> {
+    /// more when its turn comes. They wait for it since then.
+    pub(crate) fn together(&self, requests: &[Asked<'_>], since: Instant) -> Vec<Option<Outcome>> {
         let checked: Vec<Result<Request>> =
             requests.iter().map(|asked| check(asked.request.clone())).collect();
         let good: Vec<Asked<'_>> = checked
@@ -549,7 +575,7 @@ impl LocalStore {
             })
             .collect();
         let mut steps =
-            if good.is_empty() { Vec::new() } else { self.write(&good, false) }.into_iter();
+            if good.is_empty() { Vec::new() } else { self.write(&good, false, since) }.into_iter();
         let mut next = || match steps.next() {
             Some(Step::Done(outcome)) => Some(outcome),
             Some(Step::Unwanted) => None,
@@ -562,10 +588,24 @@ impl LocalStore {
         outcomes.collect()
     }
 
+    /// What becomes of a write that needs to write nothing, as things stand: mostly a refusal.
+    pub(crate) fn rehearsed(&self, request: &Request) -> Option<Outcome> {
+        match check(request.clone()) {
+            Err(error) => Some(Err(error)),
+            Ok(request) => match self.rehearse(&request, false)? {
+                Step::Done(outcome) => Some(outcome),
+                Step::Wait { .. } | Step::Unwanted => None,
+            },
+        }
+    }
+
     fn single(&self, request: &Request) -> Outcome {
         let outcome = match (&request.op, request.op.effect()) {
             (Op::Read(op), _) => self.read_events(request, op),
             (Op::Verify(op), _) => self.verify(op),
+            (Op::Update(op), _) if mutant("update_outside_transaction") => {
+                self.update_outside(request, op)
+            }
             (_, Effect::Read) => self.read(request),
             (_, Effect::Write | Effect::Soft) => self.write_one(request),
         };

@@ -7,7 +7,7 @@ use std::{
 
 use cotenant_core::Result;
 
-use crate::{IfMissing, LocalStore, postgres::Address};
+use crate::{IfMissing, LocalStore, directory, postgres::Address};
 
 /// Where a store is: in a file of this machine, or on a server.
 #[derive(Clone, Debug)]
@@ -25,6 +25,19 @@ impl Location {
             Self::File(file) => Some(file),
             Self::Server(_) => None,
         }
+    }
+
+    /// The same place, however the way to it is written. Only what is above the store's directory may
+    /// be a link.
+    pub(crate) fn resolved(&self) -> Self {
+        let Self::File(file) = self else { return self.clone() };
+        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        let home = directory(&absolute);
+        // What is above may be missing yet; then what is above that counts.
+        let real = home.ancestors().skip(1).find_map(|above| {
+            Some(above.canonicalize().ok()?.join(home.strip_prefix(above).ok()?))
+        });
+        Self::File(real.unwrap_or(home).join(absolute.file_name().unwrap_or_default()))
     }
 }
 

@@ -7,13 +7,16 @@ use cotenant_core::{
     id::{Fence, Seq, Tick},
 };
 
-use crate::{params, sql::Sql};
+use crate::{params, sql::Sql, testing::mutant, transfer::Gate};
 
 /// The schema that this version writes.
 pub(crate) const SCHEMA: i64 = 1;
 /// Marks the database as ours, in `SQLite` as its application id: "ctnt".
 pub(crate) const APPLICATION_ID: i32 = 0x6374_6e74;
 const APP: &str = "cotenant";
+/// A schema that no program knows: a store that needs it is closed, because it was moved away or has not
+/// arrived yet.
+const CLOSED: i64 = (1 << 53) - 1;
 /// How many replaced sources are remembered, to notice two kernels on one file.
 const SOURCES_MAX: usize = 64;
 
@@ -39,6 +42,8 @@ pub(crate) struct Meta {
     pub(crate) erasing: i64,
     /// When the next timer rings, as it was when a writer read the row.
     pub(crate) next_timer: Option<Tick>,
+    /// Whether nobody may read or write it, but for carrying it elsewhere.
+    pub(crate) is_closed: bool,
 }
 
 macro_rules! meta_columns {
@@ -59,14 +64,17 @@ const UPDATE_META: &str = "UPDATE meta SET seq = $1, hash = $2, pruned_seq = $3,
      erasing = $11 WHERE id = 1";
 
 const UPDATE_HISTORY: &str = "UPDATE meta SET history = $1 WHERE id = 1";
+const UPDATE_GATE: &str = "UPDATE meta SET min_reader = $1, min_writer = $1 WHERE id = 1";
 
 /// What a transaction wants to do, for the schema gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
     Read,
     Write,
-    /// Only copy or check it: an older schema will do.
+    /// Only copy or check it: an older schema will do, and it may be closed.
     Inspect,
+    /// Carry it elsewhere: it may be closed.
+    Carry,
 }
 
 impl Meta {
@@ -81,6 +89,12 @@ impl Meta {
         }
         let (schema, min_reader, min_writer) = (row.int()?, row.int()?, row.int()?);
         let needed = if intent == Intent::Write { min_writer } else { min_reader };
+        let is_closed = needed == CLOSED;
+        let needed = match intent {
+            Intent::Read | Intent::Write if is_closed => return Err(Gate::refusal(sql)),
+            _ if is_closed => schema,
+            _ => needed,
+        };
         let known = known_schema();
         if needed > known && !crate::testing::mutant("no_schema_gate") {
             return Err(Error::new(
@@ -114,6 +128,7 @@ impl Meta {
             sessions: row.int()?,
             erasing: row.int()?,
             next_timer: if intent == Intent::Write { row.optional_int()?.map(Tick) } else { None },
+            is_closed,
         })
     }
 
@@ -143,8 +158,22 @@ impl Meta {
         sql.run(UPDATE_HISTORY, params![&self.history]).map(drop)
     }
 
+    /// Opens or closes the store.
+    pub(crate) fn save_gate(sql: &mut dyn Sql, is_closed: bool) -> Result<()> {
+        let needed = if is_closed { CLOSED } else { SCHEMA };
+        sql.run(UPDATE_GATE, params![needed]).map(drop)
+    }
+
+    /// Lets the clock go on from where it stands, on whatever machine this is.
+    pub(crate) fn stand_at(&mut self, reading: Reading) {
+        self.source = reading.source;
+        self.source_value = reading.value_ms;
+        self.sources_replaced.clear();
+    }
+
     /// The tick at a reading, without storing it.
     pub(crate) fn tick_at(&self, reading: &Reading, step_max: Option<u64>) -> Tick {
+        let step_max = step_max.filter(|_| !mutant("step_unbounded"));
         let stand =
             Stand { tick: self.tick, source: self.source.clone(), value_ms: self.source_value };
         advance(&stand, reading, step_max)
@@ -186,7 +215,7 @@ impl Meta {
     /// Draws the next fence: greater than all before, and than those of an older copy of this
     /// store as long as the wall clock is right.
     pub(crate) fn next_fence(&mut self, wall_ms: i64) -> Fence {
-        if crate::testing::mutant("fence_not_monotonic") {
+        if mutant("fence_not_monotonic") {
             return Fence(self.fence.max(1));
         }
         self.fence = (self.fence + 1).max(wall_ms);

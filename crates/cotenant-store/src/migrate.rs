@@ -116,8 +116,8 @@ fn migrate_file(file: &Path) -> Result<Migrated> {
             connection.execute_batch(step.sql).map_err(sqlite::error)?;
             connection
                 .execute(
-                    "UPDATE meta SET schema = ?1, min_reader = ?1, min_writer = ?1, \
-                     migrations = migrations || ' ' || ?2 WHERE id = 1",
+                    "UPDATE meta SET schema = ?1, min_reader = MAX(?1, min_reader), \
+                     min_writer = MAX(?1, min_writer), migrations = migrations || ' ' || ?2 WHERE id = 1",
                     rusqlite::params![step.schema, step.stamp()],
                 )
                 .map_err(sqlite::error)?;

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     holding, params, sign_on,
-    sql::Row,
+    sql::{Row, Sql},
     tx::{Settlement, Tx},
 };
 
@@ -280,6 +280,25 @@ pub(crate) fn settle_reboot(tx: &mut Tx<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Settles all sessions that are live, those of dead processes too. Answers the names of the others.
+pub(crate) fn settle_live(tx: &mut Tx<'_>) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for mut row in tx.sql.rows(SELECT_LIVE, params![i64::MAX])? {
+        let row = session(&mut row)?;
+        let row = settle_holder(tx, row)?;
+        if row.state.is_live() {
+            names.push(row.name);
+        }
+    }
+    Ok(names)
+}
+
+/// The names of the sessions that are live as the rows have it.
+pub(crate) fn names_of_live(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let rows = sql.rows(SELECT_LIVE, params![i64::MAX])?;
+    rows.into_iter().map(|mut row| Ok(session(&mut row)?.name)).collect()
 }
 
 /// Loses every live session, as a restore does; what they held is free at once.

@@ -15,6 +15,7 @@ use crate::{
         DELETE_ALIAS, SessionRow, UPSERT_ALIAS, by_alias, name_key, native_key, process_key,
         require, set_native, settle, settle_holder, touch,
     },
+    testing::mutant,
     tx::{Tx, random},
 };
 
@@ -43,7 +44,8 @@ pub(crate) fn sign_on(tx: &mut Tx<'_>, op: &SignOn) -> Result<SignedOn> {
     by_native = by_native.map(|row| settle_holder(tx, row)).transpose()?;
     by_name = by_name.map(|row| settle_holder(tx, row)).transpose()?;
 
-    if let Some(row) = by_native.as_ref().filter(|row| row.state.is_live()) {
+    let busy = |row: &&SessionRow| row.state.is_live() && !mutant("conversation_twice");
+    if let Some(row) = by_native.as_ref().filter(busy) {
         if is_same(tx, row, op) {
             match &op.name {
                 Some(name) if *name != row.name && row.name_given => {}
@@ -203,7 +205,7 @@ fn take_name(
     let mut row = rename(tx, row, name)?;
     let mut inherited = Vec::new();
     if let Some(earlier) = earlier.filter(|earlier| earlier.id != row.id) {
-        if !lineage::comes_from(tx, &earlier.id, &row.id)? {
+        if mutant("lineage_cycle") || !lineage::comes_from(tx, &earlier.id, &row.id)? {
             let seq = tx.meta.head();
             lineage::add_edge(tx, &earlier.id, &row.id, Relation::Resume, seq, None)?;
             if row.parent.is_none() {

@@ -143,9 +143,15 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Replaces the whole content by that of another database file, in one transaction.
-    pub(crate) fn replace_content(&mut self, source: &Path, patience: Patience) -> Result<()> {
+    /// Replaces the whole content by that of another database file, in one transaction, if it may go.
+    pub(crate) fn replace_content(
+        &mut self,
+        source: &Path,
+        patience: Patience,
+        may_go: &dyn Fn(&mut dyn Sql) -> Result<()>,
+    ) -> Result<()> {
         let turn = self.gate.take(patience)?;
+        may_go(&mut Statements(&self.connection))?;
         Self::keep_log_at_once(&self.connection, &self.log_path, &turn)?;
         let from = Connection::open(source).map_err(error)?;
         rusqlite::backup::Backup::new(&from, &mut self.connection)

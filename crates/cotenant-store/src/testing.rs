@@ -3,7 +3,11 @@
 //! `COTENANT_FAILPOINT=NAME=ACTION[@N]` acts when the named point is passed the Nth time (default
 //! 1): `kill`, `stop`, `eio`, `enospc`, `panic`. `COTENANT_STAGE=FILE` keeps the name of the last
 //! point passed in the first 32 bytes of a file. `COTENANT_MUTANT=NAME` switches one planted bug
-//! on. The names of the points are those of the contract's section 16.
+//! on. The names of the points are those of the contract's section 16. `COTENANT_WORLD=FILE` names
+//! the host that the tests pretend.
+
+#[cfg(feature = "testing")]
+mod world;
 
 #[cfg(feature = "testing")]
 mod active {
@@ -109,6 +113,12 @@ mod active {
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(0)
     }
+
+    /// The clocks and processes to believe in, if they are not those of this host.
+    pub(crate) fn world() -> Option<crate::Host> {
+        let world = super::world::World::find()?;
+        Some((Box::new(world.clone()), Box::new(world)))
+    }
 }
 
 #[cfg(not(feature = "testing"))]
@@ -143,6 +153,12 @@ mod active {
     pub const fn clock_ahead() -> i64 {
         0
     }
+
+    /// None, in a shipped binary.
+    pub(crate) const fn world() -> Option<crate::Host> {
+        None
+    }
 }
 
+pub(crate) use active::world;
 pub use active::{clock_ahead, extra_migration, failpoint, is_watched, mutant};

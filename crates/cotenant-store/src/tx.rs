@@ -113,7 +113,7 @@ impl Tx<'_> {
 
     /// Fails if a grant would be so short that one step of the clock could end it.
     pub(crate) fn check_ttl(&self, ttl_ms: u64) -> Result<()> {
-        if !self.is_shared {
+        if !self.is_shared || mutant("short_grants_of_many") {
             return Ok(());
         }
         check_duration("ttl", ttl_ms, TTL_SHARED_MIN_MS, DAY)
@@ -165,7 +165,9 @@ impl Tx<'_> {
             trust,
             writer_version: WRITER_VERSION,
         };
-        let hash = event::chain_hash(&self.meta.hash, &header, &digest);
+        let hashed =
+            if mutant("hash_without_trust") { Header { trust: "", ..header } } else { header };
+        let hash = event::chain_hash(&self.meta.hash, &hashed, &digest);
         let row = EventRow {
             numbers: [seq, self.now.0],
             texts: [&at, kind, scope, session, name, user, trust, payload, WRITER_VERSION]

@@ -3,6 +3,9 @@
 #![allow(missing_docs)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "bench/world.rs"]
+mod world;
+
 use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -17,6 +20,7 @@ use cotenant_core::{
     data::{Get, Put},
     event::{Head, sha256_hex},
     json::Json,
+    lease::Acquire,
     name::SessionRef,
     process::{Liveness, ProcessIdentity, Processes},
     session::SignOn,
@@ -29,6 +33,8 @@ use cotenant_store::{
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use world::World;
 
 fn scratch() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -266,6 +272,33 @@ fn fence(file: &Path) -> i64 {
         .unwrap()
         .query_row("SELECT fence FROM meta", [], |row| row.get(0))
         .unwrap()
+}
+
+#[test]
+fn l2_fences_ascend_over_a_restore_although_the_wall_clock_fell() {
+    let (directory, file) = scratch();
+    let ahead = World::new();
+    cotenant_conformance::World::set_wall(&ahead, 9_000_000_000_000);
+    let clock = Box::new(ahead.clone());
+    let store = LocalStore::open_with(&file, IfMissing::Create, clock, Box::new(ahead)).unwrap();
+    let copy = directory.path().join("copy.db");
+    admin::backup(&file, &copy).unwrap();
+    let actor = sign_on(&store, "a").unwrap();
+    let acquire = |store: &LocalStore, actor: Actor| {
+        let (slots, wait_ms, lock_delay_ms, note) = (None, None, None, None);
+        let (resource, ttl_ms) = ("r".into(), 60_000);
+        let acquire = Acquire { resource, ttl_ms, slots, wait_ms, lock_delay_ms, note };
+        let store: &dyn Store = store;
+        store.call(&acquire, |request| request.by(actor)).unwrap().answer.fence
+    };
+    let given = acquire(&store, actor);
+    drop(store);
+    // The clock of this machine is right again, and the copy does not know the grant.
+    admin::restore(&file, &copy, true).unwrap();
+    let store = open(&file).unwrap();
+    let actor = sign_on(&store, "b").unwrap();
+    let next = acquire(&store, actor);
+    assert!(next > given, "fence {next} after {given}");
 }
 
 #[test]

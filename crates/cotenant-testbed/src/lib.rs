@@ -17,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use postgres::Client;
 use postgres::NoTls;
+pub use postgres::{Client, Statement};
 use tempfile::TempDir;
 
 /// How long a server may take to start.
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 /// A database of which the contract's cases are the only users.
 const QUIET: &str = "quiet";
+/// What a test does without: its machine does not lose power.
+const LOOSE: [&str; 4] = ["-c", "fsync=off", "-c", "full_page_writes=off"];
 /// Ends the server when this process ends, however it does: its end of the pipe is closed then.
 const KEEPER: &str = r#""$@" & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid"#;
 
@@ -61,10 +63,15 @@ impl Server {
             println!("skipped: no PostgreSQL; apt-get install postgresql");
             return None;
         };
-        Some(Self::start(&programs))
+        Some(Self::start(&programs, &LOOSE))
     }
 
-    fn start(programs: &Path) -> Self {
+    /// A server that flushes what it acknowledges, for measurements; none without its programs.
+    pub fn durable() -> Option<Self> {
+        programs().map(|programs| Self::start(&programs, &[]))
+    }
+
+    fn start(programs: &Path, settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let user = is_root().then(user);
         if let Some((uid, gid)) = user {
@@ -86,10 +93,10 @@ impl Server {
         // Nobody else is likely to take it meanwhile.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut options: Vec<String> =
-            ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=200"]
+            ["listen_addresses=127.0.0.1", "max_connections=200", "autovacuum=off"]
                 .map(str::to_owned)
                 .into();
-        options.extend(["full_page_writes=off", "autovacuum=off"].map(str::to_owned));
+        options.extend(settings.iter().filter(|word| **word != "-c").map(|&word| word.to_owned()));
         options.push(format!("port={port}"));
         if make_certificates(directory.path(), user) {
             let files = ["ssl=on", "ssl_cert_file=../server.crt", "ssl_key_file=../server.key"];
@@ -201,6 +208,12 @@ impl Server {
         format!("postgres://{user}@127.0.0.1:{}/postgres?project={project}", self.port)
     }
 
+    /// What a client needs to connect to it as its superuser.
+    pub fn settings(&self) -> String {
+        let directory = self.directory.path().display();
+        format!("host={directory} port={} user=postgres dbname=postgres", self.port)
+    }
+
     /// The port on which it listens at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -214,6 +227,11 @@ impl Server {
         let (directory, port) = (self.directory.path().display(), self.port);
         format!("postgres://{user}@/{database}?host={directory}&port={port}&project={project}")
     }
+}
+
+/// Connects as [`Server::settings`] says.
+pub fn connect(settings: &str) -> Result<Client, postgres::Error> {
+    Client::connect(settings, NoTls)
 }
 
 impl Drop for Server {

@@ -89,7 +89,7 @@ fn options() -> clap::Command {
 /// What every command takes.
 #[derive(Args)]
 struct Global {
-    /// The store to use instead of the project's: a path or `sqlite:PATH`
+    /// The store to use instead of the project's: a path, `sqlite:PATH` or `postgres://…`
     #[arg(long, global = true, value_name = "URL", help_heading = "Options of every command")]
     store: Option<String>,
     /// Act for this session, by id or live name
@@ -156,7 +156,7 @@ fn execute(global: Global, command: Command, screen: &mut Screen) -> Result<Exit
     // The process ends after this command; closing the database in order would only take time.
     let mut context = Context::new(options, directory);
     if matches!(command, Command::Rpc(_)) {
-        context = context.that_stays();
+        context = context.that_serves_many();
     }
     let context = Box::leak(Box::new(context));
     command.run(context, screen)

@@ -3,9 +3,8 @@
 //! Everything is found when it is first needed, so that a command that asks little costs little.
 
 use std::{
-    cell::OnceCell,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -16,12 +15,12 @@ use cotenant_core::{
     name::SessionRef,
     operation::{ActorRule, Effect},
     session::{SessionView, SignOff, SignOn, SignedOn},
-    store::{Actor, Answered, Guard, Reply, Request, Store},
+    store::{Actor, Answered, Guard, Outcome, Reply, Request, Store},
 };
 use cotenant_store::{
-    IfMissing, LocalStore, Location,
+    Batching, IfMissing, LocalStore, Location,
     combine::{Combiner, combine},
-    postgres::Address,
+    postgres::{Address, Sharing},
     testing::mutant,
 };
 
@@ -63,13 +62,14 @@ pub(crate) struct Options {
 pub(crate) struct Context {
     options: Options,
     directory: PathBuf,
-    project: OnceCell<Project>,
-    store: OnceCell<Arc<dyn Store>>,
-    caller: OnceCell<Caller>,
-    actor: OnceCell<Actor>,
+    project: OnceLock<Project>,
+    store: OnceLock<Arc<dyn Store>>,
+    caller: OnceLock<Caller>,
+    actor: OnceLock<Actor>,
     patience: Patience,
     stays: bool,
-    combiner: OnceCell<Combiner>,
+    serves_many: bool,
+    combiner: OnceLock<Combiner>,
 }
 
 /// How long the store is asked.
@@ -87,13 +87,14 @@ impl Context {
         Self {
             options,
             directory,
-            project: OnceCell::new(),
-            store: OnceCell::new(),
-            caller: OnceCell::new(),
-            actor: OnceCell::new(),
+            project: OnceLock::new(),
+            store: OnceLock::new(),
+            caller: OnceLock::new(),
+            actor: OnceLock::new(),
             patience: Patience { turn: None, tries: TRIES_MAX },
             stays: false,
-            combiner: OnceCell::new(),
+            serves_many: false,
+            combiner: OnceLock::new(),
         }
     }
 
@@ -102,6 +103,12 @@ impl Context {
     pub(crate) fn that_stays(mut self) -> Self {
         self.stays = true;
         self
+    }
+
+    /// Of a process that stays and carries out requests side by side.
+    pub(crate) fn that_serves_many(mut self) -> Self {
+        self.serves_many = true;
+        self.that_stays()
     }
 
     /// Sets how long a writer waits for its turn; a request is then repeated at most once.
@@ -116,6 +123,11 @@ impl Context {
             let address = self.options.store.clone().or_else(|| env::text(env::STORE));
             Project::discover(&self.directory, address.as_deref())
         })
+    }
+
+    /// Whether this command, or its environment, names the store.
+    pub(crate) fn names_store(&self) -> bool {
+        self.options.store.is_some() || env::text(env::STORE).is_some()
     }
 
     /// The store, which is not made if it is missing.
@@ -146,12 +158,16 @@ impl Context {
                 }
                 return Ok(Arc::new(store) as Arc<dyn Store>);
             }
-            let store = LocalStore::open(&file, missing)?.busy_timeout_by(turn);
+            let store = LocalStore::open(&file, missing)?.busy_timeout_by(turn.clone());
             let own = file.clone();
             let open = move || LocalStore::open(&own, IfMissing::Fail);
             // Without a thread to spare, the others do without a combiner.
-            if let Ok(combiner) = combine(&file, open) {
+            if let Ok(combiner) = combine(&file, open.clone()) {
                 let _ = self.combiner.set(combiner);
+            }
+            if self.serves_many {
+                let open = move || Ok(open()?.busy_timeout_by(turn.clone()));
+                return Ok(Arc::new(Batching::new(store, open)) as Arc<dyn Store>);
             }
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
@@ -184,7 +200,21 @@ impl Context {
             }
         };
         project.make_home()?;
-        Ok(Arc::new(store.busy_timeout_by(turn)))
+        let turn = Arc::new(turn);
+        let patient = move |store: LocalStore| {
+            let turn = Arc::clone(&turn);
+            store.busy_timeout_by(move || turn())
+        };
+        let own = patient(store);
+        let open = move |address: &Address, missing| {
+            LocalStore::open_postgres(address, missing).map(&patient)
+        };
+        if self.serves_many {
+            let (again, place) = (open.clone(), address.clone());
+            let own = Batching::new(own, move || again(&place, IfMissing::Fail));
+            return Ok(Arc::new(Sharing::new(own, &address, open)));
+        }
+        Ok(Arc::new(Sharing::new(own, &address, open)))
     }
 
     /// The token files beside the store.
@@ -280,24 +310,42 @@ impl Context {
 
     /// Sends a request, again if the store was busy.
     pub(crate) fn submit(&self, request: Request) -> Result<Reply> {
-        let store = self.store()?;
-        let mut request = request;
+        let outcome = self.submit_all(&[request]).pop();
+        outcome.unwrap_or_else(|| Err(Error::internal("the store gave no outcome")))
+    }
+
+    /// Sends requests as one batch, and those again that found the store busy.
+    pub(crate) fn submit_all(&self, requests: &[Request]) -> Vec<Outcome> {
+        let is_of = |outcome: &Outcome, code| outcome.as_ref().is_err_and(|e| e.code == code);
+        let is_busy =
+            |outcome: &Outcome| is_of(outcome, Code::Busy) || is_of(outcome, Code::StoreIo);
+        let found = self.project().and_then(|project| Ok((self.store()?, project)));
+        let (store, on_server) = match found {
+            Ok((store, project)) => (store, project.store.file().is_none()),
+            Err(error) => return requests.iter().map(|_| Err(error.to_wire().into())).collect(),
+        };
+        let mut outcomes = store.submit(requests.to_vec());
         for _ in 1..self.patience.tries {
-            match store.one(request.clone()) {
-                Err(error) if error.code == Code::Busy => {}
-                Err(error) if error.code == Code::StoreIo => {
-                    // A server that ended the connection may be restarting.
-                    if self.project()?.store.file().is_none() {
-                        thread::sleep(PAUSE);
-                    }
-                    if mutant("repeats_under_another_id") && request.request_id.is_some() {
-                        request.request_id = Some(token::request_id()?);
-                    }
-                }
-                outcome => return outcome,
+            let busy: Vec<usize> =
+                (0..outcomes.len()).filter(|place| is_busy(&outcomes[*place])).collect();
+            if busy.is_empty() {
+                break;
+            }
+            // A server that ended the connection may be restarting.
+            if on_server && busy.iter().any(|place| is_of(&outcomes[*place], Code::StoreIo)) {
+                thread::sleep(PAUSE);
+            }
+            let mut again: Vec<Request> =
+                busy.iter().map(|place| requests[*place].clone()).collect();
+            if mutant("repeats_under_another_id") {
+                let written = again.iter_mut().filter_map(|request| request.request_id.as_mut());
+                written.for_each(|id| id.push('x'));
+            }
+            for (place, outcome) in busy.into_iter().zip(store.submit(again)) {
+                outcomes[place] = outcome;
             }
         }
-        store.one(request)
+        outcomes
     }
 
     /// The guards of every mutation, from the command line and the environment.
@@ -322,7 +370,26 @@ impl Context {
     }
 
     /// As [`Self::sign_on`], with the answer as the store gave it.
-    pub(crate) fn ask_sign_on(&self, mut operation: SignOn, id: Option<String>) -> Result<Reply> {
+    pub(crate) fn ask_sign_on(&self, operation: SignOn, id: Option<String>) -> Result<Reply> {
+        self.sign_on_with(operation, id, |request| {
+            // Whoever has the token of a live session is that session, whatever the process.
+            if matches!(self.caller(), Caller::Named(_))
+                && let Some(own) = self.own_session()?
+                && own.answer.session.state.is_live()
+            {
+                return Ok(request.by(self.actor_for(&own.answer.session)?));
+            }
+            Ok(request)
+        })
+    }
+
+    /// As [`Self::ask_sign_on`], in the name that `dress` gives it.
+    pub(crate) fn sign_on_with(
+        &self,
+        mut operation: SignOn,
+        id: Option<String>,
+        dress: impl FnOnce(Request) -> Result<Request>,
+    ) -> Result<Reply> {
         let token = Token::draw()?;
         operation.token_digest.clone_from(&token.digest);
         operation.check()?;
@@ -330,15 +397,7 @@ impl Context {
         let tokens = self.tokens()?;
         tokens.keep(&token)?;
         let id = id.map_or_else(token::request_id, Ok)?;
-        let mut request = Request::new(operation).id(id);
-        // Whoever has the token of a live session is that session, whatever the process.
-        if matches!(self.caller(), Caller::Named(_))
-            && let Some(own) = self.own_session()?
-            && own.answer.session.state.is_live()
-        {
-            request = request.by(self.actor_for(&own.answer.session)?);
-        }
-        let outcome = self.submit(request);
+        let outcome = self.submit(dress(Request::new(operation).id(id))?);
         // A session that was there before keeps the token it has. After a failure of the machine
         // the session may be there all the same, so only a refusal makes the token useless.
         let useless = match &outcome {
@@ -417,11 +476,11 @@ fn is_of_actor(code: Code) -> bool {
     matches!(code, Code::Unauthenticated | Code::SessionLost | Code::SessionEnded)
 }
 
-fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {
-    if cell.get().is_none() {
-        let value = init()?;
-        // Nobody else can have filled it meanwhile: the cell is not shared between threads.
-        let _ = cell.set(value);
+/// What a cell holds, found out if it is empty; if two threads do so, the first one's stays.
+fn get_or_try_init<T>(cell: &OnceLock<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
     }
-    cell.get().ok_or_else(|| Error::internal("a cell that was filled is empty"))
+    let value = init()?;
+    Ok(cell.get_or_init(|| value))
 }

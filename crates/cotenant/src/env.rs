@@ -68,6 +68,21 @@ pub(crate) const OF_SESSIONS: &[&str] = &[
     XDG_CONFIG_HOME,
 ];
 
+/// What identifies a job of a CI service: variables that together are its id.
+const CI_JOBS: [&[&str]; 5] = [
+    &["CI_JOB_ID"],
+    &["GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_JOB"],
+    &["BUILDKITE_JOB_ID"],
+    &["CIRCLE_WORKFLOW_JOB_ID"],
+    &["BUILD_TAG"],
+];
+
+/// The id of the CI job that runs this command, as its service gives it.
+pub(crate) fn ci_job() -> Option<String> {
+    let id = |names: &&[&str]| names.iter().map(|name| text(name)).collect::<Option<Vec<_>>>();
+    CI_JOBS.iter().find_map(id).map(|parts| parts.join("-"))
+}
+
 /// A variable as text; none if it is unset, empty or not UTF-8.
 pub(crate) fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
@@ -91,6 +106,11 @@ pub(crate) fn arguments() -> Vec<OsString> {
 /// The working directory.
 pub(crate) fn working_directory() -> std::io::Result<PathBuf> {
     std::env::current_dir()
+}
+
+/// Where a file without a name can be made.
+pub(crate) fn scratch_directory() -> PathBuf {
+    std::env::temp_dir()
 }
 
 /// The path of the running program.

@@ -5,6 +5,7 @@ use cotenant_core::claim::{Claim, Item, ItemKind, Mode};
 use cotenant_core::data::Put;
 use cotenant_core::event::{Append, Head, Read, sha256_hex};
 use cotenant_core::json::Json;
+use cotenant_core::lease::Acquire;
 use cotenant_core::name::SessionRef;
 use cotenant_core::process::ProcessIdentity;
 use cotenant_core::session::SignOn;
@@ -51,6 +52,18 @@ pub(crate) fn claim(issue: u64) -> Claim {
         intent: Some("measuring".to_owned()),
         ttl_ms: None,
         automatic: false,
+    }
+}
+
+/// Takes a lease for a minute.
+pub(crate) fn acquire(resource: &str) -> Acquire {
+    Acquire {
+        resource: resource.to_owned(),
+        ttl_ms: 60_000,
+        slots: None,
+        wait_ms: None,
+        lock_delay_ms: None,
+        note: None,
     }
 }
 

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use super::row::{Row, Verdict, table};
 use super::setting::{Options, Setting};
-use super::{build, contention, hook, mcp, shell, takeover, uncontended, volume, watch, worker};
+use super::{
+    build, contention, hook, mcp, services, shell, sweep, takeover, uncontended, volume, watch,
+    worker,
+};
 use crate::work::Work;
 
 /// What may follow the command.
@@ -22,12 +25,14 @@ pub(crate) type Measured = (Vec<Row>, Value);
 /// A group: its name, a line about it, and what measures it.
 type Group = (&'static str, &'static str, fn(&Setting) -> Result<Measured>);
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 11] = [
     ("shell", "commands of the shipped program; time of the whole process", shell::run),
     ("hook", "hooks of the shipped program; time of the whole process", hook::run),
     ("mcp", "the MCP server of the shipped program over stdio", mcp::run),
     ("uncontended", "one process, durable; against the same statements by hand", uncontended::run),
     ("contention", "many processes, durable; against a plain busy timeout", contention::run),
+    ("services", "many processes, durable; against services that do only that", services::run),
+    ("sweep", "1 to 256 sessions; teams with claims, and with a file", sweep::run),
     ("watch", "a commit seen by a waiting process", watch::run),
     ("takeover", "kill -9 of a holder until the next one has its claim", takeover::run),
     ("events", "a long log", volume::events),

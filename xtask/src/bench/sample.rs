@@ -51,6 +51,11 @@ impl Sample {
     }
 }
 
+/// A count as a figure.
+pub(crate) fn figure(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// A duration in microseconds.
 pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6

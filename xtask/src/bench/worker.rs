@@ -8,17 +8,23 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cotenant_core::Code;
 use cotenant_core::event::Events;
+use cotenant_core::lease::{Granted, Release};
+use cotenant_core::process::ProcessIdentity;
 use cotenant_core::store::{Actor, Store};
-use cotenant_store::{IfMissing, LocalStore, combine::Posting, host};
+use cotenant_store::postgres::Address;
+use cotenant_store::{Batching, IfMissing, LocalStore, combine::Posting, host};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{self, CLAIMS_A_SESSION};
 use super::bare::{Bare, By, Turn};
+use super::services::client::{Names, Queue, Service};
+use super::sweep::{self, Doing};
 use crate::process::{Group, wait_until};
 
 /// The word that asks for a worker.
@@ -28,11 +34,38 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    /// Issues are claimed, and stay so.
+    Claims,
+    /// A lease of one's own is taken and given back, again and again.
+    Leases,
+}
+
+impl What {
+    /// A word for tables.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Claims => "claims",
+            Self::Leases => "leases taken and given back",
+        }
+    }
+}
+
+/// A worker's task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Task {
-    /// Claims issues through the store.
-    Claim,
+    /// Something through the store.
+    Ours(What),
     /// Claims issues with the same statements by hand, under a plain busy timeout.
-    ClaimByHand,
+    ByHand,
+    /// Something of a service.
+    Service(What, Service),
+    /// Claims issues through a store on a server, on so many threads of one process.
+    Together(String, u64),
+    /// Takes rows of a queue in a table.
+    Queue(String),
+    /// The part of a session in a team of so many.
+    Team(Doing, usize),
     /// Waits for so many events.
     Watch(usize),
 }
@@ -121,14 +154,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [job, file] = arguments else { bail!("a worker needs its orders and a file") };
     let job: Job = serde_json::from_str(job)?;
     let report = match job.task {
-        Task::Claim => {
-            let turn = || Ok(Duration::from_secs(5));
-            claims(
-                &job,
-                &mut Ours(cotenant_store::open_for_few(&job.store, IfMissing::Fail, turn)?),
-            )
+        Task::Ours(what) => {
+            let mut ours = Ours { store: member(&job)?.0, sessions: Sessions::new(&job)? };
+            run_on(&job, what, &mut ours)
         }
-        Task::ClaimByHand => claims(&job, &mut ByHand(Bare::open(&job.store, Turn::Busy)?)),
+        Task::ByHand => {
+            let (bare, sessions) = (Bare::open(&job.store, Turn::Busy)?, Sessions::new(&job)?);
+            claims(&job, &mut ByHand { bare, sessions })
+        }
+        Task::Service(what, ref service) => {
+            let mut names = Rival { names: service.connect()?, number: job.number };
+            run_on(&job, what, &mut names)
+        }
+        Task::Together(ref address, threads) => together(&job, address, threads),
+        Task::Queue(ref settings) => claims(&job, &mut Queue::connect(settings)?),
+        Task::Team(doing, sessions) => sweep::work(&job, doing, sessions),
         Task::Watch(count) => watch(&job, count),
     }?;
     // A report is there when it is whole.
@@ -139,8 +179,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// A store for short requests, and the worker as a session of it.
+pub(crate) fn member(job: &Job) -> Result<(Posting, Actor)> {
+    let turn = || Ok(Duration::from_secs(5));
+    let store = cotenant_store::open_for_few(&job.store, IfMissing::Fail, turn)?;
+    Ok((store, Sessions::new(job)?.actor))
+}
+
 /// Says that this worker is ready and waits for the moment to begin, which it answers.
-fn wait_for_the_start() -> Result<u64> {
+pub(crate) fn wait_for_the_start() -> Result<u64> {
     println!("ready");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
@@ -149,47 +196,192 @@ fn wait_for_the_start() -> Result<u64> {
     Ok(at)
 }
 
+fn run_on(job: &Job, what: What, way: &mut (impl Claims + Leases)) -> Result<Report> {
+    match what {
+        What::Claims => claims(job, way),
+        What::Leases => leases(job, way),
+    }
+}
+
 /// One way to claim an issue.
 trait Claims {
     /// Claims an issue; false if somebody has it.
-    fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool>;
+    fn claim(&mut self, issue: u64, request: u64) -> Result<bool>;
 }
 
-struct Ours(Posting);
+/// One way to hold a lease.
+trait Leases {
+    /// Takes a lease and gives it back.
+    fn take_and_give_back(&mut self, request: u64) -> Result<()>;
+}
+
+/// The sessions of a worker, each for as many claims as one may hold.
+struct Sessions {
+    store: LocalStore,
+    me: Option<ProcessIdentity>,
+    number: u64,
+    actor: Actor,
+    claimed: usize,
+}
+
+impl Sessions {
+    fn new(job: &Job) -> Result<Self> {
+        let store = LocalStore::open(&job.store, IfMissing::Fail)?;
+        let me = host::identity(std::process::id());
+        let actor = asked::actor(&store, &format!("worker-{}-0", job.number), me.clone())?;
+        Ok(Self { store, me, number: job.number, actor, claimed: 0 })
+    }
+
+    fn claimed(&mut self) -> Result<()> {
+        self.claimed += 1;
+        if self.claimed.is_multiple_of(CLAIMS_A_SESSION) {
+            let name = format!("worker-{}-{}", self.number, self.claimed);
+            self.actor = asked::actor(&self.store, &name, self.me.clone())?;
+        }
+        Ok(())
+    }
+}
+
+struct Ours {
+    store: Posting,
+    sessions: Sessions,
+}
 
 impl Claims for Ours {
-    fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool> {
-        let store: &dyn Store = &self.0;
-        match store.one(asked::request(asked::claim(issue), by, request)) {
-            Ok(_) => Ok(true),
+    fn claim(&mut self, issue: u64, request: u64) -> Result<bool> {
+        let store: &dyn Store = &self.store;
+        let request = asked::request(asked::claim(issue), &self.sessions.actor, request);
+        match store.one(request) {
+            Ok(_) => self.sessions.claimed().map(|()| true),
             Err(error) if error.code == Code::Claimed => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-struct ByHand(Bare);
-
-impl Claims for ByHand {
-    fn claim(&mut self, by: &Actor, issue: u64, request: u64) -> Result<bool> {
-        let request = format!("{request:032x}");
-        let by = By { session: &by.session.0, request: &request };
-        Ok(self.0.claim(by, issue)?)
+impl Leases for Ours {
+    fn take_and_give_back(&mut self, request: u64) -> Result<()> {
+        let store: &dyn Store = &self.store;
+        let resource = format!("lease-{}", self.sessions.number);
+        let take = asked::request(asked::acquire(&resource), &self.sessions.actor, 2 * request);
+        let taken: Granted = serde_json::from_str(store.one(take)?.data.get())?;
+        let give_back = Release { resource, fence: taken.fence };
+        store.one(asked::request(give_back, &self.sessions.actor, 2 * request + 1))?;
+        Ok(())
     }
 }
 
-fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
-    let store = LocalStore::open(&job.store, IfMissing::Fail)?;
-    let me = host::identity(std::process::id());
-    let sign_on = |claimed: usize| {
-        asked::actor(&store, &format!("worker-{}-{claimed}", job.number), me.clone())
-    };
-    let mut actor = sign_on(0)?;
-    // Far apart in the row that `next` walks along, or all would draw the same issues.
-    let mut draw = (job.number + 1).wrapping_mul(0xd1b5_4a32_d192_ed03);
-    let mut report = Report::default();
+struct ByHand {
+    bare: Bare,
+    sessions: Sessions,
+}
+
+impl Claims for ByHand {
+    fn claim(&mut self, issue: u64, request: u64) -> Result<bool> {
+        let request = format!("{request:032x}");
+        let by = By { session: &self.sessions.actor.session.0, request: &request };
+        let claimed = self.bare.claim(by, issue)?;
+        if claimed {
+            self.sessions.claimed()?;
+        }
+        Ok(claimed)
+    }
+}
+
+/// A client of a service.
+struct Rival {
+    names: Box<dyn Names>,
+    number: u64,
+}
+
+impl Claims for Rival {
+    fn claim(&mut self, issue: u64, request: u64) -> Result<bool> {
+        self.names.take(&format!("issue:{issue}"), request)
+    }
+}
+
+impl Leases for Rival {
+    fn take_and_give_back(&mut self, request: u64) -> Result<()> {
+        let name = format!("lease-{}", self.number);
+        ensure!(self.names.take(&name, request)?, "{name} is held by somebody else");
+        self.names.give_back(&name)
+    }
+}
+
+impl Claims for Queue {
+    fn claim(&mut self, _: u64, request: u64) -> Result<bool> {
+        self.take(request).map(|_| true)
+    }
+}
+
+/// One of the threads that share a store.
+struct Sharer {
+    store: Arc<dyn Store>,
+    name: String,
+    actor: Actor,
+    claimed: usize,
+}
+
+impl Claims for Sharer {
+    fn claim(&mut self, issue: u64, request: u64) -> Result<bool> {
+        let request = asked::request(asked::claim(issue), &self.actor, request);
+        match self.store.one(request) {
+            Ok(_) => {}
+            Err(error) if error.code == Code::Claimed => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        self.claimed += 1;
+        if self.claimed.is_multiple_of(CLAIMS_A_SESSION) {
+            let name = format!("{}-{}", self.name, self.claimed);
+            self.actor = asked::actor(self.store.as_ref(), &name, None)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Lets threads share one store, and reports what all of them did.
+fn together(job: &Job, address: &str, threads: u64) -> Result<Report> {
+    let address = Address::parse(address, None)?;
+    let open = move || LocalStore::open_postgres(&address, IfMissing::Create);
+    let store: Arc<dyn Store> = Arc::new(Batching::new(open()?, open));
+    // Another race of the same run leaves its sessions and claims behind.
+    let run = std::process::id();
+    let mut sharers = (0..threads)
+        .map(|number| {
+            let name = format!("sharer-{run}-{number}");
+            let actor = asked::actor(store.as_ref(), &name, None)?;
+            Ok(Sharer { store: Arc::clone(&store), name, actor, claimed: 0 })
+        })
+        .collect::<Result<Vec<_>>>()?;
     let end = wait_for_the_start()? + job.for_ms * 1_000_000;
-    let (mut request, mut held) = (job.number << 40, 0);
+    let base = u64::from(run) << 24;
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let working: Vec<_> = sharers
+            .iter_mut()
+            .zip(1..)
+            .map(|(sharer, number)| scope.spawn(move || claims_until(sharer, base + number, end)))
+            .collect();
+        working.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    let mut all = Report::default();
+    for report in reports {
+        all.claims.extend(report.claims);
+        all.errors.extend(report.errors);
+        all.refused += report.refused;
+    }
+    Ok(all)
+}
+
+fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
+    let end = wait_for_the_start()? + job.for_ms * 1_000_000;
+    Ok(claims_until(way, job.number + 1, end))
+}
+
+fn claims_until(way: &mut dyn Claims, number: u64, end: u64) -> Report {
+    // Far apart in the row that `next` walks along, or all would draw the same issues.
+    let mut draw = number.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let mut report = Report::default();
+    let mut request = number << 40;
     let mut drawn = HashSet::new();
     while now() < end {
         request += 1;
@@ -199,17 +391,25 @@ fn claims(job: &Job, way: &mut dyn Claims) -> Result<Report> {
             continue;
         }
         let began = now();
-        match way.claim(&actor, issue, request) {
-            Ok(true) => {
-                report.claims.push((began, now(), issue));
-                held += 1;
-            }
+        match way.claim(issue, request) {
+            Ok(true) => report.claims.push((began, now(), issue)),
             Ok(false) => report.refused += 1,
             Err(error) => report.errors.push(format!("{error:#}")),
         }
-        if held == CLAIMS_A_SESSION {
-            actor = sign_on(report.claims.len())?;
-            held = 0;
+    }
+    report
+}
+
+fn leases(job: &Job, way: &mut dyn Leases) -> Result<Report> {
+    let mut report = Report::default();
+    let end = wait_for_the_start()? + job.for_ms * 1_000_000;
+    let mut request = job.number << 40;
+    while now() < end {
+        request += 1;
+        let began = now();
+        match way.take_and_give_back(request) {
+            Ok(()) => report.claims.push((began, now(), request)),
+            Err(error) => report.errors.push(format!("{error:#}")),
         }
     }
     Ok(report)

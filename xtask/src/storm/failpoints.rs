@@ -37,9 +37,11 @@ impl Action {
     /// Whether this is how a worker may answer.
     fn allows(self, heard: &Heard) -> bool {
         match (self, heard) {
-            (Self::Kill | Self::Panic, heard) => matches!(heard, Heard::Death),
-            // The program repeats what failed for the machine's sake, and the point fails once.
-            (Self::Stop | Self::Eio, Heard::Answer(_, answer)) => answer["ok"] == true,
+            (Self::Kill, heard) => matches!(heard, Heard::Death),
+            // The program repeats what failed for the machine's sake or panicked, and the point fails once.
+            (Self::Stop | Self::Eio | Self::Panic, Heard::Answer(_, answer)) => {
+                answer["ok"] == true
+            }
             (Self::Enospc, Heard::Answer(_, answer)) => {
                 answer["error"]["code"] == "STORE_FULL" && answer["error"]["retryable"] == true
             }

@@ -12,7 +12,8 @@ use crate::engine::Engine;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | combine | power | corrupt | full | mixed | server | team | check FILE] [--engine sqlite|postgres] [--seed N] [--minutes N] [--histories N] [--kills N] \
+     stop | clock | combine | crowd | power | corrupt | full | mixed | server | team | check FILE] [--engine sqlite|postgres] [--seed N] [--minutes N] \
+     [--histories N] [--kills N] \
      [--images N] [--cases N] [--users N] [--trace FOLDER] [--mutant NAME]";
 
 /// What the command line says.

@@ -6,8 +6,8 @@ use super::lab::Bench;
 use super::options::Options;
 use super::report::Report;
 use super::{
-    admin, birth, clock, combine, corrupt, failpoints, full, kill, mixed, power, race, server,
-    stop, team,
+    admin, birth, clock, combine, corrupt, crowd, failpoints, full, kill, mixed, power, race,
+    server, stop, team,
 };
 use crate::engine::Engine;
 
@@ -41,6 +41,8 @@ pub(crate) enum Storm {
     Clock,
     /// Combiners are killed and stopped; those they worked for go on.
     Combine,
+    /// Combiners and those they work for are killed by the thousand.
+    Crowd,
     /// Files are damaged; it is said, and a backup brings all back.
     Corrupt,
     /// Disks are full, or fail; what was refused has no effect.
@@ -61,7 +63,7 @@ pub(crate) const OVER_A_SERVER: [Storm; 5] =
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -70,6 +72,7 @@ impl Storm {
         Self::Stop,
         Self::Clock,
         Self::Combine,
+        Self::Crowd,
         Self::Power,
         Self::Corrupt,
         Self::Full,
@@ -89,6 +92,7 @@ impl Storm {
             Self::Stop => "stop",
             Self::Clock => "clock",
             Self::Combine => "combine",
+            Self::Crowd => "crowd",
             Self::Power => "power",
             Self::Corrupt => "corrupt",
             Self::Full => "full",
@@ -156,6 +160,7 @@ impl Storm {
             Self::Power => {
                 power::run(bench, seed, power_size(tier, options), options.trace.as_deref())
             }
+            Self::Crowd => crowd::run(bench, seed, crowd_size(tier, options)),
             Self::Team => team::run(bench, seed, team_size(tier, options)),
         }
     }
@@ -204,6 +209,14 @@ fn power_size(tier: Tier, options: &Options) -> power::Size {
     let images = options.images.unwrap_or(images);
     let traces = if options.trace.is_some() { 1 } else { images.div_ceil(each) as u64 };
     power::Size { traces, images: images.min(each), requests: 240 }
+}
+
+fn crowd_size(tier: Tier, options: &Options) -> crowd::Size {
+    let (kills, minutes) = if tier == Tier::Long { (10_000, 20) } else { (150, 1) };
+    crowd::Size {
+        kills: options.kills.unwrap_or(kills),
+        time: options.time(Duration::from_mins(minutes)),
+    }
 }
 
 fn team_size(tier: Tier, options: &Options) -> team::Size {

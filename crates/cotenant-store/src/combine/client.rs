@@ -19,7 +19,8 @@ use rustix::thread::futex;
 use super::{
     combiner::carry_out,
     message,
-    table::{Lead, Leader, Mapped, PATIENCE_MS, Slot, Stand, State},
+    slot::{Look, PATIENCE_MS, Slot, Stand, State},
+    table::{Lead, Leader, Mapped},
 };
 use crate::{LocalStore, local::again, testing::mutant};
 
@@ -129,10 +130,7 @@ impl Posting {
     fn post(&self, table: &Mapped, request: &Request) -> Posted {
         let Some(asked) = message::of_request(self.file, request) else { return Posted::Alone };
         let Some((number, slot, stand)) = table.claim() else { return Posted::Alone };
-        if !slot.write(stand, &asked) || !slot.go(stand, stand.to(State::Posted)) {
-            slot.free(stand);
-            return Posted::Alone;
-        }
+        let Some(stand) = slot.post(stand, &asked) else { return Posted::Alone };
         table.post(number);
         let stand = match wait(table, slot, stand, self.patience) {
             Waited::Over(stand) => stand,
@@ -237,38 +235,17 @@ enum Waited {
 fn wait(table: &Mapped, slot: &Slot, posted: Stand, patience: Duration) -> Waited {
     let began = Instant::now();
     loop {
-        let stand = slot.stand();
-        if !stand.is_of(posted) {
-            // Somebody took the slot away, for this process was stopped for long.
-            return Waited::GaveUp;
-        }
-        match stand.state() {
-            Some(State::Done | State::Refused) => return Waited::Over(stand),
-            Some(State::Posted) => {
-                let led = table.is_led();
-                if (!led || began.elapsed() >= LOOK_AFTER) && slot.free(stand) {
-                    if !led {
-                        return Waited::NobodyLeads;
-                    }
-                    table.warn();
-                    return Waited::GaveUp;
-                }
+        let age = (began.elapsed() >= LOOK_AFTER, began.elapsed() >= patience);
+        let stand = match slot.look(posted, age, || table.is_led()) {
+            Look::Waits(stand) => stand,
+            Look::Over(stand) => return Waited::Over(stand),
+            Look::Withdrawn { led: false } => return Waited::NobodyLeads,
+            Look::Withdrawn { led: true } => {
+                table.warn();
+                return Waited::GaveUp;
             }
-            // It is in a transaction, and no other can begin.
-            Some(State::Running) => {
-                if began.elapsed() >= LOOK_AFTER && !table.is_led() {
-                    return Waited::GaveUp;
-                }
-            }
-            Some(State::Taken) => {
-                let late = began.elapsed() >= LOOK_AFTER;
-                let over = began.elapsed() >= patience || (late && !table.is_led());
-                if over && slot.go(stand, stand.to(State::Abandoned)) {
-                    return Waited::GaveUp;
-                }
-            }
-            _ => return Waited::GaveUp,
-        }
+            Look::Abandoned | Look::Unknown => return Waited::GaveUp,
+        };
         let timeout = futex::Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_AFTER.subsec_nanos()) };
         let _ = futex::wait(&slot.stand, futex::Flags::empty(), stand.word(), Some(&timeout));
     }

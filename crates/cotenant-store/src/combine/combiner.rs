@@ -20,12 +20,13 @@ use rustix::thread::futex;
 
 use super::{
     message,
-    table::{Leader, Mapped, Slot, Stand, State},
+    slot::{Slot, Stand},
+    table::{Leader, Mapped},
 };
 use crate::{
     LocalStore,
     local::{Asked, is_of_store},
-    testing::{failpoint, mutant},
+    testing::failpoint,
 };
 
 /// How often slots that are in use are looked at without being asked to, and whether a resident
@@ -173,10 +174,9 @@ pub(super) fn carry_out(
         .iter()
         .map(|(slot, stand, _)| {
             move || {
-                let running = stand.to(State::Running);
-                let wanted = slot.stand() == running || slot.go(*stand, running);
+                let wanted = slot.run(*stand);
                 let _ = failpoint("combine.running");
-                wanted || mutant("combine_runs_what_was_given_up")
+                wanted
             }
         })
         .collect();
@@ -189,7 +189,8 @@ pub(super) fn carry_out(
     }
     let asked: Vec<Asked<'_>> = own.map(Asked::from).into_iter().chain(posted).collect();
     let mut outcomes =
-        if asked.is_empty() { Vec::new() } else { store.together(&asked) }.into_iter();
+        if asked.is_empty() { Vec::new() } else { store.together(&asked, Instant::now()) }
+            .into_iter();
     let own = own.and_then(|_| outcomes.next().flatten());
     if !writes.is_empty() {
         let _ = failpoint("combine.done");
@@ -216,18 +217,8 @@ fn answer(slot: &Slot, stand: Stand, outcome: Option<Outcome>) {
                 && !matches!(error.code, Code::ClockDomain | Code::SchemaNewer | Code::SchemaOlder)
         }
     });
-    let stand = if slot.stand() == stand.to(State::Running) { slot.stand() } else { stand };
-    if slot.stand() == stand {
-        let written =
-            outcome.and_then(message::of_outcome).is_some_and(|answer| slot.write(stand, &answer));
-        if slot.go(stand, stand.to(if written { State::Done } else { State::Refused })) {
-            let _ = futex::wake(&slot.stand, futex::Flags::empty(), i32::MAX as u32);
-            return;
-        }
-    }
-    // The client gave it up.
-    let stand = slot.stand();
-    if stand.state() == Some(State::Abandoned) {
-        slot.free(stand);
+    let outcome = outcome.and_then(message::of_outcome);
+    if slot.finish(stand, outcome.as_deref()) {
+        let _ = futex::wake(&slot.stand, futex::Flags::empty(), i32::MAX as u32);
     }
 }

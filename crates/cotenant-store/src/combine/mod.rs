@@ -15,13 +15,31 @@
 
 use std::{path::Path, sync::OnceLock};
 
+use nix::time::ClockId;
+
 mod client;
 mod combiner;
 mod message;
+mod slot;
 mod table;
 
 pub use client::Posting;
 pub use combiner::{Combiner, combine};
+
+/// The atomics of a slot; a model of it has others.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+}
+
+/// How many words a message has at most: a slot is a page.
+const WORDS: usize = 509;
+
+/// Milliseconds since the machine was started.
+fn now_ms() -> u64 {
+    ClockId::CLOCK_BOOTTIME
+        .now()
+        .map_or(0, |now| (now.tv_sec() * 1_000 + now.tv_nsec() / 1_000_000).unsigned_abs())
+}
 
 /// Makes the table in the directory of a new store. Without it, processes go alone.
 pub(crate) fn prepare(directory: &Path) {
@@ -36,13 +54,19 @@ fn is_possible() -> bool {
 /// Which combiners a process posts to: those of the same program in the same name space, where
 /// process ids mean the same.
 fn kin() -> u64 {
-    const PROGRAM: u64 = table::hash(
-        table::hash(0, env!("CARGO_PKG_VERSION").as_bytes()),
+    const PROGRAM: u64 = slot::hash(
+        slot::hash(0, env!("CARGO_PKG_VERSION").as_bytes()),
         crate::migrate::KERNEL.sql.as_bytes(),
     );
     static KIN: OnceLock<u64> = OnceLock::new();
     *KIN.get_or_init(|| {
         let program = PROGRAM ^ u64::from(crate::testing::extra_migration());
-        table::hash(program, crate::host::namespace().as_bytes())
+        slot::hash(program, crate::host::namespace().as_bytes())
     })
+}
+
+/// Runs a test of a slot as it is; the model runs it on atomics of its own.
+#[cfg(test)]
+fn modelled(test: impl Fn()) {
+    test();
 }

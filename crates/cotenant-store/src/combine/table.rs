@@ -1,24 +1,9 @@
 //! The shared memory through which processes post requests to a combiner.
 //!
 //! # Layout
-//! A page that says whose table this is, then one page a slot. A slot's state word holds what it is
-//! in, in its lowest bits, and a generation above them that changes with every use.
-//!
-//! | state | who goes on | to |
-//! |---|---|---|
-//! | free | a client | claimed |
-//! | claimed | the client, once the message is written | posted |
-//! | posted | the combiner, or the client that withdraws it | taken, free |
-//! | taken | the combiner, or the client that gives it up | running, done, refused, abandoned |
-//! | running | the combiner, which is in the transaction now | done, refused |
-//! | done, refused | the client, once the message is read | free |
-//! | abandoned | the combiner, or the next one | free |
-//!
-//! Until a request runs, its client may give it up and send it to the database itself: then it never
-//! runs here, so that what the client is told is all that happens. While it runs, the client waits
-//! for the outcome or for the combiner's death. Whoever frees a slot wipes it. A combiner that
-//! follows one that died frees all slots, and their clients notice; what nobody went on with for ten
-//! seconds is freed too.
+//! A page that says whose table this is, then one page a slot, whose life is told in `slot.rs`. A
+//! combiner that follows one that died frees all slots, and their clients notice; what nobody went on
+//! with for ten seconds is freed too.
 //!
 //! # Invariants
 //! - The file is as long as the table and allocated before it is mapped; it is never made shorter.
@@ -42,194 +27,18 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use nix::time::ClockId;
 use rustix::{
     fs::{FallocateFlags, OFlags, fallocate},
     mm::{MapFlags, ProtFlags, mmap, munmap},
     thread::futex,
 };
 
-use crate::testing::mutant;
+use super::slot::{Slot, Stand, State};
 
 /// The file of this layout; another layout has another file.
 pub(super) const FILE: &str = "combine-1";
 /// How many requests can be under way at once.
 const SLOTS: usize = 64;
-/// The bytes of a message.
-const MESSAGE_BYTES: usize = WORDS * 8;
-const WORDS: usize = 509;
-const STATE_BITS: u32 = 3;
-/// A request that was not carried out after this time is given up by its client.
-pub(super) const PATIENCE_MS: u64 = 500;
-/// A slot that was claimed so long ago belongs to a process that is gone or stopped: a request takes
-/// a twentieth of it at most.
-const LEFT_AFTER_MS: u64 = 10_000;
-
-/// What a slot is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Free,
-    Claimed,
-    Posted,
-    Taken,
-    Running,
-    Done,
-    Refused,
-    Abandoned,
-}
-
-const STATES: [State; 8] = [
-    State::Free,
-    State::Claimed,
-    State::Posted,
-    State::Taken,
-    State::Running,
-    State::Done,
-    State::Refused,
-    State::Abandoned,
-];
-
-/// A state and its generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stand(u32);
-
-impl Stand {
-    pub(super) fn state(self) -> Option<State> {
-        STATES.get((self.0 & ((1 << STATE_BITS) - 1)) as usize).copied()
-    }
-
-    /// Whether it is the same use of the slot, in whatever state.
-    pub(super) fn is_of(self, other: Self) -> bool {
-        self.0 >> STATE_BITS == other.0 >> STATE_BITS
-    }
-
-    /// The same use of the slot, in another state.
-    pub(super) fn to(self, state: State) -> Self {
-        Self((self.0 >> STATE_BITS << STATE_BITS) | state as u32)
-    }
-
-    /// Another use of the slot.
-    pub(super) fn anew(self, state: State) -> Self {
-        Self(self.0.wrapping_add(1 << STATE_BITS)).to(state)
-    }
-
-    /// The word, as a futex sees it.
-    pub(super) const fn word(self) -> u32 {
-        self.0
-    }
-}
-
-/// One request, then its outcome.
-#[repr(C)]
-pub(super) struct Slot {
-    pub(super) stand: AtomicU32,
-    length: AtomicU32,
-    /// When it was claimed, by [`now_ms`].
-    since: AtomicU64,
-    sum: AtomicU64,
-    words: [AtomicU64; WORDS],
-}
-
-impl Slot {
-    /// Where it stands.
-    pub(super) fn stand(&self) -> Stand {
-        Stand(self.stand.load(Ordering::Acquire))
-    }
-
-    /// Goes on from where it stood; false if somebody else went on before.
-    pub(super) fn go(&self, from: Stand, to: Stand) -> bool {
-        self.stand.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Claims the slot if it is free.
-    fn claim(&self) -> Option<Stand> {
-        let stand = self.stand();
-        let claimed = stand.anew(State::Claimed);
-        if stand.state() != Some(State::Free) || !self.go(stand, claimed) {
-            return None;
-        }
-        self.since.store(now_ms(), Ordering::Relaxed);
-        Some(claimed)
-    }
-
-    /// Whether it was claimed so long ago that nobody goes on with it.
-    fn is_left(&self) -> bool {
-        now_ms().saturating_sub(self.since.load(Ordering::Relaxed)) > LEFT_AFTER_MS
-    }
-
-    /// Whether its client has given it up by now, or was of an earlier boot.
-    fn is_late(&self) -> bool {
-        let age = now_ms().checked_sub(self.since.load(Ordering::Relaxed));
-        age.is_none_or(|age| age > PATIENCE_MS)
-    }
-
-    /// Gives the slot up, whoever used it, and leaves nothing of its messages behind; false if
-    /// somebody else went on before.
-    pub(super) fn free(&self, from: Stand) -> bool {
-        let claimed = from.anew(State::Claimed);
-        if !self.go(from, claimed) {
-            return false;
-        }
-        if !mutant("combine_leaves_messages") {
-            self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-        }
-        self.go(claimed, claimed.anew(State::Free))
-    }
-
-    /// Writes a message of a use of the slot; false if it is too long.
-    pub(super) fn write(&self, stand: Stand, message: &[u8]) -> bool {
-        let Some(length) =
-            u32::try_from(message.len()).ok().filter(|_| message.len() <= MESSAGE_BYTES)
-        else {
-            return false;
-        };
-        for (word, chunk) in self.words.iter().zip(message.chunks(8)) {
-            let mut bytes = [0; 8];
-            bytes[..chunk.len()].copy_from_slice(chunk);
-            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
-        }
-        self.length.store(length, Ordering::Relaxed);
-        self.sum.store(sum(stand, message), Ordering::Relaxed);
-        true
-    }
-
-    /// Reads the message of a use of the slot; none if it is not whole.
-    pub(super) fn read(&self, stand: Stand) -> Option<Vec<u8>> {
-        let length = self.length.load(Ordering::Relaxed) as usize;
-        if length > MESSAGE_BYTES {
-            return None;
-        }
-        let words = self.words.iter().take(length.div_ceil(8));
-        let mut message: Vec<u8> =
-            words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
-        message.truncate(length);
-        (self.sum.load(Ordering::Relaxed) == sum(stand, &message)).then_some(message)
-    }
-}
-
-/// Tells whether a message is whole, of this use of its slot and of a program like this one.
-fn sum(stand: Stand, message: &[u8]) -> u64 {
-    hash(super::kin() ^ u64::from(stand.0 >> STATE_BITS), message)
-}
-
-/// FNV-1a, by Fowler, Noll and Vo, from a seed.
-pub(super) const fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325 ^ seed;
-    let mut place = 0;
-    while place < bytes.len() {
-        hash = (hash ^ bytes[place] as u64).wrapping_mul(0x0100_0000_01b3);
-        place += 1;
-    }
-    hash
-}
-
-/// Milliseconds since the machine was started.
-fn now_ms() -> u64 {
-    ClockId::CLOCK_BOOTTIME
-        .now()
-        .map_or(0, |now| (now.tv_sec() * 1_000 + now.tv_nsec() / 1_000_000).unsigned_abs())
-}
-
 /// Who leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -287,15 +96,8 @@ impl Table {
         while posted != 0 {
             let slot = &self.slots[posted.trailing_zeros() as usize];
             posted &= posted - 1;
-            let stand = slot.stand();
-            let next = stand.to(State::Taken);
-            if stand.state() != Some(State::Posted) {
-                continue;
-            }
-            if slot.is_late() {
-                slot.free(stand);
-            } else if slot.go(stand, next) {
-                taken.push((slot, next));
+            if let Some(stand) = slot.take() {
+                taken.push((slot, stand));
             }
         }
         taken
@@ -466,6 +268,10 @@ impl Drop for Mapped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::combine::{
+        now_ms,
+        slot::{LEFT_AFTER_MS, MESSAGE_BYTES, PATIENCE_MS},
+    };
 
     fn table() -> (tempfile::TempDir, Mapped) {
         let directory = tempfile::tempdir().unwrap();
@@ -487,35 +293,6 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_another_use_or_torn_is_not_read() {
-        let (_directory, table) = table();
-        let slot = &table.slots[0];
-        let stand = slot.stand().anew(State::Claimed);
-        slot.write(stand, b"a message");
-        assert!(slot.read(stand.to(State::Taken)).is_some());
-        assert!(slot.read(stand.anew(State::Taken)).is_none());
-        slot.words[0].store(0, Ordering::Relaxed);
-        assert!(slot.read(stand).is_none());
-        slot.length.store(u32::MAX, Ordering::Relaxed);
-        assert!(slot.read(stand).is_none());
-    }
-
-    #[test]
-    fn one_goes_on_and_generations_differ() {
-        let (_directory, table) = table();
-        let slot = &table.slots[0];
-        let free = slot.stand();
-        assert_eq!(free.state(), Some(State::Free));
-        let claimed = free.anew(State::Claimed);
-        assert!(slot.go(free, claimed));
-        assert!(!slot.go(free, claimed));
-        assert_ne!(claimed.anew(State::Claimed), claimed);
-        let last = Stand(u32::MAX).to(State::Abandoned);
-        assert_eq!(last.anew(State::Free), Stand(0));
-        assert_eq!(Stand(7).state(), Some(State::Abandoned));
-    }
-
-    #[test]
     fn a_combiner_is_seen_as_long_as_it_holds_the_lock() {
         let (directory, table) = table();
         let other = Mapped::find(directory.path()).unwrap();
@@ -530,8 +307,7 @@ mod tests {
 
     fn posted(table: &Mapped) -> (&Slot, Stand) {
         let (number, slot, stand) = table.claim().unwrap();
-        slot.write(stand, b"a message");
-        assert!(slot.go(stand, stand.to(State::Posted)));
+        assert!(slot.post(stand, b"a message").is_some());
         table.post(number);
         (slot, stand)
     }
@@ -557,7 +333,7 @@ mod tests {
         let (_directory, table) = table();
         for since in [now_ms() - PATIENCE_MS - 1, now_ms() + 60_000] {
             let (slot, _) = posted(&table);
-            slot.since.store(since, Ordering::Relaxed);
+            slot.claimed_at(since);
             assert!(table.take().is_empty());
             assert_eq!(slot.stand().state(), Some(State::Free));
         }
@@ -570,7 +346,7 @@ mod tests {
         assert!(table.sweep());
         assert!(table.claim().is_none());
         for slot in &table.slots {
-            slot.since.store(now_ms().saturating_sub(LEFT_AFTER_MS + 1), Ordering::Relaxed);
+            slot.claimed_at(now_ms().saturating_sub(LEFT_AFTER_MS + 1));
         }
         let _lead = table.lead(Leader::Passing).unwrap();
         assert!(table.claim().is_some());

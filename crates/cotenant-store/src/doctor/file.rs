@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use super::{Finding, Severity, chain, deep::invariants, of_error, settle};
+use super::{Finding, Severity, chain, closed, deep::invariants, of_error, settle};
 use crate::{
     IfMissing, LocalStore, admin,
     draft::{self, Draft},
@@ -46,6 +46,10 @@ pub(super) fn doctor(file: &Path, deep: bool) -> Vec<Finding> {
         }
     };
     findings.push(Finding::good("structure", "sound"));
+    if let Some(closed) = closed(&store) {
+        findings.push(closed);
+        return findings;
+    }
     findings.push(match settle(&store) {
         Ok(()) => Finding::good("expired", "settled"),
         Err(error) => of_error("expired", &error),

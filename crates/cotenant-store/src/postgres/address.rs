@@ -107,6 +107,11 @@ impl Address {
         &self.project
     }
 
+    /// The same, for another project, whose name needs no check.
+    pub(super) fn of_project(&self, project: &str) -> Self {
+        Self { project: project.to_owned(), ..self.clone() }
+    }
+
     /// The schema that holds it; also the name under which its waiters are told.
     pub(super) fn schema(&self) -> String {
         format!("{PREFIX}{}", self.project)

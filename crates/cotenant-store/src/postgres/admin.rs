@@ -82,8 +82,8 @@ pub(crate) fn migrate(address: &Address) -> Result<(i64, i64)> {
             failpoint("migrate.step(n)")?;
             tx.batch_execute(step.sql).map_err(error)?;
             tx.execute_typed(
-                "UPDATE meta SET schema = $1, min_reader = $1, min_writer = $1, \
-                 migrations = migrations || ' ' || $2 WHERE id = 1",
+                "UPDATE meta SET schema = $1, min_reader = GREATEST($1, min_reader), \
+                 min_writer = GREATEST($1, min_writer), migrations = migrations || ' ' || $2 WHERE id = 1",
                 &[(&step.schema, Type::INT8), (&step.stamp(), Type::TEXT)],
             )
             .map_err(error)?;

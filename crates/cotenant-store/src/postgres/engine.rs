@@ -39,8 +39,12 @@ const READ: Duration = Duration::from_secs(5);
 const REWRITE: Duration = Duration::from_mins(10);
 /// What a server that ends a statement in time may need to say so, at most.
 const GRACE: Duration = Duration::from_secs(1);
+/// The longest statement that makes a store, waiting for other makers included.
+const MAKE: Duration = Duration::from_mins(1);
 /// After how long the server rolls back a transaction whose process says nothing.
 const IDLE_MS: u64 = 5_000;
+/// The same while a store is made, whose rows may come from elsewhere.
+const IDLE_MAKING_MS: u64 = 60_000;
 /// The largest step of the tick: the server's clock is wall time, which may jump.
 const STEP_MAX_MS: u64 = 30_000;
 /// A full queue of notifications is the only thing that a notification can fail of.
@@ -48,7 +52,7 @@ const QUEUE_FULL: &str = "54000";
 
 /// The database system with its timeline, which changes with each failover, and its clock. Not `now()`:
 /// that is when the transaction began, before it waited.
-pub(super) const CLOCK: &str = "SELECT system_identifier || '/' || CASE WHEN pg_is_in_recovery() \
+const CLOCK: &str = "SELECT system_identifier || '/' || CASE WHEN pg_is_in_recovery() \
      THEN 'standby' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, \
      CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT) FROM pg_control_system()";
 
@@ -107,6 +111,10 @@ enum Begin {
     Write(Patience, Durability),
     /// A write that takes long.
     Rewrite(Patience),
+    /// Makes the store, under the advisory lock of its makers.
+    Make {
+        lock: i64,
+    },
 }
 
 impl Postgres {
@@ -127,7 +135,9 @@ impl Postgres {
         let (batch, limit) = begin.batch(&self.address);
         let was_idle = self.line.is_some();
         let answer = match self.ask(&batch, limit) {
-            Err(Trouble::Broken(_)) if was_idle => self.ask(&batch, limit),
+            Err(Trouble::Broken(_)) if was_idle && !mutant("broken_line_is_kept") => {
+                self.ask(&batch, limit)
+            }
             answer => answer,
         };
         let messages = answer.map_err(|trouble| {
@@ -223,6 +233,20 @@ impl Postgres {
         result
     }
 
+    /// Makes the store in one transaction, or does something else under the lock of its makers.
+    pub(super) fn make(
+        &mut self,
+        lock: i64,
+        body: &mut dyn FnMut(&mut Statements<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.run(Begin::Make { lock }, |statements| body(statements))?;
+        if let Err(error) = failpoint("create.before_commit") {
+            self.roll_back();
+            return Err(error);
+        }
+        self.end("COMMIT".to_owned())
+    }
+
     /// Writes the log's table anew, under the writer's turn. Answers whether nothing erased was copied.
     fn rewrite_log(&mut self, patience: Patience) -> Result<bool> {
         self.still_seen.store(u64::MAX, Ordering::SeqCst);
@@ -230,7 +254,7 @@ impl Postgres {
             statements.run("CLUSTER VERBOSE event USING event_pkey", &[]).map(drop)
         })?;
         self.end("COMMIT".to_owned())?;
-        Ok(self.still_seen.load(Ordering::SeqCst) == 0)
+        Ok(self.still_seen.load(Ordering::SeqCst) == 0 || mutant("erased_while_seen"))
     }
 }
 
@@ -241,6 +265,7 @@ impl Begin {
             Self::Read => address.answer().min(READ),
             Self::Write(..) => address.answer(),
             Self::Rewrite(_) => REWRITE,
+            Self::Make { .. } => MAKE,
         }
     }
 
@@ -254,27 +279,35 @@ impl Begin {
                 let _ = write!(batch, "BEGIN; {CLOCK}; COMMIT; ");
                 "REPEATABLE READ READ ONLY"
             }
-            Self::Write(..) | Self::Rewrite(_) => "READ COMMITTED READ WRITE",
+            Self::Write(..) | Self::Rewrite(_) | Self::Make { .. } => "READ COMMITTED READ WRITE",
         };
+        let idle = if matches!(self, Self::Make { .. }) { IDLE_MAKING_MS } else { IDLE_MS };
         let _ = write!(
             batch,
             "BEGIN ISOLATION LEVEL {mode}; SET LOCAL search_path TO {schema}, pg_temp; \
              SET LOCAL statement_timeout TO {}; \
-             SET LOCAL idle_in_transaction_session_timeout TO {IDLE_MS}",
+             SET LOCAL idle_in_transaction_session_timeout TO {idle}",
             statement.as_millis().max(1)
         );
         let (patience, durability) = match self {
             Self::Read => return (batch, statement + grace(address)),
             Self::Write(patience, durability) => (patience, durability),
             Self::Rewrite(patience) => (patience, Durability::Full),
+            Self::Make { lock } => {
+                let _ = write!(
+                    batch,
+                    "; SET LOCAL synchronous_commit TO on; SELECT pg_advisory_xact_lock({lock}); {CLOCK}"
+                );
+                return (batch, statement + grace(address));
+            }
         };
         let (wait, lock) = match patience {
             Patience::Try => (" NOWAIT", address.answer()),
             Patience::Until(until) => ("", until.saturating_duration_since(Instant::now())),
         };
         let lock = lock.min(LOCK);
-        let is_flushed = durability == Durability::Full && !mutant("server_commit_not_flushed");
-        let flush = if is_flushed { "on" } else { "off" };
+        let durable = durability == Durability::Full && !mutant("commit_without_flush");
+        let flush = if durable { "on" } else { "off" };
         let turn = if mutant("no_gate_transaction") { "" } else { " FOR UPDATE" };
         let wait = if turn.is_empty() { "" } else { wait };
         // A time limit of 0 would be none.
@@ -293,7 +326,7 @@ fn grace(address: &Address) -> Duration {
 }
 
 /// The clock among the answers to a batch.
-pub(super) fn reading(messages: &[SimpleQueryMessage]) -> Result<Reading> {
+fn reading(messages: &[SimpleQueryMessage]) -> Result<Reading> {
     let found = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) if row.len() == 2 => {
             Some(Reading { source: row.get(0)?.to_owned(), value_ms: row.get(1)?.parse().ok()? })
@@ -374,7 +407,7 @@ fn still_seen() -> Error {
 }
 
 /// Statements of a transaction. None is kept by the server, so that any of its sessions will do.
-struct Statements<'a> {
+pub(super) struct Statements<'a> {
     line: &'a Line,
     address: &'a Address,
     limit: Duration,
@@ -386,6 +419,11 @@ struct Statements<'a> {
 }
 
 impl Statements<'_> {
+    /// Runs statements that are put together from what was checked.
+    pub(super) fn batch(&mut self, sql: String) -> Result<()> {
+        self.ask(move |client| client.batch_execute(&sql))
+    }
+
     /// Lets the connection do something, if it still can.
     fn ask<T: Send + 'static>(
         &mut self,

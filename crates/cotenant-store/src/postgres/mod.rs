@@ -33,10 +33,12 @@ mod create;
 mod engine;
 mod error;
 mod line;
+mod org;
 mod tls;
 mod wake;
 
 pub use address::Address;
 pub(crate) use admin::{Server, ask, migrate};
-pub(crate) use create::find;
+pub(crate) use create::{AFTER_FILLING, EMPTY, find, make};
 pub(crate) use engine::ServerClock;
+pub use org::Sharing;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot be set up fails its tests")]
 
-mod world;
+pub(crate) mod world;
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -55,11 +55,13 @@ impl SqliteBench {
     }
 }
 
-fn file(directory: &Path) -> PathBuf {
+/// A store's file.
+pub(crate) fn file(directory: &Path) -> PathBuf {
     directory.join("cotenant/store.db")
 }
 
-fn open(directory: &Path, world: &World) -> LocalStore {
+/// Opens a store in a world.
+pub(crate) fn open(directory: &Path, world: &World) -> LocalStore {
     LocalStore::open_with(
         &file(directory),
         IfMissing::Create,
@@ -86,13 +88,18 @@ impl Bench for SqliteBench {
     }
 
     fn raw_bytes(&self) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        for entry in std::fs::read_dir(self.directory.path().join("cotenant")).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                bytes.extend(std::fs::read(entry.path()).unwrap());
-            }
-        }
-        Some(bytes)
+        Some(raw_bytes(self.directory.path()))
     }
+}
+
+/// Every byte that a store keeps.
+pub(crate) fn raw_bytes(directory: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in std::fs::read_dir(directory.join("cotenant")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            bytes.extend(std::fs::read(entry.path()).unwrap());
+        }
+    }
+    bytes
 }

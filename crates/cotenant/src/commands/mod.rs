@@ -1,6 +1,7 @@
 //! The commands, one file each: they parse, call and print, and decide nothing.
 
 mod backup;
+mod carry;
 mod claim;
 mod completions;
 mod config;
@@ -8,11 +9,14 @@ mod data;
 mod demo;
 mod doctor;
 mod event;
+mod export;
 mod heartbeat;
 mod hook;
+mod import;
 mod init;
 mod lease;
 mod mcp;
+mod move_;
 mod parse;
 mod restore;
 mod rpc;
@@ -59,6 +63,9 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Move(move_::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     DemoPlayer(demo::PlayerArgs),
@@ -90,6 +97,9 @@ impl Command {
             Self::Doctor(args) => doctor::run(context, screen, &args),
             Self::Backup(args) => backup::run(context, screen, &args),
             Self::Restore(args) => restore::run(context, screen, &args),
+            Self::Export(args) => export::run(context, screen, &args),
+            Self::Import(args) => import::run(context, screen, &args),
+            Self::Move(args) => move_::run(context, screen, &args),
             Self::Demo(args) => demo::run(context, screen, &args),
             Self::DemoPlayer(args) => demo::play(&args).map(|()| Exit::SUCCESS),
             Self::Hook(args) => Ok(hook::run(context, args)),

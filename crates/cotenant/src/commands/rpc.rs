@@ -1,36 +1,46 @@
 //! `cotenant rpc`: JSON lines for programs that would rather not start a process per call.
 //!
-//! One request a line in, one envelope a line out, in order. Tokens are found as for commands:
-//! programs of the same user never handle one, unless they signed on with a token of their own.
+//! One request a line in, one envelope a line out. Tokens are found as for commands: programs of the
+//! same user never handle one, unless they signed on with a token of their own.
+//!
+//! # Order
+//! Lines with an `id` are carried out side by side and answered when they are done, in any order. A
+//! line without one begins when all before it are done, and those behind it wait for it: a program
+//! that sends no ids has its requests carried out one after the other.
 
 use std::{
-    collections::HashMap,
-    io::{BufRead, Read as _},
+    io::{self, BufRead, Read as _},
+    thread,
+    time::Duration,
 };
 
 use cotenant_core::{
-    Code, Error, Op, Operation, Result,
-    event::sha256_hex,
-    id::Seq,
-    json::VALUE_BYTES_MAX,
-    name::SessionRef,
+    Error, Result,
     operation::{ActorRule, Effect, TABLE},
-    session::{ShowSession, SignOn},
-    store::{Actor, Envelope, Guard, Outcome, Request},
+    wire::{self, LINE_BYTES_MAX},
 };
-use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Value, json};
 
-use crate::{context::Context, exit::Exit, identity, output::Screen, token};
+use crate::{context::Context, exit::Exit, output::Screen};
 
-/// The longest line: a value of the largest size, escaped, and the rest of a request.
-const LINE_BYTES_MAX: usize = 6 * VALUE_BYTES_MAX + 64 * 1024;
+mod crew;
+mod output;
+mod server;
+
+use crew::Crew;
+use output::Output;
+use server::Server;
+
+/// How often to look whether answers are still heard, when there are no more requests.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Answer requests given as JSON lines
 ///
 /// A line is an object with `op`, `args`, and optionally `actor` (`session`, `token`), `guards`,
 /// `request_id`, `at_least_seq` and `id`; its answer is the result envelope, with the same `id`.
-/// Without an actor the session of the command acts.
+/// Without an actor the session of the command acts; the actor `null` is nobody. Lines with an
+/// `id` are carried out side by side, up to 128, and answered when they are done; a line without
+/// one waits for all before it. `{"id": 1, "batch": [line, …]}` is one transaction.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,63 +52,64 @@ pub(crate) struct Args {
     schema: bool,
 }
 
-/// One line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    op: String,
-    #[serde(default)]
-    args: Option<Box<RawValue>>,
-    #[serde(default)]
-    actor: Option<LineActor>,
-    #[serde(default)]
-    guards: Vec<Guard>,
-    #[serde(default)]
-    request_id: Option<String>,
-    #[serde(default)]
-    at_least_seq: Option<Seq>,
-    #[serde(default, rename = "id")]
-    _id: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LineActor {
-    session: String,
-    #[serde(default)]
-    token: Option<String>,
-}
-
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
     if args.schema {
         screen.line(schema()?);
         return Ok(Exit::SUCCESS);
     }
-    let mut server = Server { context, actors: HashMap::new() };
-    let mut input = std::io::stdin().lock();
-    while let Some(line) = read_line(&mut input)? {
-        let (id, outcome) = match line {
-            Ok(line) if line.trim_ascii().is_empty() => continue,
-            Ok(line) => (id_of(&line), server.answer(&line)),
-            Err(error) => (None, Err(error)),
-        };
-        let envelope = Envelope::of(&outcome).line();
-        screen.line(match id {
-            // The envelope is an object with members, so one more fits in front.
-            Some(id) => format!("{{\"id\":{id},{}", &envelope[1..]),
-            None => envelope,
+    let (server, output, crew) = (Server::new(context), Output::new(screen), Crew::default());
+    let answer = |(id, asked): Job| output.line(&server.answer(id.as_ref(), asked));
+    let answer = &answer;
+    thread::scope(|scope| {
+        let read = read(&output, |job| {
+            if job.0.is_none() {
+                crew.wait(None);
+                answer(job);
+            } else if crew.hand(job) {
+                let more = thread::Builder::new().spawn_scoped(scope, || crew.work(answer));
+                // Without a thread to spare, it is carried out here.
+                if more.is_err() {
+                    crew.help(answer);
+                }
+            }
         });
-        if !screen.flush()? {
-            break;
+        while !crew.wait(Some(LOOK_EVERY)) {
+            if output.is_closed() {
+                // Nobody hears what is still under way, and it may wait for long.
+                std::process::exit(i32::from(Exit::SUCCESS.0));
+            }
+        }
+        crew.dismiss();
+        read
+    })?;
+    output.finish()?;
+    Ok(Exit::SUCCESS)
+}
+
+/// What a line asks for, and the id of its answer.
+type Job = (Option<Value>, Result<wire::Asked>);
+
+/// Reads lines until there are no more, or nobody hears the answers.
+fn read(output: &Output<'_>, mut take: impl FnMut(Job)) -> Result<()> {
+    let mut input = io::stdin().lock();
+    while !output.is_over() {
+        match read_line(&mut input)? {
+            None => break,
+            Some(Ok(line)) if line.trim_ascii().is_empty() => {}
+            Some(Ok(line)) => {
+                let (id, asked) = wire::parse(&line);
+                take((id.filter(|id| !id.is_null()), asked));
+            }
+            Some(Err(error)) => take((None, Err(error))),
         }
     }
-    Ok(Exit::SUCCESS)
+    Ok(())
 }
 
 /// Reads a line; of one that is too long only the end is looked for.
 fn read_line(input: &mut impl BufRead) -> Result<Option<Result<Vec<u8>>>> {
-    let failed = |error: std::io::Error| {
-        Error::new(Code::Invalid, format!("cannot read from stdin: {error}")).caused_by(error)
+    let failed = |error: io::Error| {
+        Error::invalid(format!("cannot read from stdin: {error}")).caused_by(error)
     };
     let mut line = Vec::new();
     let read = input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
@@ -108,121 +119,8 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Result<Vec<u8>>>> {
     if line.len() < LINE_BYTES_MAX || line.ends_with(b"\n") {
         return Ok(Some(Ok(line)));
     }
-    loop {
-        line.clear();
-        let read = input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
-        if read.map_err(failed)? == 0 || line.ends_with(b"\n") {
-            return Ok(Some(Err(Error::new(
-                Code::TooLarge,
-                format!("a line is longer than {LINE_BYTES_MAX} bytes"),
-            ))));
-        }
-    }
-}
-
-/// The id that the answer carries, also of a line that is otherwise wrong.
-fn id_of(line: &[u8]) -> Option<Value> {
-    #[derive(Deserialize)]
-    struct OnlyId {
-        id: Option<Value>,
-    }
-    serde_json::from_slice::<OnlyId>(line).ok()?.id
-}
-
-struct Server<'a> {
-    context: &'a Context,
-    /// The actors of sessions by the words they were named with.
-    actors: HashMap<String, Actor>,
-}
-
-impl Server<'_> {
-    fn answer(&mut self, line: &[u8]) -> Outcome {
-        let line: Line = serde_json::from_slice(line).map_err(|error| {
-            Error::invalid(format!("a line is no request: {error}"))
-                .hint("{\"op\":\"data.get\",\"args\":{\"scope\":\"a\",\"key\":\"b\"}}")
-        })?;
-        let args = match line.args {
-            Some(args) => args,
-            None => RawValue::from_string("{}".to_owned())
-                .map_err(|error| Error::internal("`{}` is no JSON").caused_by(error))?,
-        };
-        if line.op == SignOn::NAME {
-            return self.sign_on(&args, line.actor.as_ref(), line.request_id);
-        }
-        let mut op = Op::decode(&line.op, &args)?;
-        op.check()?;
-        self.context.prepare_for(op.effect(), op.actor_rule(), line.actor.is_some())?;
-        let writes = op.effect() != Effect::Read;
-        let mut request = Request::new(op).guarded_by(line.guards);
-        request.at_least_seq = line.at_least_seq;
-        if writes {
-            request.request_id = Some(line.request_id.map_or_else(token::request_id, Ok)?);
-            request = request.guarded_by(self.context.guards()?);
-        }
-        let acts = request.op.actor_rule() == ActorRule::Required;
-        if !acts && line.actor.is_none() {
-            return self.context.submit(request);
-        }
-        let actor = self.actor(line.actor.as_ref())?;
-        match (self.context.submit(request.clone().by(actor)), &line.actor) {
-            // A name may belong to another session by now.
-            (Err(error), Some(named))
-                if matches!(
-                    error.code,
-                    Code::SessionEnded | Code::SessionLost | Code::Unauthenticated
-                ) && self.actors.remove(&named.session).is_some() =>
-            {
-                let actor = self.actor(line.actor.as_ref())?;
-                self.context.submit(request.by(actor))
-            }
-            (outcome, _) => outcome,
-        }
-    }
-
-    fn actor(&mut self, named: Option<&LineActor>) -> Result<Actor> {
-        let Some(LineActor { session, token }) = named else {
-            return self.context.actor().cloned();
-        };
-        let session = SessionRef(session.clone());
-        if let Some(token) = token {
-            return Ok(Actor { session, token_digest: sha256_hex(token) });
-        }
-        if let Some(actor) = self.actors.get(&session.0) {
-            return Ok(actor.clone());
-        }
-        let name = session.0.clone();
-        let shown = self.context.call(&ShowSession { session })?;
-        let actor = self.context.actor_for(&shown.answer.session)?;
-        self.actors.insert(name, actor.clone());
-        Ok(actor)
-    }
-
-    /// Signs on; a program that brings no token of its own gets one as commands do.
-    fn sign_on(
-        &mut self,
-        args: &RawValue,
-        actor: Option<&LineActor>,
-        request_id: Option<String>,
-    ) -> Outcome {
-        let mut fields: Map<String, Value> = serde_json::from_str(args.get())
-            .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", SignOn::NAME)))?;
-        fields.entry("user").or_insert_with(|| identity::user().into());
-        let brings_token = fields.contains_key("token_digest");
-        fields.entry("token_digest").or_insert_with(|| "".into());
-        let mut operation: SignOn = serde_json::from_value(Value::Object(fields))
-            .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", SignOn::NAME)))?;
-        if !brings_token {
-            return self.context.ask_sign_on(operation, request_id);
-        }
-        operation.check()?;
-        self.context.prepare_for(Effect::Write, ActorRule::Optional, false)?;
-        let id = request_id.map_or_else(token::request_id, Ok)?;
-        let mut request = Request::new(operation).id(id);
-        if actor.is_some() {
-            request = request.by(self.actor(actor)?);
-        }
-        self.context.submit(request)
-    }
+    input.skip_until(b'\n').map_err(failed)?;
+    Ok(Some(Err(wire::too_long())))
 }
 
 /// The JSON schemas of all operations.

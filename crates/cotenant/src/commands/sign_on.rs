@@ -14,6 +14,7 @@ use super::parse;
 use crate::{
     complete,
     context::{Caller, Context, blank_sign_on},
+    env,
     exit::Exit,
     identity::{self, Runner},
     output::{Look, Screen, holding_line},
@@ -28,7 +29,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   cotenant sign-on claude_1 --purpose 'issue 15: the parser'
-  cotenant sign-on nightly --kind ci --pid $$ --ttl 10m")]
+  cotenant sign-on nightly --kind ci --pid $$ --ttl 10m     in a CI job, under the job's id")]
 pub(crate) struct Args {
     /// A name, unique among live sessions; drawn when absent
     name: Option<String>,
@@ -38,7 +39,7 @@ pub(crate) struct Args {
     /// What the session is for, shown to others
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
-    /// The agent's own conversation id
+    /// The agent's own conversation id; for `ci` the id that the service gives the job
     #[arg(long, value_name = "ID")]
     native_id: Option<String>,
     /// The process that the session lives with
@@ -113,6 +114,8 @@ fn operation(context: &Context, args: Args) -> Result<SignOn> {
     }
     if args.native_id.is_some() {
         operation.native_id = args.native_id;
+    } else if operation.kind == "ci" {
+        operation.native_id = env::ci_job();
     }
     Ok(SignOn {
         name: args.name.or(named),

@@ -107,7 +107,13 @@ pub(crate) struct ToolInput {
 impl Payload {
     /// Reads a payload; `None` if it is not a JSON object.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice::<Lenient<Self>>(bytes).ok().map(|payload| payload.0)
+        let read = serde_json::from_slice::<Lenient<Self>>(bytes).ok();
+        // That reading ends where a name stands twice, of which others take the last.
+        let read = read.or_else(|| {
+            let plain = serde_json::from_slice::<serde_json::Value>(bytes).ok()?;
+            serde_json::from_value(plain).ok()
+        });
+        read.map(|payload| payload.0)
     }
 
     /// The event: what the payload says, else the word on the command line.
@@ -346,6 +352,14 @@ mod tests {
         for nothing in ["null", "7", "\"x\"", "[{}]", "true"] {
             assert_eq!(decode(nothing), Payload::default(), "{nothing}");
         }
+    }
+
+    #[test]
+    fn of_a_name_that_stands_twice_the_last_counts() {
+        let twice = r#"{"cwd":"/a","tool_input":{"command":"a","command":"b"},"cwd":"/b"}"#;
+        let payload = decode(twice);
+        assert_eq!(payload.cwd.as_deref(), Some("/b"));
+        assert_eq!(payload.tool_input.command.as_deref(), Some("b"));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agents;
+mod carry;
 mod claims;
+mod client;
 mod config;
 mod data;
 mod doctor;

@@ -138,6 +138,35 @@ fn hooks_go_on_without_the_server_and_say_so_once() {
 }
 
 #[test]
+fn a_ci_job_takes_part_and_leaves() {
+    let server = server!();
+    let address = server.project();
+    let person = machine(&address);
+    person.prints("init --store-only");
+    person.sign_on(&["alice"]);
+    person.prints("claim branch:release --session alice");
+    // What docs/postgresql.md recommends, in a home that is thrown away.
+    let script = "export COTENANT_SESSION=ci-$CI_JOB_ID
+        cotenant sign-on --kind ci --ttl 15m --purpose 'deploy main'
+        trap 'cotenant sign-off --outcome \"exit $?\"' EXIT
+        cotenant claim branch:release; echo \"claim: $?\"
+        cotenant lease run --lease deploy -- sh -c 'cotenant who --json >&2; exit 3'";
+    let job = machine(&address).with("CI_JOB_ID", "4711");
+    let ran = job.shell(script);
+    assert_eq!(ran.exit, 3, "{ran:?}");
+    assert!(ran.stdout.contains("signed on as ci-4711") && ran.stdout.contains("claim: 73"));
+    let listed = person.json("session list --all");
+    let sessions = listed["data"]["sessions"].as_array().unwrap();
+    let ci = sessions.iter().find(|session| session["name"] == "ci-4711").unwrap();
+    assert_eq!((&ci["kind"], &ci["native_id"]), (&"ci".into(), &"4711".into()));
+    assert_eq!((&ci["state"], &ci["outcome"]), (&"ended".into(), &"exit 3".into()));
+    assert!(!person.prints("lease list").contains("deploy"));
+    // Started again, it is the same job's next attempt.
+    let again = machine(&address).with("CI_JOB_ID", "4711").shell(script);
+    assert!(again.stdout.contains("resume of "), "{again:?}");
+}
+
+#[test]
 fn a_project_on_a_server_has_a_name() {
     let server = server!();
     let address = server.project();
@@ -160,4 +189,36 @@ fn a_project_on_a_server_has_a_name() {
     assert!(purge.stderr.contains("DROP SCHEMA \"cotenant_case-"), "{purge:?}");
     let backup = env.cotenant("backup x.db");
     assert!(backup.stderr.contains("the store is on a server"), "{backup:?}");
+}
+
+#[test]
+fn projects_share_what_is_in_org() {
+    let server = server!();
+    let (one, other) = (machine(&server.project()), machine(&server.project()));
+    for env in [&one, &other] {
+        env.prints("init --store-only");
+        env.sign_on(&["alice"]);
+    }
+    let key = format!("k{}", std::process::id());
+    one.prints(&format!("data set org/rust {key} 2024 --session alice"));
+    let found = other.json(&format!("data get org/rust {key}"));
+    assert_eq!(found["data"]["value"], 2024);
+    assert!(found["data"]["writer"].as_str().unwrap().ends_with("/alice"), "{found}");
+}
+
+#[test]
+fn lines_side_by_side_take_effect_once_each() {
+    let server = server!();
+    let env = machine(&server.project());
+    env.prints("init --store-only");
+    env.sign_on(&["alice"]);
+    let add = |id: u32| {
+        serde_json::json!({"id": id, "op": "data.update", "actor": {"session": "alice"},
+            "args": {"scope": "s", "key": "n", "change": {"add": 1}}})
+        .to_string()
+    };
+    let lines: Vec<String> = (0..200).map(add).collect();
+    fs::write(env.top().join("requests"), lines.join("\n") + "\n").unwrap();
+    assert_eq!(env.shell("cotenant rpc < requests | grep -c '\"ok\":true'").stdout, "200\n");
+    assert_eq!(env.prints("data get s n"), "200\n");
 }

@@ -74,8 +74,9 @@ const fn entry<T: Tool>() -> Entry {
         shown_max: T::SHOWN_MAX,
         schema: input_schema::<T>,
         run: |call, arguments| {
-            let tool: T = serde_json::from_str(arguments)
-                .map_err(|error| Error::invalid(format!("arguments of `{}`: {error}", T::NAME)))?;
+            let tool: T = serde_json::from_str(arguments).map_err(|error| {
+                Error::unreadable(format_args!("arguments of `{}`", T::NAME), &error)
+            })?;
             tool.run(call)
         },
     }

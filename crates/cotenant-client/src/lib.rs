@@ -1,0 +1,6 @@
+//! The store of cotenant behind a connection: the same [`cotenant_core::store::Store`], carried out
+//! by another process.
+
+mod lines;
+
+pub use lines::{Lines, Tokens};

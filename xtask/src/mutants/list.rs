@@ -1,0 +1,404 @@
+//! The planted bugs: what each does, what catches it, and what that must say.
+
+use super::harness::Harness;
+use crate::storm::Storm;
+
+/// A planted bug and the harness that must catch it.
+#[derive(Debug)]
+pub(super) struct Mutant {
+    pub(super) name: &'static str,
+    /// What it does.
+    pub(super) about: &'static str,
+    pub(super) harness: Harness,
+    /// What a fault must say, so that the bug is caught for what it does.
+    pub(super) shows: &'static str,
+}
+
+const fn mutant(
+    name: &'static str,
+    about: &'static str,
+    harness: Harness,
+    shows: &'static str,
+) -> Mutant {
+    Mutant { name, about, harness, shows }
+}
+
+/// One that a case of the contract catches.
+const fn case(
+    name: &'static str,
+    about: &'static str,
+    case: &'static str,
+    shows: &'static str,
+) -> Mutant {
+    mutant(name, about, Harness::Case(case), shows)
+}
+
+/// One that a test on a server catches.
+const fn server(
+    name: &'static str,
+    about: &'static str,
+    test: &'static str,
+    shows: &'static str,
+) -> Mutant {
+    mutant(name, about, Harness::Test("postgres", test), shows)
+}
+
+/// One that a test of batches catches.
+const fn batching(
+    name: &'static str,
+    about: &'static str,
+    test: &'static str,
+    shows: &'static str,
+) -> Mutant {
+    mutant(name, about, Harness::Test("lib", test), shows)
+}
+
+/// One that a test of carried stores catches.
+const fn transfer(
+    name: &'static str,
+    about: &'static str,
+    test: &'static str,
+    shows: &'static str,
+) -> Mutant {
+    mutant(name, about, Harness::Test("transfer", test), shows)
+}
+
+const KILL: Harness = Harness::Storm(Storm::Kill, 11);
+const STOP: Harness = Harness::Storm(Storm::Stop, 12);
+const CLOCK: Harness = Harness::Storm(Storm::Clock, 13);
+const RACE: Harness = Harness::Storm(Storm::Linearizability, 14);
+const FAILPOINTS: Harness = Harness::Storm(Storm::Failpoints, 15);
+const COMBINE: Harness = Harness::Storm(Storm::Combine, 16);
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    // The write transaction.
+    mutant("no_gate_transaction", "a write runs without gate and transaction", KILL, "doctor: "),
+    server(
+        "no_gate_transaction",
+        "a write on a server runs without its turn",
+        "of_many_writers_none_is_lost",
+        "duplicate key value violates unique constraint",
+    ),
+    mutant(
+        "guard_outside_transaction",
+        "guards are checked before the transaction",
+        STOP,
+        "the guarded write of a holder that slept",
+    ),
+    mutant(
+        "event_outside_transaction",
+        "events follow in a transaction of their own",
+        FAILPOINTS,
+        "txn.after_commit=eio: doctor: ",
+    ),
+    mutant(
+        "no_idempotency",
+        "a repeated request is done again",
+        KILL,
+        "was committed, then done again",
+    ),
+    case(
+        "request_ids_of_everybody",
+        "request ids are not those of their actor",
+        "s4_ids_belong_to_their_actor",
+        "IDEMPOTENCY_MISMATCH",
+    ),
+    case(
+        "token_unchecked",
+        "any token opens a session",
+        "n5_only_the_digest_of_the_token_opens_a_session",
+        "a token of nobody must fail with UNAUTHENTICATED",
+    ),
+    mutant("no_settle", "what has expired is left as it is", STOP, ", not COOLING"),
+    case(
+        "settles_the_newest_first",
+        "of what has expired the newest is settled first",
+        "s1_at_most_64_rows_are_settled_at_once_oldest_first",
+        "the oldest come first, but",
+    ),
+    case(
+        "refusal_undoes_settling",
+        "a refusal undoes what was settled for it",
+        "s1_a_failure_keeps_what_was_settled",
+        "a refusal undid what was settled",
+    ),
+    case(
+        "batch_keeps_what_failed",
+        "a request that failed in a batch leaves its first writes",
+        "a_failure_in_a_batch_undoes_its_own_request_only",
+        "what failed left a write",
+    ),
+    case(
+        "gap_after_a_failure",
+        "a request that failed in a batch uses up a number of the log",
+        "a_failure_in_a_batch_undoes_its_own_request_only",
+        "the log has no gap",
+    ),
+    case(
+        "shown_as_stored",
+        "reads show what is stored instead of what holds now",
+        "s5_reads_show_what_has_expired_and_write_nothing",
+        "a dead session has Holding",
+    ),
+    // The combiner.
+    mutant(
+        "combine_runs_what_was_given_up",
+        "a combiner carries out what its client gave up",
+        COMBINE,
+        "a refused request took effect",
+    ),
+    mutant(
+        "combine_repeats_under_another_id",
+        "a client that gave up repeats under another id",
+        COMBINE,
+        "2 additions made",
+    ),
+    mutant(
+        "combine_leaves_messages",
+        "a freed slot keeps its message",
+        COMBINE,
+        "a message stays in the table",
+    ),
+    // Time.
+    mutant("wall_clock", "the wall clock decides what has expired", CLOCK, " s off, a"),
+    server(
+        "step_unbounded",
+        "the clock of a server takes any step",
+        "refusals_alone_carry_a_clock_with_small_steps_to_an_expiry",
+        "one write took more than 30 s",
+    ),
+    server(
+        "cut_step_undone",
+        "a refusal undoes the step of the clock",
+        "refusals_alone_carry_a_clock_with_small_steps_to_an_expiry",
+        "it never expires",
+    ),
+    server(
+        "short_grants_of_many",
+        "machines that share a store may hold for less than two steps of its clock",
+        "what_machines_share_has_other_bounds",
+        "it must fail with INVALID",
+    ),
+    // Sessions.
+    case(
+        "conversation_twice",
+        "two live processes sign on with one conversation",
+        "another_live_process_is_refused_the_conversation",
+        "must fail with AGENT_BUSY",
+    ),
+    mutant(
+        "pid_alone",
+        "a process is known by its id alone, which is used again",
+        Harness::Test(
+            "lib",
+            "host::tests::this_process_is_alive_and_its_id_with_another_start_is_not",
+        ),
+        "left: Alive",
+    ),
+    case(
+        "lineage_cycle",
+        "a session comes from its own child",
+        "n7_who_takes_the_name_of_its_child_does_not_come_from_it",
+        "lineage leads one way",
+    ),
+    case(
+        "ephemeral_keys_stay",
+        "ephemeral keys survive their session",
+        "k5_ephemeral_keys_go_with_their_session",
+        "should have gone with",
+    ),
+    case(
+        "heirs_keep_fences",
+        "the next incarnation inherits without new fences",
+        "the_next_incarnation_inherits_what_was_held",
+        "new fences: ",
+    ),
+    // Leases and fences.
+    case(
+        "a_slot_too_many",
+        "a resource has one holder more than slots",
+        "l1_one_of_many_gets_a_lease",
+        "`r` has 2 holders and 1 slots",
+    ),
+    mutant("fence_not_monotonic", "a fence is used twice", RACE, "fence fell from"),
+    mutant(
+        "restore_forgets_fences",
+        "a restore forgets the fences given out since",
+        Harness::Test("faults", "l2_fences_ascend_over_a_restore_although_the_wall_clock_fell"),
+        " after 9000000000",
+    ),
+    case(
+        "no_lock_delay",
+        "a lost grant is free at once",
+        "l6_a_lease_cools_after_an_involuntary_end",
+        "must fail with COOLING",
+    ),
+    case(
+        "tickets_without_order",
+        "who comes later passes who waits",
+        "l7_nobody_passes_an_earlier_ticket",
+        "who drew no ticket must fail with HELD",
+    ),
+    case(
+        "deadlock_unnoticed",
+        "nobody looks for cycles of waits",
+        "l8_two_who_wait_for_each_other_are_a_deadlock",
+        "a ticket closes a cycle",
+    ),
+    case(
+        "renewal_revives",
+        "a renewal revives a grant that has expired",
+        "l3_only_the_holder_renews",
+        "`lease.renew` must fail with FENCED",
+    ),
+    case(
+        "release_by_anybody",
+        "whoever knows the fence gives a lease back",
+        "only_the_holder_releases",
+        "`lease.release` must fail with FENCED",
+    ),
+    case(
+        "guard_takes_old_fences",
+        "a guard lets an earlier grant of the actor pass",
+        "a_guard_stops_who_does_not_hold_any_more",
+        "`data.put` must fail with FENCED",
+    ),
+    case(
+        "admission_falls",
+        "a lower fence is admitted after a higher one",
+        "l5_admission_is_monotone",
+        "`lease.admit` must fail with FENCED",
+    ),
+    // Claims.
+    case(
+        "claims_one_by_one",
+        "a claim of several takes what is free",
+        "a_claim_of_several_takes_all_or_none",
+        "`claim` must fail with CLAIMED",
+    ),
+    case(
+        "paths_by_bytes",
+        "a path is above all that begin with its name",
+        "l11_paths_beside_each_other_do_not_conflict",
+        "src2/a.rs and src",
+    ),
+    mutant(
+        "deny_in_another_tree",
+        "a path claim excludes the same path in another tree",
+        RACE,
+        "claims path is not linearizable",
+    ),
+    // Data.
+    case(
+        "txn_compares_one",
+        "a transaction looks at its first condition only",
+        "k3_a_txn_says_which_conditions_failed",
+        "{\"failed\": Array [Number(0)]}",
+    ),
+    case(
+        "update_outside_transaction",
+        "an addition is a read, then a write",
+        "k4_no_addition_is_lost",
+        "right: Number(432)",
+    ),
+    case(
+        "merge_replaces",
+        "a merge forgets what was there",
+        "an_update_adds_appends_and_merges",
+        "left: Object {\"a\": Object {\"e\": Array [Number(1)]}}",
+    ),
+    case(
+        "scopes_by_prefix",
+        "deleting below a scope takes all that begin with its name",
+        "deleting_recursively_takes_what_is_below",
+        "left: 8",
+    ),
+    case(
+        "page_skips",
+        "a page of keys begins behind the first that was left out",
+        "keys_are_listed_page_by_page",
+        "every key is on one page",
+    ),
+    // The log.
+    case(
+        "hash_without_trust",
+        "the chain leaves a field out",
+        "e4_every_hash_follows_from_the_one_before",
+        "assertion `left == right` failed: at 2",
+    ),
+    case(
+        "cursor_skips",
+        "a cursor stands behind events that were not delivered",
+        "e2_a_cursor_goes_on_where_it_stopped",
+        "every event is on one page",
+    ),
+    case(
+        "consumer_goes_back",
+        "a consumer acknowledges less than before",
+        "a_consumer_commits_only_forward",
+        "must fail with CURSOR_BEHIND",
+    ),
+    case(
+        "erased_stays_on_disk",
+        "an erased payload stays in the database's free pages",
+        "e5_redaction_erases_every_byte",
+        "the secret is still there",
+    ),
+    server(
+        "erased_while_seen",
+        "an erased payload that a transaction still sees counts as gone",
+        "an_erased_payload_is_gone_from_the_tables_file",
+        "it must fail with BUSY",
+    ),
+    // The connection to a server.
+    server(
+        "commit_without_flush",
+        "a server acknowledges what is not on its disk",
+        "every_write_has_its_limits",
+        "left: \"10s 5s 5s off\"",
+    ),
+    server(
+        "broken_line_is_kept",
+        "a connection that broke while idle fails the next request",
+        "a_connection_that_broke_while_idle_is_replaced_unseen",
+        "terminating connection due to administrator command",
+    ),
+    // Requests of many threads in one transaction.
+    batching(
+        "batch_newest_first",
+        "of many threads the last one to come is served first",
+        "batching::tests::what_comes_meanwhile_shares_one_transaction_in_order",
+        "they came in this order",
+    ),
+    batching(
+        "batch_crosses_outcomes",
+        "a thread is told another one's outcome",
+        "batching::tests::each_has_the_outcome_of_its_own_request",
+        "assertion `left == right` failed",
+    ),
+    batching(
+        "batch_panics_together",
+        "a request that panics ends those that share its transaction",
+        "batching::tests::a_transaction_that_panics_is_carried_out_one_by_one",
+        "a transaction with others panicked",
+    ),
+    // Carrying a store.
+    transfer(
+        "import_skips_chain_check",
+        "the chain of a log that arrives is not verified",
+        "file::b6_a_log_whose_chain_does_not_hold_does_not_arrive",
+        "a log whose chain does not hold arrived",
+    ),
+    transfer(
+        "move_does_not_look_again",
+        "the old store is closed without a last look",
+        "moving::b7_a_session_that_signs_on_meanwhile_is_noticed",
+        "the store was moved away from a live session",
+    ),
+    transfer(
+        "move_leaves_the_old_store_open",
+        "the old store can be written after a move",
+        "moving::b7_a_store_that_was_moved_away_says_so_and_can_still_be_copied",
+        "the old store can still be used",
+    ),
+];
