@@ -75,7 +75,7 @@ impl Project {
     pub(crate) fn file(&self) -> Result<&Path> {
         self.store.file().ok_or_else(|| {
             Error::invalid(format!("the store is on a server: {}", self.store))
-                .hint("the server's own tools do that, such as `pg_dump` and `pg_restore`")
+                .hint("`cotenant export FILE` copies it; the server's own tools, such as `pg_dump`, back it up")
         })
     }
 

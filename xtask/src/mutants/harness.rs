@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::list::Mutant;
+use crate::engine::Engine;
 use crate::process::{self, Output};
 use crate::storm::{self, Storm};
 use crate::test;
@@ -32,6 +33,8 @@ const OUTPUT_KEPT: usize = 20_000;
 pub(super) enum Harness {
     /// A storm with a seed.
     Storm(Storm, u64),
+    /// The same over a server.
+    StormOnServer(Storm, u64),
     /// A case of the contract.
     Case(&'static str),
     /// A test of the store's: the program that it is in, and its name.
@@ -40,7 +43,7 @@ pub(super) enum Harness {
 
 impl Harness {
     pub(super) fn is_storm(self) -> bool {
-        matches!(self, Self::Storm(..))
+        matches!(self, Self::Storm(..) | Self::StormOnServer(..))
     }
 }
 
@@ -48,6 +51,9 @@ impl fmt::Display for Harness {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Storm(storm, seed) => write!(formatter, "storm {}, seed {seed}", storm.name()),
+            Self::StormOnServer(storm, seed) => {
+                write!(formatter, "storm {} on PostgreSQL, seed {seed}", storm.name())
+            }
             Self::Case(case) => write!(formatter, "case {case}"),
             Self::Test(program, test) => write!(formatter, "test {program} {test}"),
         }
@@ -139,7 +145,12 @@ impl Bench {
 
     fn one(&self, job: Job) -> Found {
         let (program, test) = match job.harness {
-            Harness::Storm(storm, seed) => return self.storm(storm, seed, job.mutant),
+            Harness::Storm(storm, seed) => {
+                return self.storm(storm, Engine::Sqlite, seed, job.mutant);
+            }
+            Harness::StormOnServer(storm, seed) => {
+                return self.storm(storm, Engine::Postgres, seed, job.mutant);
+            }
             Harness::Case(_) => ("conformance", "the_store_keeps_the_contract"),
             Harness::Test(program, test) => (program, test),
         };
@@ -159,10 +170,20 @@ impl Bench {
         }
     }
 
-    fn storm(&self, storm: Storm, seed: u64, mutant: Option<&'static str>) -> Found {
+    fn storm(
+        &self,
+        storm: Storm,
+        engine: Engine,
+        seed: u64,
+        mutant: Option<&'static str>,
+    ) -> Found {
+        let bench = match self.storms.clone().on(engine) {
+            Ok(bench) => bench,
+            Err(why) => return Found::Faults(vec![format!("{why:#}")]),
+        };
         let report = match mutant {
-            Some(mutant) => storm.run_small(&self.storms.with_mutant(mutant), seed),
-            None => storm.run_small(&self.storms, seed),
+            Some(mutant) => storm.run_small(&bench.with_mutant(mutant), seed),
+            None => storm.run_small(&bench, seed),
         };
         report.skipped.map_or(Found::Faults(report.faults), Found::Skipped)
     }

@@ -69,6 +69,10 @@ const CLOCK: Harness = Harness::Storm(Storm::Clock, 13);
 const RACE: Harness = Harness::Storm(Storm::Linearizability, 14);
 const FAILPOINTS: Harness = Harness::Storm(Storm::Failpoints, 15);
 const COMBINE: Harness = Harness::Storm(Storm::Combine, 16);
+const POWER: Harness = Harness::Storm(Storm::Power, 1);
+const CORRUPT: Harness = Harness::Storm(Storm::Corrupt, 21);
+const FULL: Harness = Harness::Storm(Storm::Full, 3);
+const MIXED: Harness = Harness::Storm(Storm::Mixed, 7);
 
 pub(super) const MUTANTS: &[Mutant] = &[
     // The write transaction.
@@ -400,5 +404,45 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "the old store can be written after a move",
         "moving::b7_a_store_that_was_moved_away_says_so_and_can_still_be_copied",
         "the old store can still be used",
+    ),
+    // The disk.
+    mutant("no_sync", "a commit is not flushed", POWER, "signed on and lost"),
+    mutant("no_directory_sync", "the name of the log is not flushed", POWER, "signed on and lost"),
+    mutant(
+        "replays_are_not_flushed",
+        "a result that is remembered is told although its commit is not on the disk",
+        POWER,
+        "acknowledged and lost",
+    ),
+    mutant(
+        "unflushed_frames_stay",
+        "a commit that was refused for a failed flush is recovered later",
+        FULL,
+        "the counters are",
+    ),
+    mutant(
+        "doctor_trusts_values",
+        "the doctor does not compare values with their events",
+        CORRUPT,
+        "a wrong answer that passes the doctor",
+    ),
+    // Versions and servers.
+    mutant(
+        "no_schema_gate",
+        "the schema is not looked at",
+        MIXED,
+        "an old program still writes after the migration",
+    ),
+    mutant(
+        "clock_steps_any_length",
+        "the clock of a server is believed whatever it says",
+        Harness::StormOnServer(Storm::Clock, 7),
+        "a held lease answers",
+    ),
+    mutant(
+        "repeats_under_another_id",
+        "a request is repeated under another id",
+        Harness::StormOnServer(Storm::Server, 7),
+        "additions make",
     ),
 ];

@@ -1,7 +1,7 @@
 //! Power loss: real work is recorded, call by call, as the kernel saw it; then the power fails at
 //! random points of the recording, and what a disk may then hold is opened by the real store.
 //!
-//! A process under `strace` runs the work ([`record`]); [`trace`] reads its calls, [`disk`] keeps what is
+//! A process under `strace` runs the work ([`mod@record`]); [`trace`] reads its calls, [`disk`] keeps what is
 //! durable apart from what is only in the page cache, and makes images; [`look`] opens one. Nothing is
 //! assumed of the file system but what a flush promises: unflushed writes are kept, lost, or torn between
 //! sectors, in any order, and a name is durable when its directory was flushed.

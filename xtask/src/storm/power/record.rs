@@ -80,7 +80,7 @@ impl Marks {
     }
 }
 
-/// Does the work: FOLDER PROGRAM SEED NUMBER REQUESTS [MUTANT].
+/// Does the work: `FOLDER PROGRAM SEED NUMBER REQUESTS [MUTANT]`.
 pub(crate) fn record(arguments: &[String]) -> Result<()> {
     let [folder, binary, seed, number, requests, rest @ ..] = arguments else {
         bail!("`storm record` is started by `storm power`")
