@@ -7,6 +7,9 @@ use crate::tools::{self, FAKETIME, POSTGRES, STRACE, TMUX};
 use crate::work::Work;
 use crate::{e2e, mutants, storm};
 
+/// The tests that need failpoints, or meet more with them. The contract is run with them anyway.
+const WITH_FAILPOINTS: [&str; 4] = ["clock", "combine", "faults", "transfer"];
+
 /// Runs the command.
 pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
     let mut steps = Steps::default();
@@ -26,7 +29,9 @@ pub(crate) fn add(work: &Work, steps: &mut Steps) -> Result<()> {
     steps.run("demo", || execute(work.cargo(&["run", "--locked", "--quiet", "--", "demo"])));
     steps.run("tests with failpoints and planted bugs", || {
         let features = testing_features(work);
-        execute(work.cargo(&[&all[..], &["--quiet", "--features", &features]].concat()))
+        let tests = WITH_FAILPOINTS.iter().flat_map(|test| ["--test", test]).collect::<Vec<_>>();
+        let some = [&all[..], &["--quiet", "--features", &features, "--lib"], &tests].concat();
+        execute(work.cargo(&some))
     });
     steps.run("conformance of every back end", || conformance(work));
     steps.run("short storm", || storm::short(work));

@@ -327,7 +327,11 @@ impl LocalStore {
                 };
                 if !snapshot.wrote {
                     step = match outcome {
-                        Ok(Executed::Replayed(reply)) => Some(Step::Done(Ok(reply))),
+                        Ok(Executed::Replayed(reply)) if mutant("replays_take_no_turn") => {
+                            Some(Step::Done(Ok(reply)))
+                        }
+                        // Its commit may have been killed in its flush; a turn makes it durable first.
+                        Ok(Executed::Replayed(_)) => None,
                         Ok(Executed::Wait { retry_after_ms }) => {
                             Some(Step::Wait { retry_after_ms })
                         }

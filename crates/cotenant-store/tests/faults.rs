@@ -24,7 +24,7 @@ use cotenant_core::{
     name::SessionRef,
     process::{Liveness, ProcessIdentity, Processes},
     session::SignOn,
-    store::{Actor, Store},
+    store::{Actor, Request, Store},
 };
 use cotenant_store::{
     IfMissing, LocalStore, admin,
@@ -72,16 +72,19 @@ fn sign_on(store: &dyn Store, name: &str) -> Result<Actor> {
     Ok(Actor { session: SessionRef(session.0), token_digest: digest })
 }
 
-fn put(store: &dyn Store, actor: &Actor, value: &str) -> Result<()> {
-    let operation = Put {
+fn value(text: &str) -> Put {
+    Put {
         scope: "s".into(),
         key: "k".into(),
-        value: Json::parse(value).unwrap(),
+        value: Json::parse(text).unwrap(),
         expect: None,
         ephemeral: false,
         ttl_ms: None,
-    };
-    store.call(&operation, |request| request.by(actor.clone())).map(drop)
+    }
+}
+
+fn put(store: &dyn Store, actor: &Actor, text: &str) -> Result<()> {
+    store.call(&value(text), |request| request.by(actor.clone())).map(drop)
 }
 
 fn get(store: &dyn Store) -> String {
@@ -231,6 +234,27 @@ fn a_busy_store_names_the_writer_and_does_nothing() {
     assert_eq!(error.details["holder_pid"], std::process::id());
     gate.unlock().unwrap();
     put(&store, &actor, "1").unwrap();
+}
+
+#[test]
+fn a_remembered_result_is_told_in_a_turn_only() {
+    let (_directory, file) = made();
+    let store = open(&file).unwrap().busy_timeout(Duration::from_millis(50));
+    let actor = sign_on(&store, "a").unwrap();
+    let operation = value("1");
+    let repeat = || {
+        let dress = |request: Request| request.by(actor.clone()).id("once");
+        (&store as &dyn Store).call(&operation, dress)
+    };
+    repeat().unwrap();
+    // Whoever writes may have been killed in the flush of just that commit.
+    let gate = File::options().write(true).open(file.with_file_name("gate")).unwrap();
+    gate.lock().unwrap();
+    let told = repeat();
+    assert!(told.is_err(), "told without a turn");
+    assert_eq!(told.unwrap_err().code, Code::Busy);
+    gate.unlock().unwrap();
+    assert!(repeat().unwrap().replayed);
 }
 
 #[test]

@@ -415,6 +415,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "acknowledged and lost",
     ),
     mutant(
+        "replays_take_no_turn",
+        "a result that is remembered is told without a turn, in which its commit would be flushed",
+        Harness::Test("faults", "a_remembered_result_is_told_in_a_turn_only"),
+        "told without a turn",
+    ),
+    mutant(
         "unflushed_frames_stay",
         "a commit that was refused for a failed flush is recovered later",
         FULL,
@@ -442,7 +448,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "repeats_under_another_id",
         "a request is repeated under another id",
-        Harness::StormOnServer(Storm::Server, 7),
-        "additions make",
+        FAILPOINTS,
+        "then repeated with",
     ),
 ];
