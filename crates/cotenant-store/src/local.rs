@@ -330,13 +330,13 @@ impl LocalStore {
                         Ok(Executed::Replayed(reply)) if mutant("replays_take_no_turn") => {
                             Some(Step::Done(Ok(reply)))
                         }
-                        // Its commit may have been killed in its flush; a turn makes it durable first.
-                        Ok(Executed::Replayed(_)) => None,
                         Ok(Executed::Wait { retry_after_ms }) => {
                             Some(Step::Wait { retry_after_ms })
                         }
                         Ok(Executed::Refused(error)) | Err(error) => Some(Step::Done(Err(error))),
-                        Ok(Executed::Done(_)) => None,
+                        // The commit of a result that is remembered may have been killed in its flush: a
+                        // turn makes it durable first.
+                        Ok(Executed::Replayed(_) | Executed::Done(_)) => None,
                     };
                 }
                 Ok(())
