@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BUSY: Duration = Duration::from_millis(20);
 /// The files of a store, and the note beside a token.
 const FILES: [&str; 7] =
-    ["store.db", "store.db-wal", "store.db-shm", "gate", "signal", "combine-1", "tokens/note"];
+    ["store.db", "store.db-wal", "store.db-shm", "gate", "signal", "combine-2", "tokens/note"];
 /// The session that acts.
 const NAME: &str = "a";
 

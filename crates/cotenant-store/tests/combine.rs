@@ -71,7 +71,7 @@ impl Scene {
     }
 
     fn table(&self) -> PathBuf {
-        self.file.with_file_name("combine-1")
+        self.file.with_file_name("combine-2")
     }
 
     fn has_combiner(&self) -> bool {

@@ -48,7 +48,7 @@ impl Scene {
         let mut command = scene.cotenant(&["mcp"]).command()?;
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         scene.server = Some(Group::spawn(&mut command)?);
-        let table = scene.top.join(".git/cotenant/combine-1");
+        let table = scene.top.join(".git/cotenant/combine-2");
         wait_until("combiner", Duration::from_secs(10), || {
             let locked = fs::File::open(&table).is_ok_and(|file| file.try_lock_shared().is_err());
             Ok(locked.then_some(()))

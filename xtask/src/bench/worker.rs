@@ -163,7 +163,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             claims(&job, &mut ByHand { bare, sessions })
         }
         Task::Service(what, ref service) => {
-            let mut names = Rival { names: service.connect()?, number: job.number };
+            let place = job.store.parent().and_then(Path::parent).and_then(Path::file_name);
+            let race = place.unwrap_or_default().to_string_lossy().into_owned();
+            let mut names = Rival { names: service.connect()?, race, number: job.number };
             run_on(&job, what, &mut names)
         }
         Task::Together(ref address, threads) => together(&job, address, threads),
@@ -291,12 +293,14 @@ impl Claims for ByHand {
 /// A client of a service.
 struct Rival {
     names: Box<dyn Names>,
+    /// Tells its names from those of other races, which stay in the service.
+    race: String,
     number: u64,
 }
 
 impl Claims for Rival {
     fn claim(&mut self, issue: u64, request: u64) -> Result<bool> {
-        self.names.take(&format!("issue:{issue}"), request)
+        self.names.take(&format!("{}:issue:{issue}", self.race), request)
     }
 }
 

@@ -62,7 +62,7 @@ fn meet(bench: &Bench, failpoint: &str, report: &mut Report) -> Result<u32> {
     let mut combiner = Worker::start(&lab, "combiner", Some(failpoint))?;
     combiner.send(&Request::new("event.head", json!({})))?;
     combiner.answer()?;
-    let table = lab.file("store").join("combine-1");
+    let table = lab.file("store").join("combine-2");
     wait_until("combiner", PATIENCE, || {
         Ok(File::open(&table).is_ok_and(|file| file.try_lock_shared().is_err()).then_some(()))
     })?;

@@ -36,9 +36,12 @@ use rustix::{
 use super::slot::{Slot, Stand, State};
 
 /// The file of this layout; another layout has another file.
-pub(super) const FILE: &str = "combine-1";
-/// How many requests can be under way at once.
-const SLOTS: usize = 64;
+pub(super) const FILE: &str = "combine-2";
+/// How many requests can be under way at once. Who finds no slot goes to the database, which ends the
+/// sharing for all: with 64 slots, 128 busy processes had less than half the rate of 64 (measured).
+const SLOTS: usize = 256;
+/// How many slots have their bits in one word.
+const GROUP: usize = u64::BITS as usize;
 /// Who leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -57,14 +60,14 @@ pub(super) struct Table {
     combiner: AtomicU64,
     /// The slots that were posted and not taken yet, a bit each. A bit may be missing after a
     /// combiner died, and too much after a client withdrew.
-    posted: AtomicU64,
+    posted: [AtomicU64; SLOTS / GROUP],
     /// Changes with every message; a resident combiner sleeps on it.
     pub(super) bell: AtomicU32,
     /// What leads. What is here without a lock died.
     leader: AtomicU32,
     /// Whether a client found no free slot.
     crowded: AtomicU32,
-    rest: [AtomicU32; 1017],
+    rest: [AtomicU32; 1011],
     slots: [Slot; SLOTS],
 }
 
@@ -84,20 +87,22 @@ impl Table {
 
     /// Makes a message known.
     pub(super) fn post(&self, number: usize) {
-        self.posted.fetch_or(1 << number, Ordering::SeqCst);
+        self.posted[number / GROUP].fetch_or(1 << (number % GROUP), Ordering::SeqCst);
         self.bell.fetch_add(1, Ordering::SeqCst);
         let _ = futex::wake(&self.bell, futex::Flags::empty(), 1);
     }
 
     /// Takes all that was posted. Only the combiner does.
     pub(super) fn take(&self) -> Vec<(&Slot, Stand)> {
-        let mut posted = self.posted.swap(0, Ordering::SeqCst);
         let mut taken = Vec::new();
-        while posted != 0 {
-            let slot = &self.slots[posted.trailing_zeros() as usize];
-            posted &= posted - 1;
-            if let Some(stand) = slot.take() {
-                taken.push((slot, stand));
+        for (group, slots) in self.posted.iter().zip(self.slots.chunks(GROUP)) {
+            let mut posted = group.swap(0, Ordering::SeqCst);
+            while posted != 0 {
+                let slot = &slots[posted.trailing_zeros() as usize];
+                posted &= posted - 1;
+                if let Some(stand) = slot.take() {
+                    taken.push((slot, stand));
+                }
             }
         }
         taken
@@ -116,16 +121,19 @@ impl Table {
 
     /// Wakes one of those whose messages nobody has taken, to lead itself.
     fn hand_over(&self) {
-        let posted = self.posted.load(Ordering::SeqCst);
-        if posted != 0 {
-            let slot = &self.slots[posted.trailing_zeros() as usize];
-            let _ = futex::wake(&slot.stand, futex::Flags::empty(), 1);
+        for (group, slots) in self.posted.iter().zip(self.slots.chunks(GROUP)) {
+            let posted = group.load(Ordering::SeqCst);
+            if posted != 0 {
+                let slot = &slots[posted.trailing_zeros() as usize];
+                let _ = futex::wake(&slot.stand, futex::Flags::empty(), 1);
+                return;
+            }
         }
     }
 
     /// Clears what a combiner that died left. Its clients see that their slots are of another use.
     fn clear(&self) {
-        self.posted.store(0, Ordering::SeqCst);
+        self.posted.iter().for_each(|group| group.store(0, Ordering::SeqCst));
         for slot in &self.slots {
             let stand = slot.stand();
             if stand.state() != Some(State::Free) {
