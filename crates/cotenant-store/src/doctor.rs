@@ -75,6 +75,22 @@ fn closed(store: &LocalStore) -> Option<Finding> {
     Some(Finding { check, severity, found: error.message, hint: error.hint })
 }
 
+/// Looks at what a store that opens holds; the hint is for a damaged log.
+fn content(store: &LocalStore, deep: bool, hint: &str) -> Vec<Finding> {
+    if let Some(closed) = closed(store) {
+        return vec![closed];
+    }
+    let mut findings = vec![match settle(store) {
+        Ok(()) => Finding::good("expired", "settled"),
+        Err(error) => of_error("expired", &error),
+    }];
+    if deep {
+        findings.extend(deep::invariants(store));
+    }
+    findings.push(chain(store, hint));
+    findings
+}
+
 /// Any write settles what has expired; declaring lost a session that does not exist is one.
 fn settle(store: &LocalStore) -> Result<()> {
     if store.is_erasing()? {

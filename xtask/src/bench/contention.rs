@@ -16,7 +16,7 @@ use super::run::Measured;
 use super::sample::{Sample, median};
 use super::scene::{attach, scratch};
 use super::setting::Setting;
-use super::worker::{Job, Report, Task, What, Worker, now};
+use super::worker::{self, Job, Report, Task, What};
 
 /// The issues that are claimed, so many that some are drawn twice and most are free.
 pub(crate) const ISSUES: u64 = 200_000;
@@ -158,14 +158,7 @@ pub(crate) fn race(setting: &Setting, task: &Task, processes: u64) -> Result<Rac
         number,
         for_ms,
     });
-    let mut workers =
-        jobs.map(|job| Worker::start(&job, directory.path())).collect::<Result<Vec<_>>>()?;
-    workers.iter_mut().try_for_each(Worker::ready)?;
-    let start = now() + HEAD_START;
-    workers.iter_mut().try_for_each(|worker| worker.begin(start))?;
-    let reports = workers.iter_mut().map(|worker| worker.report(for_ms));
-    let reports = reports.collect::<Result<Vec<_>>>()?;
-    drop(workers);
+    let (start, reports) = worker::all(jobs, directory.path(), HEAD_START)?;
 
     let race = judge(&reports, start + for_ms * 1_000_000, Duration::from_millis(for_ms));
     if !matches!(task, Task::Ours(What::Claims) | Task::ByHand) {

@@ -23,7 +23,7 @@ use super::run::Measured;
 use super::sample::{Sample, figure};
 use super::scene::{attach, scratch};
 use super::setting::Setting;
-use super::worker::{self, Job, Report, Task, Worker, now};
+use super::worker::{self, Job, Report, Task, now};
 
 /// The time between two requests of a session: an agent that works without a break asks a hundred times
 /// less often.
@@ -118,13 +118,7 @@ fn team(setting: &Setting, doing: Doing, sessions: usize, for_ms: u64) -> Result
         number,
         for_ms,
     });
-    let mut workers =
-        jobs.map(|job| Worker::start(&job, directory.path())).collect::<Result<Vec<_>>>()?;
-    workers.iter_mut().try_for_each(Worker::ready)?;
-    let start = now() + HEAD_START;
-    workers.iter_mut().try_for_each(|worker| worker.begin(start))?;
-    let mut reports =
-        workers.iter_mut().map(|worker| worker.report(for_ms)).collect::<Result<Vec<_>>>()?;
+    let (_, mut reports) = worker::all(jobs, directory.path(), HEAD_START)?;
     if doing == Doing::ItemsByFile
         && let Some(first) = reports.first_mut()
     {

@@ -149,6 +149,22 @@ impl Worker {
     }
 }
 
+/// Starts workers that all begin at one moment, so long after they are ready. Answers when that was, and
+/// what each reports.
+pub(crate) fn all(
+    jobs: impl Iterator<Item = Job>,
+    folder: &Path,
+    head_start_ns: u64,
+) -> Result<(u64, Vec<Report>)> {
+    let started = jobs.map(|job| Ok((Worker::start(&job, folder)?, job.for_ms)));
+    let mut workers = started.collect::<Result<Vec<_>>>()?;
+    workers.iter_mut().try_for_each(|(worker, _)| worker.ready())?;
+    let start = now() + head_start_ns;
+    workers.iter_mut().try_for_each(|(worker, _)| worker.begin(start))?;
+    let reports = workers.iter_mut().map(|(worker, for_ms)| worker.report(*for_ms));
+    Ok((start, reports.collect::<Result<_>>()?))
+}
+
 /// Runs a worker: its orders and the file of its report are the arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [job, file] = arguments else { bail!("a worker needs its orders and a file") };

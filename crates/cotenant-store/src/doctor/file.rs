@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use super::{Finding, Severity, chain, closed, deep::invariants, of_error, settle};
+use super::{Finding, Severity, content, of_error};
 use crate::{
     IfMissing, LocalStore, admin,
     draft::{self, Draft},
@@ -46,19 +46,8 @@ pub(super) fn doctor(file: &Path, deep: bool) -> Vec<Finding> {
         }
     };
     findings.push(Finding::good("structure", "sound"));
-    if let Some(closed) = closed(&store) {
-        findings.push(closed);
-        return findings;
-    }
-    findings.push(match settle(&store) {
-        Ok(()) => Finding::good("expired", "settled"),
-        Err(error) => of_error("expired", &error),
-    });
-    if deep {
-        findings.extend(invariants(&store));
-    }
     let hint = "`cotenant restore BACKUP` goes back to a backup; keep this file as evidence";
-    findings.push(chain(&store, hint));
+    findings.extend(content(&store, deep, hint));
     findings
 }
 

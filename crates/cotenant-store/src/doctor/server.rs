@@ -1,6 +1,6 @@
 //! A store on a server: the server, the project's schema, who writes.
 
-use super::{Finding, Severity, chain, closed, deep::invariants, of_error, settle};
+use super::{Finding, Severity, content, of_error};
 use crate::{
     IfMissing, LocalStore,
     postgres::{self, Address},
@@ -26,18 +26,8 @@ pub(super) fn doctor(address: &Address, deep: bool) -> Vec<Finding> {
         }
     };
     findings.push(Finding::good("store", address.to_string()));
-    if let Some(closed) = closed(&store) {
-        findings.push(closed);
-        return findings;
-    }
-    findings.push(match settle(&store) {
-        Ok(()) => Finding::good("expired", "settled"),
-        Err(error) => of_error("expired", &error),
-    });
-    if deep {
-        findings.extend(invariants(&store));
-    }
-    findings.push(chain(&store, "restore a backup of the database; keep this one as evidence"));
+    let hint = "restore a backup of the database; keep this one as evidence";
+    findings.extend(content(&store, deep, hint));
     findings
 }
 
