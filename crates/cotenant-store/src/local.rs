@@ -6,12 +6,13 @@
 //! - A request that fails leaves no effect, but what was settled for it stays settled.
 //! - Inside a transaction there is no network, no subprocess, no foreign code.
 //!
-//! # Refusals do not queue
-//! When the gate is taken, a request is first *rehearsed* on a snapshot: the same code runs, and its
-//! first write ends the rehearsal. If it is refused before that, the snapshot is its point of
-//! linearization and it never waits for a writer.
+//! What needs no transaction is apart: `local/check.rs` is step 1, `local/read.rs` reads, and
+//! `local/rehearsal.rs` finds refusals without a turn.
 
+mod check;
 mod planted;
+mod read;
+mod rehearsal;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,28 +21,23 @@ use std::{
 
 use cotenant_core::{
     Code, Error, Op, Result,
-    event::Cursor,
-    id::{Seq, check_count},
-    name::check_name,
-    operation::{ActorRule, Effect},
+    operation::Effect,
     process::Processes,
-    store::{BATCH_MAX, GUARDS_MAX, Outcome, Reply, Request, Store},
+    store::{BATCH_MAX, Outcome, Reply, Request, Store},
 };
 
+use self::check::check;
 use crate::{
     admin::PATIENCE,
-    event,
-    execute::{Executed, dispatch, execute, raw, ring_timers},
+    execute::{Executed, execute, ring_timers},
     holding,
     meta::{Intent, Meta},
     session,
-    sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Wake},
+    sql::{Clock, Durability, Engine, Finish, Patience, Sql, Wake},
     testing::{failpoint, mutant},
-    tx::{Settlement, Tx, Verdict},
+    tx::{Settlement, Tx},
 };
 
-/// Events that one snapshot verifies.
-const VERIFY_PAGE: i64 = 5_000;
 /// A waiter writes at least so often, which keeps its session and the clock alive.
 const WAITER_WRITES_EVERY: Duration = Duration::from_millis(session::WAITER_WRITES_EVERY_MS);
 
@@ -309,139 +305,6 @@ impl LocalStore {
         }
     }
 
-    /// Runs a request on a snapshot. Answers `None` if it needs to write.
-    fn rehearse(&self, request: &Request, wait_over: bool) -> Option<Step> {
-        let mut step = None;
-        let result = self.with_engine(|engine| {
-            engine.read(&mut |sql| {
-                let reading = self.reading_before_snapshot(sql)?;
-                let mut meta = Meta::load(sql, Intent::Write)?;
-                if reading.source != meta.source {
-                    return Ok(());
-                }
-                meta.tick = meta.tick_at(&reading, self.clock.step_max());
-                let mut snapshot = Snapshot { sql, wrote: false };
-                let outcome = {
-                    let mut tx = self.tx(&mut snapshot, meta, wait_over);
-                    execute(&mut tx, request)
-                };
-                if !snapshot.wrote {
-                    step = match outcome {
-                        Ok(Executed::Replayed(reply)) if mutant("replays_take_no_turn") => {
-                            Some(Step::Done(Ok(reply)))
-                        }
-                        Ok(Executed::Wait { retry_after_ms }) => {
-                            Some(Step::Wait { retry_after_ms })
-                        }
-                        Ok(Executed::Refused(error)) | Err(error) => Some(Step::Done(Err(error))),
-                        // The commit of a result that is remembered may have been killed in its flush: a
-                        // turn makes it durable first.
-                        Ok(Executed::Replayed(_) | Executed::Done(_)) => None,
-                    };
-                }
-                Ok(())
-            })
-        });
-        match result {
-            Ok(()) => step,
-            Err(_) => None,
-        }
-    }
-
-    /// The clock, read before the first statement takes the snapshot. Read behind it, a row that was
-    /// renewed in between would be judged as expired, although it never was.
-    fn reading_before_snapshot(&self, sql: &mut dyn Sql) -> Result<cotenant_core::clock::Reading> {
-        self.clock.reading(sql)
-    }
-
-    /// Carries out a read on one snapshot.
-    fn read(&self, request: &Request) -> Outcome {
-        let mut reply = None;
-        self.with_engine(|engine| {
-            engine.read(&mut |sql| {
-                let reading = self.reading_before_snapshot(sql)?;
-                let mut meta = Meta::load(sql, Intent::Read)?;
-                if let Some(wanted) = request.at_least_seq.filter(|wanted| wanted.0 > meta.seq) {
-                    return Err(Error::new(
-                        Code::Behind,
-                        format!("event {wanted} is not there yet; the log ends at {}", meta.seq),
-                    )
-                    .detail("head", meta.seq)
-                    .retry_after(100));
-                }
-                meta.tick = meta.tick_at(&reading, self.clock.step_max());
-                let mut snapshot = Snapshot { sql, wrote: false };
-                let mut tx = self.tx(&mut snapshot, meta, false);
-                let data = match dispatch(&mut tx, &request.op)? {
-                    Verdict::Done(data) => data,
-                    Verdict::Wait { .. } | Verdict::Refused(_) => {
-                        return Err(Error::internal("a read asked to wait"));
-                    }
-                };
-                reply = Some(Reply { data, seq: tx.meta.head(), tick: tx.now, replayed: false });
-                Ok(())
-            })
-        })?;
-        reply.ok_or_else(|| Error::internal("a read gave no answer"))
-    }
-
-    /// Reads events, waiting for the first one if asked to.
-    fn read_events(&self, request: &Request, op: &cotenant_core::event::Read) -> Outcome {
-        let until = Instant::now() + Duration::from_millis(op.wait_ms.unwrap_or(0));
-        let mut request = request.clone();
-        loop {
-            let seen = self.wake.value();
-            let reply = self.read(&request)?;
-            let events: cotenant_core::event::Events = serde_json::from_str(reply.data.get())
-                .map_err(|error| Error::internal("events cannot be read back").caused_by(error))?;
-            if !events.events.is_empty() || (!events.more && Instant::now() >= until) {
-                return Ok(reply);
-            }
-            if events.more && Instant::now() >= until && op.wait_ms.is_none() {
-                return Ok(reply);
-            }
-            // Of the newest there was none: the first ones behind them are.
-            let op = cotenant_core::event::Read {
-                after: Some(events.cursor),
-                last: None,
-                limit: op.last.unwrap_or(op.limit),
-                ..op.clone()
-            };
-            request.op = Op::Read(op);
-            if !events.more {
-                self.wake.wait(seen, until);
-            }
-        }
-    }
-
-    /// Verifies the chain page by page, each on a snapshot of its own.
-    fn verify(&self, op: &cotenant_core::event::Verify) -> Outcome {
-        let kept = op.head.as_ref().map(|head| head.parse::<Cursor>()).transpose()?;
-        let mut chain: Option<event::Chain> = None;
-        loop {
-            let mut verdict = None;
-            let mut place = (Seq(0), cotenant_core::id::Tick(0));
-            self.with_engine(|engine| {
-                engine.read(&mut |sql| {
-                    let meta = Meta::load(sql, Intent::Read)?;
-                    place = (meta.head(), meta.tick);
-                    let chain =
-                        chain.get_or_insert_with(|| event::Chain::begin(&meta, kept.clone()));
-                    verdict = chain.step(sql, &meta, VERIFY_PAGE)?;
-                    Ok(())
-                })
-            })?;
-            if let Some(verdict) = verdict {
-                return Ok(Reply {
-                    data: raw(&verdict)?,
-                    seq: place.0,
-                    tick: place.1,
-                    replayed: false,
-                });
-            }
-        }
-    }
-
     /// Carries out one write, waiting for it to become possible if asked to.
     fn write_one(&self, request: &Request) -> Outcome {
         let wait = request.op.wait_ms().unwrap_or(0);
@@ -592,17 +455,6 @@ impl LocalStore {
         outcomes.collect()
     }
 
-    /// What becomes of a write that needs to write nothing, as things stand: mostly a refusal.
-    pub(crate) fn rehearsed(&self, request: &Request) -> Option<Outcome> {
-        match check(request.clone()) {
-            Err(error) => Some(Err(error)),
-            Ok(request) => match self.rehearse(&request, false)? {
-                Step::Done(outcome) => Some(outcome),
-                Step::Wait { .. } | Step::Unwanted => None,
-            },
-        }
-    }
-
     fn single(&self, request: &Request) -> Outcome {
         let outcome = match (&request.op, request.op.effect()) {
             (Op::Read(op), _) => self.read_events(request, op),
@@ -656,55 +508,4 @@ pub(crate) fn is_of_store(code: Code) -> bool {
             | Code::StoreForeign
             | Code::Internal
     )
-}
-
-/// Step 1: everything that can be said without looking at the store.
-fn check(mut request: Request) -> Result<Request> {
-    request.op.check()?;
-    if request.actor.is_none() && request.op.actor_rule() == ActorRule::Required {
-        return Err(Error::invalid(format!("`{}` needs a session", request.op.name()))
-            .hint("sign on with `cotenant sign-on NAME`, or name one with `--session`"));
-    }
-    if let Some(actor) = &request.actor {
-        actor.session.check()?;
-        cotenant_core::session::check_digest(&actor.token_digest)?;
-    }
-    if request.guards.len() > GUARDS_MAX {
-        return Err(Error::invalid(format!("more than {GUARDS_MAX} guards")));
-    }
-    if !request.guards.is_empty() && request.actor.is_none() {
-        return Err(Error::invalid("a guard needs a session, whose grant it names"));
-    }
-    for guard in &request.guards {
-        cotenant_core::lease::Resource::parse(&guard.resource)?;
-        check_count("a guard's fence", guard.fence.0)?;
-    }
-    if let Some(seq) = request.at_least_seq {
-        check_count("at_least_seq", seq.0)?;
-    }
-    if let Some(id) = &request.request_id {
-        check_name("request id", id)?;
-    }
-    Ok(request)
-}
-
-/// A snapshot that notices the first attempt to write.
-struct Snapshot<'a> {
-    sql: &'a mut dyn Sql,
-    wrote: bool,
-}
-
-impl Sql for Snapshot<'_> {
-    fn run(&mut self, _: &'static str, _: &[Param<'_>]) -> Result<u64> {
-        self.wrote = true;
-        Err(Error::internal("a snapshot cannot be written"))
-    }
-
-    fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
-        self.sql.rows(sql, params)
-    }
-
-    fn is_snapshot(&self) -> bool {
-        true
-    }
 }
