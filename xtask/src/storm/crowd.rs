@@ -121,15 +121,11 @@ fn storm(bench: &Bench, seed: u64, size: Size, report: &mut Report) -> Result<()
     let all = lab.call(&["data", "get", "n", "all"], &[])?.1["data"]["value"].clone();
     report.expect(all == requests, || format!("{requests} additions to one key made {all}"));
     report.expect(longest < WAIT_MAX + SLACK, || format!("a request took {longest:?}"));
-    report.faults.extend(lab.doctor()?);
     report.fact("killed while they did something", scene.kills.load(Ordering::Relaxed));
     report.fact("of them combiners", scene.leaders.load(Ordering::Relaxed));
     report.fact("requests, each done once", 2 * requests);
     report.fact("longest that one which lived took, in seconds", longest.as_secs_f64());
-    if report.is_clean() {
-        lab.clean();
-    }
-    Ok(())
+    lab.end(report)
 }
 
 /// Starts a combiner, kills it after a moment, and starts the next one.

@@ -13,6 +13,7 @@ use cotenant_testbed::Server;
 use serde_json::{Value, json};
 
 use super::random::Random;
+use super::report::Report;
 use super::worker::{Request, Worker};
 use crate::engine::Engine;
 use crate::process::{self, Output};
@@ -261,6 +262,15 @@ impl Lab {
             .or_else(|_| serde_json::from_str(stderr.trim()))
             .unwrap_or_else(|_| json!(format!("{status}: {stdout}{stderr}")));
         Ok((status, envelope))
+    }
+
+    /// The end of a storm: the store is as it should be, and nothing is left behind of one that was clean.
+    pub(crate) fn end(&self, report: &mut Report) -> Result<()> {
+        report.faults.extend(self.doctor()?);
+        if report.is_clean() {
+            self.clean();
+        }
+        Ok(())
     }
 
     /// What `doctor --deep` finds wrong, with a program that is sound.

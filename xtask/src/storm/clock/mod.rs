@@ -76,11 +76,7 @@ fn storm(bench: &Bench, library: &Path, seed: u64, size: Size, report: &mut Repo
     report.fact("years that events show", json!(stage.years));
     let years = stage.years.len();
     report.expect(years >= 3, || "the wall clock did not jump".to_owned());
-    report.faults.extend(lab.doctor()?);
-    if report.is_clean() {
-        lab.clean();
-    }
-    Ok(())
+    lab.end(report)
 }
 
 /// The store and who works on it.

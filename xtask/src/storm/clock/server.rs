@@ -47,11 +47,7 @@ pub(super) fn storm(bench: &Bench, seed: u64, rounds: usize, report: &mut Report
     }
     report.fact("jumps of the server's clock", stage.jumps);
     report.fact("the store's clock went on by", format!("{} s", stage.tick / 1_000));
-    report.faults.extend(lab.doctor()?);
-    if report.is_clean() {
-        lab.clean();
-    }
-    Ok(())
+    lab.end(report)
 }
 
 struct Stage<'a> {

@@ -134,11 +134,7 @@ fn storm(bench: &Bench, server: &Server, seed: u64, size: Size, report: &mut Rep
     report.fact("events in the log", ledger.events);
     report.fact("acknowledged and lost", ledger.lost);
     report.faults.extend(ledger.faults);
-    report.faults.extend(lab.doctor()?);
-    if report.is_clean() {
-        lab.clean();
-    }
-    Ok(())
+    lab.end(report)
 }
 
 /// Writes until it is over; each request is asked for until it is done. Answers the longest time that one

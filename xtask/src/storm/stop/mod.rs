@@ -75,11 +75,7 @@ fn storm(bench: &Bench, seed: u64, size: Size, report: &mut Report) -> Result<()
             format!("{longest:.1} s"),
         );
     }
-    report.faults.extend(lab.doctor()?);
-    if report.is_clean() {
-        lab.clean();
-    }
-    Ok(())
+    lab.end(report)
 }
 
 /// Where the holder is stopped.
