@@ -92,10 +92,7 @@ fn bear(bench: &Bench, birth: Birth, random: &mut Random, report: &mut Report) -
     let is_there = |name: &String| sessions.iter().any(|session| session["name"] == **name);
     let lost: Vec<String> = acknowledged.into_iter().filter(|name| !is_there(name)).collect();
     report.expect(lost.is_empty(), || format!("{birth:?}: signed on and lost: {lost:?}"));
-    report.faults.extend(lab.doctor()?);
-    if report.is_clean() {
-        lab.clean();
-    }
+    lab.end(report)?;
     Ok(killed)
 }
 

@@ -92,10 +92,7 @@ fn meet(bench: &Bench, failpoint: &str, report: &mut Report) -> Result<u32> {
     let bytes = fs::read(&table)?;
     let stays = bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes());
     report.expect(!stays || !stops, || format!("{failpoint}: a message stays in the table"));
-    report.faults.extend(lab.doctor()?);
-    if report.is_clean() {
-        lab.clean();
-    }
+    lab.end(report)?;
     Ok(met.into())
 }
 
