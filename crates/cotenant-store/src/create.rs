@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{
     draft,
     meta::{APPLICATION_ID, SCHEMA},
-    migrate::KERNEL,
+    migrate,
     place::{check_file_system, directory, make_directory, make_file},
     sql::{Clock, Param, Row, Sql},
     sqlite::{self, BootClock, Statements},
@@ -169,12 +169,13 @@ pub(crate) fn draft_database(path: &Path, rows: &mut Rows<'_>) -> Result<()> {
     random(&mut history)?;
     let clock = BootClock;
     let reading = clock.reading(&mut Nothing)?;
+    let (schema, stamps) = migrate::whole(|step| step.sqlite);
     let begin = || -> rusqlite::Result<()> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "user_version", SCHEMA)?;
-        connection.execute_batch(KERNEL.sql)?;
+        connection.execute_batch(&schema)?;
         connection.execute(
             INSERT_META,
             rusqlite::params![
@@ -183,7 +184,7 @@ pub(crate) fn draft_database(path: &Path, rows: &mut Rows<'_>) -> Result<()> {
                 [0u8; 32],
                 reading.source,
                 reading.value_ms,
-                KERNEL.stamp(),
+                stamps,
                 rfc3339(clock.wall_ms())
             ],
         )?;

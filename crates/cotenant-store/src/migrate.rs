@@ -19,41 +19,53 @@ pub(crate) struct Migration {
     pub(crate) schema: i64,
     /// Its file name.
     pub(crate) name: &'static str,
-    /// What it does.
-    pub(crate) sql: &'static str,
+    /// What it does, as `SQLite` takes it.
+    pub(crate) sqlite: &'static str,
+    /// What it does, as `PostgreSQL` takes it.
+    pub(crate) postgres: &'static str,
 }
 
-/// The first schema.
-pub(crate) const KERNEL: Migration = Migration {
-    schema: 1,
-    name: "20261120000000_kernel",
-    sql: include_str!("../migrations/sqlite/20261120000000_kernel.sql"),
-};
+macro_rules! migration {
+    ($schema:literal, $name:literal) => {
+        Migration {
+            schema: $schema,
+            name: $name,
+            sqlite: include_str!(concat!("../migrations/sqlite/", $name, ".sql")),
+            postgres: include_str!(concat!("../migrations/postgres/", $name, ".sql")),
+        }
+    };
+}
 
-/// The first schema, as `PostgreSQL` takes it.
-pub(crate) const KERNEL_POSTGRES: Migration = Migration {
-    schema: 1,
-    name: "20261120000000_kernel",
-    sql: include_str!("../migrations/postgres/20261120000000_kernel.sql"),
-};
+/// All steps in their order, the first schema first.
+const STEPS: [Migration; 2] =
+    [migration!(1, "20261120000000_kernel"), migration!(2, "20261130000000_work")];
+
+/// The text of the newest step, which tells programs apart that make different stores.
+pub(crate) const NEWEST: &str = STEPS[STEPS.len() - 1].sqlite;
 
 /// What tests add to see a migration at work.
 const EXTRA: Migration = Migration {
     schema: SCHEMA + 1,
     name: "29990101000000_extra",
-    sql: "CREATE TABLE extra (id INTEGER PRIMARY KEY) STRICT;",
+    sqlite: "CREATE TABLE extra (id INTEGER PRIMARY KEY) STRICT;",
+    postgres: "CREATE TABLE extra (id BIGINT PRIMARY KEY);",
 };
-const EXTRA_POSTGRES: Migration =
-    Migration { sql: "CREATE TABLE extra (id BIGINT PRIMARY KEY);", ..EXTRA };
 
-/// All steps, in their order.
-const SQLITE: [Migration; 2] = [KERNEL, EXTRA];
-pub(crate) const POSTGRES: [Migration; 2] = [KERNEL_POSTGRES, EXTRA_POSTGRES];
+/// The steps that make a new store, or lead to this program's schema from an older one.
+pub(crate) fn steps() -> impl Iterator<Item = &'static Migration> {
+    STEPS.iter().chain(crate::testing::extra_migration().then_some(&EXTRA))
+}
+
+/// The steps of a new store as one text, with their stamps.
+pub(crate) fn whole(sql: impl Fn(&'static Migration) -> &'static str) -> (String, String) {
+    let texts: Vec<&str> = STEPS.iter().map(sql).collect();
+    (texts.join("\n"), STEPS.iter().map(Migration::stamp).collect::<Vec<_>>().join(" "))
+}
 
 impl Migration {
     /// Its name and checksum, as the store remembers it.
     pub(crate) fn stamp(&self) -> String {
-        format!("{}:{}", self.name, &sha256_hex(self.sql)[..16])
+        format!("{}:{}", self.name, &sha256_hex(self.sqlite)[..16])
     }
 }
 
@@ -108,12 +120,12 @@ fn migrate_file(file: &Path) -> Result<Migrated> {
         let mut at: i64 = connection
             .query_row("SELECT schema FROM meta WHERE id = 1", [], |row| row.get(0))
             .map_err(sqlite::error)?;
-        for step in SQLITE.iter().filter(|step| step.schema <= known) {
+        for step in steps() {
             if step.schema != at + 1 {
                 continue;
             }
             failpoint("migrate.step(n)")?;
-            connection.execute_batch(step.sql).map_err(sqlite::error)?;
+            connection.execute_batch(step.sqlite).map_err(sqlite::error)?;
             connection
                 .execute(
                     "UPDATE meta SET schema = ?1, min_reader = MAX(?1, min_reader), \

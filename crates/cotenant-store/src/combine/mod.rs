@@ -56,7 +56,7 @@ fn is_possible() -> bool {
 fn kin() -> u64 {
     const PROGRAM: u64 = slot::hash(
         slot::hash(0, env!("CARGO_PKG_VERSION").as_bytes()),
-        crate::migrate::KERNEL.sql.as_bytes(),
+        crate::migrate::NEWEST.as_bytes(),
     );
     static KIN: OnceLock<u64> = OnceLock::new();
     *KIN.get_or_init(|| {

@@ -75,12 +75,12 @@ pub(crate) fn migrate(address: &Address) -> Result<(i64, i64)> {
             return Err(migrate::newer(before));
         }
         let mut at = before;
-        for step in migrate::POSTGRES.iter().filter(|step| step.schema <= known) {
+        for step in migrate::steps() {
             if step.schema != at + 1 {
                 continue;
             }
             failpoint("migrate.step(n)")?;
-            tx.batch_execute(step.sql).map_err(error)?;
+            tx.batch_execute(step.postgres).map_err(error)?;
             tx.execute_typed(
                 "UPDATE meta SET schema = $1, min_reader = GREATEST($1, min_reader), \
                  min_writer = GREATEST($1, min_writer), migrations = migrations || ' ' || $2 WHERE id = 1",

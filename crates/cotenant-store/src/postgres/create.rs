@@ -15,7 +15,7 @@ use super::{
     line::Line,
 };
 use crate::{
-    IfMissing, create::INSERT_META, meta::SCHEMA, migrate::KERNEL_POSTGRES, params, sql::Sql,
+    IfMissing, create::INSERT_META, meta::SCHEMA, migrate, params, sql::Sql,
     tx::random,
 };
 
@@ -117,7 +117,8 @@ fn make_tables(statements: &mut Statements<'_>, address: &Address) -> Result<()>
             _ => error,
         })?;
     }
-    statements.batch(format!("{}; {}", in_schema(address), KERNEL_POSTGRES.sql))?;
+    let (tables, stamps) = migrate::whole(|step| step.postgres);
+    statements.batch(format!("{}; {tables}", in_schema(address)))?;
     let mut history = [0u8; 8];
     random(&mut history)?;
     let clock = statements.reading();
@@ -130,7 +131,7 @@ fn make_tables(statements: &mut Statements<'_>, address: &Address) -> Result<()>
             [0u8; 32].as_slice(),
             &clock.source,
             clock.value_ms,
-            &KERNEL_POSTGRES.stamp(),
+            &stamps,
             &rfc3339(clock.value_ms),
         ],
     )?;

@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn every_column_of_every_table_is_carried() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(crate::migrate::KERNEL.sql).unwrap();
+        connection.execute_batch(&crate::migrate::whole(|step| step.sqlite).0).unwrap();
         let sql = "SELECT m.name, c.name, c.type FROM sqlite_master m, pragma_table_info(m.name) c \
              WHERE m.type = 'table' AND m.name <> 'meta'";
         let mut statement = connection.prepare(sql).unwrap();

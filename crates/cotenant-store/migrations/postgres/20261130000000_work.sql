@@ -1,0 +1,2 @@
+-- Work and governance: tasks; offers, messages, barriers and progress; instructions and metrics.
+-- The same tables as in SQLite.

@@ -1,0 +1,2 @@
+-- Work and governance: tasks; offers, messages, barriers and progress; instructions and metrics.
+-- Every table and index costs each new process about 4 microseconds; ARCHITECTURE.md justifies each.
