@@ -119,7 +119,7 @@ pub(crate) fn check_database(path: &Path) -> Result<(i64, u64)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite::error)?;
     check_structure(&connection)?;
-    let mut sql = Statements(&connection);
+    let mut sql = Statements::of(&connection);
     let meta = Meta::load(&mut sql, Intent::Inspect)?;
     let mut chain = Chain::begin(&meta, None);
     loop {
@@ -164,7 +164,7 @@ pub fn restore(file: &Path, source: &Path, confirmed: bool) -> Result<Restored> 
     };
     let old = current.as_deref().and_then(|path| Sqlite::open(path).ok());
     let old_meta = match &old {
-        Some(engine) => Meta::load(&mut Statements(engine.connection()), Intent::Read).ok(),
+        Some(engine) => Meta::load(&mut Statements::of(engine.connection()), Intent::Read).ok(),
         None => None,
     };
     if old_meta.is_some() && !confirmed {

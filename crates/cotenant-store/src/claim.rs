@@ -79,8 +79,11 @@ fn in_one_tree(held: &Resource, item: &Item) -> bool {
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Claim) -> Result<()> {
     let actor = tx.actor()?.id.clone();
     let limit = if op.automatic { AUTOMATIC_MAX } else { CLAIMS_MAX };
-    let held = holding::count_claims(tx, &actor, op.automatic)?;
     let asked = i64::try_from(op.items.len()).unwrap_or(i64::MAX);
+    if holding::has_at_most(tx, &actor, limit - asked)? {
+        return Ok(());
+    }
+    let held = holding::count_claims(tx, &actor, op.automatic)?;
     if held + asked <= limit {
         return Ok(());
     }

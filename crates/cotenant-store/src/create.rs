@@ -191,7 +191,7 @@ pub(crate) fn draft_database(path: &Path, rows: &mut Rows<'_>) -> Result<()> {
         Ok(())
     };
     begin().map_err(sqlite::error)?;
-    rows(&mut Statements(&connection))?;
+    rows(&mut Statements::of(&connection))?;
     connection.execute_batch("COMMIT").map_err(sqlite::error)?;
     connection.close().map_err(|(_, cause)| sqlite::error(cause))
 }
@@ -206,5 +206,9 @@ impl Sql for Nothing {
 
     fn rows(&mut self, _: &'static str, _: &[Param<'_>]) -> Result<Vec<Row>> {
         Err(Error::internal("there is no database yet"))
+    }
+
+    fn written(&self) -> u64 {
+        0
     }
 }

@@ -128,6 +128,8 @@ const UPDATE_LEASE: &str = "UPDATE lease SET state = $1, fence = $2, slots = $3,
      since_ms = $10, note = $11 WHERE kind = $12 AND name = $13 AND tree = $14 AND session = $15";
 const DELETE_LEASE: &str =
     "DELETE FROM lease WHERE kind = $1 AND name = $2 AND tree = $3 AND session = $4";
+/// Of entries of an index alone: most sessions have fewer rows than they may have of any kind.
+const COUNT_ROWS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1";
 const COUNT_LEASES: &str =
     "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind = 'lease' AND state = $2";
 const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind <> 'lease' \
@@ -549,6 +551,12 @@ pub(crate) fn of_kind(tx: &mut Tx<'_>, kind: &'static str) -> Result<Vec<Holding
 pub(crate) fn views(tx: &Tx<'_>, rows: &[(LeaseRow, SessionRow)]) -> Vec<Holding> {
     let views = rows.iter().map(|(row, holder)| row.view(holder, tx));
     views.filter(is_visible).collect()
+}
+
+/// Whether all rows of a session together are so few that no limit can be reached.
+pub(crate) fn has_at_most(tx: &mut Tx<'_>, session: &str, rows: i64) -> Result<bool> {
+    let count = tx.sql.rows(COUNT_ROWS, params![session])?.pop();
+    Ok(count.map_or(Ok(0), |mut row| row.int())? <= rows)
 }
 
 /// How many leases or tickets a session has.

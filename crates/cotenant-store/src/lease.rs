@@ -73,7 +73,9 @@ fn fenced(tx: &mut Tx<'_>, resource: &Resource, fence: Fence) -> Result<Error> {
 /// Fails if the lease would be one more than a session may hold.
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
     let actor = tx.actor()?.id.clone();
-    if holding::count_leases(tx, &actor, LeaseState::Held)? < LEASES_MAX {
+    if holding::has_at_most(tx, &actor, LEASES_MAX - 1)?
+        || holding::count_leases(tx, &actor, LeaseState::Held)? < LEASES_MAX
+    {
         return Ok(());
     }
     let own = holding::own(tx, &Resource::Lease(op.resource.clone()), &actor)?;

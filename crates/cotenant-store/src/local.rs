@@ -160,14 +160,13 @@ impl LocalStore {
         if mutant("guard_outside_transaction") {
             self.check_guards_outside(requests)?;
         }
-        // A request alone needs no savepoint, which would keep a copy of every page it changes: if
-        // it fails, all is rolled back. If something was settled, which must stay, it runs again.
-        if requests.len() == 1
-            && let Some(steps) = self.transact(patience, durability, requests, wait_over, false)?
-        {
+        let mut pass = Pass { durability, requests, wait_over, wanted: vec![None; requests.len()] };
+        // A savepoint keeps a copy of every page that is changed behind it, and most requests that fail do
+        // so before they change anything.
+        if let Some(steps) = self.transact(patience, &mut pass, Savepoints::None)? {
             return Ok(steps);
         }
-        let steps = self.transact(patience, durability, requests, wait_over, true)?;
+        let steps = self.transact(patience, &mut pass, Savepoints::EachRequest)?;
         steps.ok_or_else(|| Error::internal("a transaction with savepoints must run again"))
     }
 
@@ -175,45 +174,44 @@ impl LocalStore {
     fn transact(
         &self,
         patience: Patience,
-        durability: Durability,
-        requests: &[Asked<'_>],
-        wait_over: bool,
-        savepoints: bool,
+        pass: &mut Pass<'_>,
+        savepoints: Savepoints,
     ) -> Result<Option<Vec<Step>>> {
         let mut steps = Vec::new();
         let mut again = false;
         let mut late = Vec::new();
         let mut erasing = false;
         self.with_engine(|engine| {
-            engine.write(patience, durability, &mut |sql| {
+            engine.write(patience, pass.durability, &mut |sql| {
                 steps.clear();
-                let mut tx = self.begin(sql, wait_over)?;
-                let (mut changed, mut failed) = (false, false);
-                for asked in requests {
-                    if asked.wanted.is_some_and(|wanted| !wanted()) {
+                let mut tx = self.begin(sql, pass.wait_over)?;
+                let mut changed = false;
+                for (asked, wanted) in pass.requests.iter().zip(&mut pass.wanted) {
+                    let wanted = wanted.get_or_insert_with(|| asked.wanted.is_none_or(|ask| ask()));
+                    if !*wanted {
                         steps.push(Step::Unwanted);
                         continue;
                     }
-                    if savepoints {
-                        steps.push(Self::one_of_batch(&mut tx, asked.request, &mut changed)?);
+                    if savepoints == Savepoints::EachRequest {
+                        steps.push(in_savepoint(&mut tx, asked.request, &mut changed)?);
                         continue;
                     }
-                    match execute(&mut tx, asked.request) {
-                        Ok(executed) => steps.push(step(&tx, executed, &mut changed)),
-                        Err(error) if is_of_store(error.code) => return Err(error),
-                        Err(error) => {
-                            failed = true;
-                            again = tx.settled && !mutant("refusal_undoes_settling");
+                    match bare(&mut tx, asked.request, &mut changed)? {
+                        Bare::Over(step) => steps.push(step),
+                        Bare::ToUndo(error) => {
+                            // What else is in the transaction stays, so all of it runs again.
+                            let settled = tx.settled && !mutant("refusal_undoes_settling");
+                            again = pass.requests.len() > 1 || settled;
                             steps.push(Step::Done(Err(error)));
+                            return Ok(Finish::Rollback);
                         }
                     }
                 }
-                erasing = !failed && tx.meta.erasing != 0;
-                if failed {
-                    return Ok(Finish::Rollback);
-                }
+                let failed = |step: &Step| matches!(step, Step::Done(Err(_)) | Step::Unwanted);
+                let refused = !changed && steps.iter().all(failed);
+                erasing = !refused && tx.meta.erasing != 0;
                 if !changed && !tx.settled {
-                    return Ok(Finish::Unchanged);
+                    return Ok(if refused { Finish::Rollback } else { Finish::Unchanged });
                 }
                 failpoint("txn.effect")?;
                 late = std::mem::take(&mut tx.late_events);
@@ -224,7 +222,7 @@ impl LocalStore {
         if !late.is_empty() {
             let patience = self.patience_since(Instant::now())?;
             self.with_engine(|engine| {
-                engine.write(patience, durability, &mut |sql| {
+                engine.write(patience, pass.durability, &mut |sql| {
                     late.iter().try_for_each(|row| row.insert(sql))?;
                     Ok(Finish::Commit)
                 })
@@ -232,7 +230,7 @@ impl LocalStore {
         }
         if erasing && let Err(error) = self.finish_erasing() {
             // Whoever only writes while that is outstanding has done what was asked for.
-            let steps = requests.iter().zip(&mut steps);
+            let steps = pass.requests.iter().zip(&mut steps);
             for (_, step) in steps.filter(|(asked, _)| matches!(asked.request.op, Op::Redact(_))) {
                 *step = Step::Done(self::again(&error));
             }
@@ -269,40 +267,6 @@ impl LocalStore {
         tx.wait_over = wait_over;
         tx.is_shared = self.clock.step_max().is_some();
         tx
-    }
-
-    /// Runs a request inside its savepoint.
-    fn one_of_batch(tx: &mut Tx<'_>, request: &Request, changed: &mut bool) -> Result<Step> {
-        let before = tx.meta.clone();
-        tx.settlements.clear();
-        tx.actor = None;
-        tx.sql.run("SAVEPOINT request", &[])?;
-        match execute(tx, request) {
-            Ok(executed) => {
-                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
-                Ok(step(tx, executed, changed))
-            }
-            Err(error) => {
-                if mutant("batch_keeps_what_failed") {
-                    return Ok(Step::Done(Err(error)));
-                }
-                tx.sql.run("ROLLBACK TO SAVEPOINT request", &[])?;
-                tx.sql.run("RELEASE SAVEPOINT request", &[])?;
-                tx.meta = before;
-                tx.meta.seq += i64::from(mutant("gap_after_a_failure"));
-                tx.actor = None;
-                for settlement in std::mem::take(&mut tx.settlements) {
-                    match settlement {
-                        Settlement::Session(id) => session::settle_again(tx, &id)?,
-                        Settlement::Lease(id) => holding::on_timer(tx, &id)?,
-                    }
-                }
-                if is_of_store(error.code) {
-                    return Err(error);
-                }
-                Ok(Step::Done(Err(error)))
-            }
-        }
     }
 
     /// Carries out one write, waiting for it to become possible if asked to.
@@ -467,6 +431,76 @@ impl LocalStore {
         };
         failpoint("reply.before")?;
         outcome
+    }
+}
+
+/// What runs in one transaction, perhaps twice.
+struct Pass<'a> {
+    durability: Durability,
+    requests: &'a [Asked<'a>],
+    wait_over: bool,
+    /// Whether each is still wanted, once that was asked.
+    wanted: Vec<Option<bool>>,
+}
+
+/// Whether requests can be undone one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Savepoints {
+    None,
+    EachRequest,
+}
+
+/// How a request went that cannot be undone alone.
+enum Bare {
+    Over(Step),
+    /// It failed after it had changed something.
+    ToUndo(Error),
+}
+
+fn bare(tx: &mut Tx<'_>, request: &Request, changed: &mut bool) -> Result<Bare> {
+    let (before, written) = (tx.meta.clone(), tx.sql.written());
+    tx.settlements.clear();
+    tx.actor = None;
+    match execute(tx, request) {
+        Ok(executed) => Ok(Bare::Over(step(tx, executed, changed))),
+        Err(error) if is_of_store(error.code) => Err(error),
+        Err(error) if tx.sql.written() == written => {
+            tx.meta = before;
+            tx.meta.seq += i64::from(mutant("gap_after_a_failure"));
+            Ok(Bare::Over(Step::Done(Err(error))))
+        }
+        Err(error) if mutant("batch_keeps_what_failed") => Ok(Bare::Over(Step::Done(Err(error)))),
+        Err(error) => Ok(Bare::ToUndo(error)),
+    }
+}
+
+/// Runs a request inside its savepoint.
+fn in_savepoint(tx: &mut Tx<'_>, request: &Request, changed: &mut bool) -> Result<Step> {
+    let before = tx.meta.clone();
+    tx.settlements.clear();
+    tx.actor = None;
+    tx.sql.run("SAVEPOINT request", &[])?;
+    match execute(tx, request) {
+        Ok(executed) => {
+            tx.sql.run("RELEASE SAVEPOINT request", &[])?;
+            Ok(step(tx, executed, changed))
+        }
+        Err(error) => {
+            tx.sql.run("ROLLBACK TO SAVEPOINT request", &[])?;
+            tx.sql.run("RELEASE SAVEPOINT request", &[])?;
+            tx.meta = before;
+            tx.actor = None;
+            for settlement in std::mem::take(&mut tx.settlements) {
+                match settlement {
+                    Settlement::Session(id) => session::settle_again(tx, &id)?,
+                    Settlement::Lease(id) => holding::on_timer(tx, &id)?,
+                }
+            }
+            if is_of_store(error.code) {
+                return Err(error);
+            }
+            Ok(Step::Done(Err(error)))
+        }
     }
 }
 

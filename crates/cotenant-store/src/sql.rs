@@ -155,6 +155,8 @@ pub trait Sql {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64>;
     /// Runs a query.
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>>;
+    /// How many statements were run: whether something was, told by comparing.
+    fn written(&self) -> u64;
     /// The clock of a server, which was read where it must be: behind the lock of a write, before the
     /// snapshot of a read.
     fn reading(&self) -> Option<Reading> {

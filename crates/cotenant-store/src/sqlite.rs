@@ -67,6 +67,8 @@ impl Sqlite {
             (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
             (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
             (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+            // Else statements that might use a partial index are prepared anew for each value.
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
         ] {
             connection.set_db_config(option, on).map_err(error)?;
         }
@@ -151,7 +153,7 @@ impl Sqlite {
         may_go: &dyn Fn(&mut dyn Sql) -> Result<()>,
     ) -> Result<()> {
         let turn = self.gate.take(patience)?;
-        may_go(&mut Statements(&self.connection))?;
+        may_go(&mut Statements::of(&self.connection))?;
         Self::keep_log_at_once(&self.connection, &self.log_path, &turn)?;
         let from = Connection::open(source).map_err(error)?;
         rusqlite::backup::Backup::new(&from, &mut self.connection)
@@ -167,13 +169,13 @@ impl Sqlite {
         keep_log: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Finish> {
         if mutant("no_gate_transaction") {
-            body(&mut Statements(connection))?;
+            body(&mut Statements::of(connection))?;
             return Ok(Finish::Commit);
         }
         let tx =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
         failpoint("txn.begun")?;
-        let finish = body(&mut Statements(&tx))?;
+        let finish = body(&mut Statements::of(&tx))?;
         if finish != Finish::Commit {
             tx.rollback().map_err(error)?;
             return Ok(finish);
@@ -244,7 +246,7 @@ impl Engine for Sqlite {
             .connection
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .map_err(error)?;
-        body(&mut Statements(&tx))?;
+        body(&mut Statements::of(&tx))?;
         tx.commit().map_err(error)
     }
 
@@ -328,7 +330,17 @@ fn overwrite_frames(connection: &Connection) {
 }
 
 /// Statements of a connection, prepared once.
-pub(crate) struct Statements<'a>(pub(crate) &'a Connection);
+pub(crate) struct Statements<'a> {
+    connection: &'a Connection,
+    written: u64,
+}
+
+impl<'a> Statements<'a> {
+    /// Those of a connection, whatever transaction it is in.
+    pub(crate) fn of(connection: &'a Connection) -> Self {
+        Self { connection, written: 0 }
+    }
+}
 
 struct Bound<'a>(&'a Param<'a>);
 
@@ -345,7 +357,8 @@ impl rusqlite::ToSql for Bound<'_> {
 
 impl Sql for Statements<'_> {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
-        let mut statement = self.0.prepare_cached(sql).map_err(error)?;
+        self.written += 1;
+        let mut statement = self.connection.prepare_cached(sql).map_err(error)?;
         let touched = statement
             .execute(rusqlite::params_from_iter(params.iter().map(Bound)))
             .map_err(error)?;
@@ -353,7 +366,7 @@ impl Sql for Statements<'_> {
     }
 
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
-        let mut statement = self.0.prepare_cached(sql).map_err(error)?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(error)?;
         let width = statement.column_count();
         let mut rows =
             statement.query(rusqlite::params_from_iter(params.iter().map(Bound))).map_err(error)?;
@@ -375,6 +388,10 @@ impl Sql for Statements<'_> {
             found.push(Row(values.into_iter()));
         }
         Ok(found)
+    }
+
+    fn written(&self) -> u64 {
+        self.written
     }
 }
 

@@ -90,6 +90,10 @@ impl Sql for Snapshot<'_> {
         self.sql.rows(sql, params)
     }
 
+    fn written(&self) -> u64 {
+        u64::from(self.wrote)
+    }
+
     fn is_snapshot(&self) -> bool {
         true
     }

@@ -152,6 +152,7 @@ impl Postgres {
                 address: &self.address,
                 limit,
                 reading,
+                written: 0,
                 failed: false,
                 lost: false,
             }),
@@ -412,6 +413,7 @@ pub(super) struct Statements<'a> {
     address: &'a Address,
     limit: Duration,
     reading: Reading,
+    written: u64,
     /// Whether a statement failed, after which the server takes none until it is rolled back.
     failed: bool,
     /// Whether the connection can be used no more.
@@ -499,6 +501,7 @@ fn value(row: &postgres::Row, index: usize) -> Result<Value> {
 
 impl Sql for Statements<'_> {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+        self.written += 1;
         if sql.starts_with("ROLLBACK TO") {
             self.ask(|client| client.batch_execute(sql))?;
             self.failed = false;
@@ -521,6 +524,10 @@ impl Sql for Statements<'_> {
                 Ok(Row(values?.into_iter()))
             })
             .collect()
+    }
+
+    fn written(&self) -> u64 {
+        self.written
     }
 
     fn reading(&self) -> Option<Reading> {

@@ -205,7 +205,7 @@ pub(super) fn arrive(
         Location::File(file) => match look(file) {
             Ok(Found::Store(path)) => {
                 let mut engine = Sqlite::open(&path)?;
-                let standing = Standing::load(&mut Statements(engine.connection()))?;
+                let standing = Standing::load(&mut Statements::of(engine.connection()))?;
                 may_go(&standing)?;
                 let draft = draft::beside(&path)?;
                 let patience = Patience::Until(std::time::Instant::now() + PATIENCE);
