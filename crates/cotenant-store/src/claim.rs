@@ -8,18 +8,33 @@ use cotenant_core::{
     },
     data::glob,
     lease::{Holdings, Resource},
+    store::Actor,
 };
 
 use crate::{
     data, holding,
     holding::{LeaseRow, LeaseState},
     session::{self, SessionRow},
+    sql::Query,
     testing::mutant,
     tx::Tx,
 };
 
 /// The kinds of claims, for those who look at all of them.
 const KINDS: [&str; 4] = ["issue", "path", "branch", "other"];
+
+/// The queries that a claim will make.
+pub(crate) fn foreseen(op: &Claim, actor: Option<&Actor>) -> Vec<Query> {
+    let session = actor.map(|actor| actor.session.0.as_str());
+    let mut queries = Vec::new();
+    for item in &op.items {
+        queries.extend(holding::foreseen(&Resource::Claim(item.clone()), session));
+        if item.kind == ItemKind::Issue && !op.automatic {
+            queries.push(data::foreseen(&item.to_string(), "claimed_by"));
+        }
+    }
+    queries
+}
 
 pub(crate) fn claim(tx: &mut Tx<'_>, op: &Claim) -> Result<Claimed> {
     op.ttl_ms.map_or(Ok(()), |ttl| tx.check_ttl(ttl))?;

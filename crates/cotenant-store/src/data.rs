@@ -13,7 +13,12 @@ use cotenant_core::{
 };
 use serde_json::{json, value::RawValue};
 
-use crate::{params, session, sql::Row, testing::mutant, tx::Tx};
+use crate::{
+    params, session,
+    sql::{Query, Row},
+    testing::mutant,
+    tx::Tx,
+};
 
 /// Values up to this size stand in their event in full, larger ones as digest and length: the log
 /// must not grow by a megabyte for every write of a large value.
@@ -273,12 +278,17 @@ fn write(
     ];
     // A key that is gone for everybody may still have its row.
     if before.is_some() || tx.sql.run(INSERT, values)? == 0 {
-        tx.sql.run(UPDATE, values)?;
+        tx.sql.later(UPDATE, values)?;
     }
     if let Some(expires) = expires {
         tx.arm(expires, "data", &format!("{scope}\n{key}"))?;
     }
     Ok(Written { rev: Rev(rev), ver, overwrote: before.map(|row| Rev(row.rev)) })
+}
+
+/// The query for a key.
+pub(crate) fn foreseen(scope: &str, key: &str) -> Query {
+    Query::new(SELECT_ONE, params![scope, key])
 }
 
 pub(crate) fn put(tx: &mut Tx<'_>, op: &Put) -> Result<Written> {

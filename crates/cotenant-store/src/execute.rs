@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     claim, data, event, holding, lease, lineage, params, session, sign_on,
-    sql::corrupt,
+    sql::{Query, corrupt},
     status,
     testing::mutant,
     tx::{Tx, Verdict},
@@ -49,7 +49,7 @@ pub(crate) fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
         if mutant("settles_the_newest_first") { SELECT_TIMERS_NEWEST } else { SELECT_TIMERS };
     for mut row in tx.sql.rows(select, params![now, SETTLED_MAX])? {
         let (tick, kind, id) = (row.int()?, row.text()?, row.text()?);
-        tx.sql.run(DELETE_TIMER, params![tick, &kind, &id])?;
+        tx.sql.later(DELETE_TIMER, params![tick, &kind, &id])?;
         match kind.as_str() {
             "session" => session::on_timer(tx, &id)?,
             "lease" => holding::on_timer(tx, &id)?,
@@ -66,6 +66,31 @@ pub(crate) enum Executed {
     Done(Box<RawValue>),
     Wait { retry_after_ms: u64 },
     Refused(Error),
+}
+
+/// The queries that a request will surely make: of who asks, of a repeat, and of what it is about.
+pub(crate) fn foreseen(request: &Request) -> Vec<Query> {
+    let mut queries = Vec::new();
+    if let Some(actor) = &request.actor {
+        queries.extend(session::foreseen(&actor.session));
+        if let Some(id) = &request.request_id {
+            queries.push(Query::new(SELECT_REQUEST, params![&actor.session.0, id]));
+        }
+    }
+    match &request.op {
+        Op::Claim(op) => queries.extend(claim::foreseen(op, request.actor.as_ref())),
+        Op::Acquire(op) => queries.extend(lease::foreseen(op, request.actor.as_ref())),
+        Op::Release(op) => {
+            queries.extend(lease::foreseen_own(&op.resource, request.actor.as_ref()))
+        }
+        Op::Renew(op) => queries.extend(lease::foreseen_own(&op.resource, request.actor.as_ref())),
+        Op::Get(op) => queries.push(data::foreseen(&op.scope, &op.key)),
+        Op::Put(op) => queries.push(data::foreseen(&op.scope, &op.key)),
+        Op::Update(op) => queries.push(data::foreseen(&op.scope, &op.key)),
+        Op::Delete(op) => queries.push(data::foreseen(&op.scope, &op.key)),
+        _ => {}
+    }
+    queries
 }
 
 /// Steps 5 to 10.
@@ -205,11 +230,16 @@ fn remembered(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str) -> Result<Op
 
 fn remember(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str, data: &RawValue) -> Result<()> {
     let (seq, tick) = (tx.meta.seq, tx.now.0);
-    tx.sql.run(INSERT_REQUEST, params![actor, id, digest, data.get(), seq, tick])?;
-    if seq % 64 == 0 {
-        tx.sql.run(FORGET_REQUESTS, params![tick - REMEMBERED_MS, REMEMBERED])?;
+    tx.forgets |= seq % 64 == 0;
+    tx.sql.later(INSERT_REQUEST, params![actor, id, digest, data.get(), seq, tick])
+}
+
+/// Forgets results that are old and too many, once a transaction and not each time.
+pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
+    if !tx.forgets {
+        return Ok(());
     }
-    Ok(())
+    tx.sql.later(FORGET_REQUESTS, params![tx.now.0 - REMEMBERED_MS, REMEMBERED])
 }
 
 /// An answer as JSON.

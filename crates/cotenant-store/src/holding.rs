@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::{
     host, params,
     session::{SessionRow, session, session_columns, settle_holder},
-    sql::Row,
+    sql::{Query, Row},
     testing::mutant,
     tx::{Settlement, Tx},
 };
@@ -126,6 +126,15 @@ const INSERT_LEASE: &str = "INSERT INTO lease (state, fence, slots, mode, automa
 const UPDATE_LEASE: &str = "UPDATE lease SET state = $1, fence = $2, slots = $3, mode = $4, \
      automatic = $5, ttl_ms = $6, expires_tick = $7, lock_delay_ms = $8, since_tick = $9, \
      since_ms = $10, note = $11 WHERE kind = $12 AND name = $13 AND tree = $14 AND session = $15";
+/// Where each statement is a round trip, one costs less than two.
+const UPSERT_LEASE: &str = "INSERT INTO lease (state, fence, slots, mode, automatic, ttl_ms, \
+     expires_tick, lock_delay_ms, since_tick, since_ms, note, kind, name, tree, session) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+     ON CONFLICT (kind, name, tree, session) DO UPDATE SET state = excluded.state, \
+     fence = excluded.fence, slots = excluded.slots, mode = excluded.mode, \
+     automatic = excluded.automatic, ttl_ms = excluded.ttl_ms, \
+     expires_tick = excluded.expires_tick, lock_delay_ms = excluded.lock_delay_ms, \
+     since_tick = excluded.since_tick, since_ms = excluded.since_ms, note = excluded.note";
 const DELETE_LEASE: &str =
     "DELETE FROM lease WHERE kind = $1 AND name = $2 AND tree = $3 AND session = $4";
 /// Of entries of an index alone: most sessions have fewer rows than they may have of any kind.
@@ -272,7 +281,9 @@ pub(crate) fn save(tx: &mut Tx<'_>, row: &LeaseRow) -> Result<()> {
         tree,
         &row.session,
     ];
-    if tx.sql.run(INSERT_LEASE, values)? == 0 {
+    if tx.sql.is_far() {
+        tx.sql.later(UPSERT_LEASE, values)?;
+    } else if tx.sql.run(INSERT_LEASE, values)? == 0 {
         tx.sql.run(UPDATE_LEASE, values)?;
     }
     match row.expires {
@@ -286,7 +297,7 @@ pub(crate) fn save(tx: &mut Tx<'_>, row: &LeaseRow) -> Result<()> {
 /// Deletes a row.
 pub(crate) fn delete(tx: &mut Tx<'_>, row: &LeaseRow) -> Result<()> {
     let (kind, name, tree) = key(&row.resource);
-    tx.sql.run(DELETE_LEASE, params![kind, name, tree, &row.session]).map(drop)
+    tx.sql.later(DELETE_LEASE, params![kind, name, tree, &row.session])
 }
 
 /// The row of a session for a resource, settled.
@@ -551,6 +562,20 @@ pub(crate) fn of_kind(tx: &mut Tx<'_>, kind: &'static str) -> Result<Vec<Holding
 pub(crate) fn views(tx: &Tx<'_>, rows: &[(LeaseRow, SessionRow)]) -> Vec<Holding> {
     let views = rows.iter().map(|(row, holder)| row.view(holder, tx));
     views.filter(is_visible).collect()
+}
+
+/// The queries for a name and for how much a session has.
+pub(crate) fn foreseen(resource: &Resource, session: Option<&str>) -> Vec<Query> {
+    let (kind, name, _) = key(resource);
+    let mut queries = vec![Query::new(SELECT_NAMED, params![kind, name])];
+    queries.extend(session.map(|session| Query::new(COUNT_ROWS, params![session])));
+    queries
+}
+
+/// The query for the row of a session.
+pub(crate) fn foreseen_own(resource: &Resource, session: &str) -> Query {
+    let (kind, name, tree) = key(resource);
+    Query::new(SELECT_OWN, params![kind, name, tree, session])
 }
 
 /// Whether all rows of a session together are so few that no limit can be reached.

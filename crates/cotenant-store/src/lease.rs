@@ -10,7 +10,7 @@ use cotenant_core::{
         Acquire, Admit, Admitted, Break, Broken, Check, Checked, Granted, Holdings, LEASES_MAX,
         ListLeases, Release, Released, Renew, Renewed, Resource, TICKETS_MAX,
     },
-    store::Guard,
+    store::{Actor, Guard},
 };
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use crate::{
     holding::{self, LeaseRow, LeaseState},
     params,
     session::{SessionRow, WAITER_WRITES_EVERY_MS},
+    sql::Query,
     testing::mutant,
     tx::{Tx, Verdict},
 };
@@ -34,7 +35,7 @@ pub(crate) fn mark(tx: &mut Tx<'_>, kind: &str, name: &str) -> Result<Option<i64
 /// Raises a high-water mark.
 pub(crate) fn set_mark(tx: &mut Tx<'_>, kind: &str, name: &str, value: i64) -> Result<()> {
     let now = tx.now.0;
-    tx.sql.run(UPSERT_MARK, params![kind, name, value, now]).map(drop)
+    tx.sql.later(UPSERT_MARK, params![kind, name, value, now])
 }
 
 /// Fails with `FENCED` unless the actor holds the guarded resource with exactly that fence.
@@ -86,6 +87,18 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
         .detail("limit", LEASES_MAX)
         .retry_after(1_000)
         .hint("release one first; `cotenant lease list` shows them"))
+}
+
+/// The queries that an acquisition will make.
+pub(crate) fn foreseen(op: &Acquire, actor: Option<&Actor>) -> Vec<Query> {
+    let session = actor.map(|actor| actor.session.0.as_str());
+    holding::foreseen(&Resource::Lease(op.resource.clone()), session)
+}
+
+/// The query for the actor's own grant.
+pub(crate) fn foreseen_own(resource: &str, actor: Option<&Actor>) -> Option<Query> {
+    let (resource, actor) = (Resource::parse(resource).ok()?, actor?);
+    Some(holding::foreseen_own(&resource, &actor.session.0))
 }
 
 pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>> {

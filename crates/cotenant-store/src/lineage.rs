@@ -35,7 +35,7 @@ pub(crate) fn add_edge(
     seq: Seq,
     purpose: Option<&str>,
 ) -> Result<()> {
-    tx.sql.run(INSERT_EDGE, params![to, from, relation.word(), seq.0, purpose]).map(drop)
+    tx.sql.later(INSERT_EDGE, params![to, from, relation.word(), seq.0, purpose])
 }
 
 /// All edges reachable from a session in one direction, `handoff` edges not followed.

@@ -29,7 +29,7 @@ use cotenant_core::{
 use self::check::check;
 use crate::{
     admin::PATIENCE,
-    execute::{Executed, execute, ring_timers},
+    execute::{Executed, execute, foreseen, forget, ring_timers},
     holding,
     meta::{Intent, Meta},
     session,
@@ -185,6 +185,10 @@ impl LocalStore {
             engine.write(patience, pass.durability, &mut |sql| {
                 steps.clear();
                 let mut tx = self.begin(sql, pass.wait_over)?;
+                if tx.sql.is_far() {
+                    let requests = pass.requests.iter();
+                    tx.sql.foresee(requests.flat_map(|asked| foreseen(asked.request)).collect())?;
+                }
                 let mut changed = false;
                 for (asked, wanted) in pass.requests.iter().zip(&mut pass.wanted) {
                     let wanted = wanted.get_or_insert_with(|| asked.wanted.is_none_or(|ask| ask()));
@@ -215,6 +219,7 @@ impl LocalStore {
                 }
                 failpoint("txn.effect")?;
                 late = std::mem::take(&mut tx.late_events);
+                forget(&mut tx)?;
                 tx.meta.save(tx.sql)?;
                 Ok(Finish::Commit)
             })

@@ -134,7 +134,7 @@ impl Meta {
 
     /// Writes the row back.
     pub(crate) fn save(&self, sql: &mut dyn Sql) -> Result<()> {
-        sql.run(
+        sql.later(
             UPDATE_META,
             params![
                 self.seq,
@@ -150,7 +150,6 @@ impl Meta {
                 self.erasing,
             ],
         )
-        .map(drop)
     }
 
     /// Begins a new history, as a restore does.

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     holding, params, sign_on,
-    sql::{Row, Sql},
+    sql::{Query, Row, Sql},
     tx::{Settlement, Tx},
 };
 
@@ -78,8 +78,8 @@ const COUNT_LIVE: &str = "SELECT COUNT(*) FROM session WHERE state IN ('active',
 pub(crate) const UPSERT_ALIAS: &str = "INSERT INTO alias (key, session) VALUES ($1, $2) \
      ON CONFLICT (key) DO UPDATE SET session = excluded.session";
 pub(crate) const DELETE_ALIAS: &str = "DELETE FROM alias WHERE key = $1 AND session = $2";
-const UPDATE_TOUCH: &str = "UPDATE session SET state = 'active', expires_tick = $1, \
-     heartbeat_tick = $2, heartbeat_ms = $3 WHERE id = $4";
+const UPDATE_TOUCH: &str = "UPDATE session SET state = 'active', expires_tick = $1 + ttl_ms, \
+     heartbeat_tick = $1, heartbeat_ms = $2 WHERE id IN ($3)";
 const UPDATE_STATE: &str = "UPDATE session SET state = $1, outcome = $2, reason = $3 WHERE id = $4";
 const UPDATE_NATIVE: &str = "UPDATE session SET native_id = $1 WHERE id = $2";
 
@@ -181,6 +181,11 @@ pub(crate) fn find(tx: &mut Tx<'_>, reference: &str) -> Result<Option<SessionRow
         return by_alias(tx, reference);
     }
     by_alias(tx, &name_key(reference))
+}
+
+/// The query for a session that is named by its id.
+pub(crate) fn foreseen(reference: &SessionRef) -> Option<Query> {
+    cotenant_core::id::is_id(&reference.0).then(|| Query::new(SELECT_BY_ID, params![&reference.0]))
 }
 
 /// Finds the newest session of an alias.
@@ -340,7 +345,7 @@ pub(crate) fn touch(tx: &mut Tx<'_>) -> Result<()> {
     actor.expires = tx.now.after(actor.ttl_ms);
     actor.heartbeat = tx.now;
     actor.state = State::Active;
-    tx.sql.run(UPDATE_TOUCH, params![actor.expires.0, tx.now.0, tx.wall_ms, &actor.id]).map(drop)
+    tx.sql.later(UPDATE_TOUCH, params![tx.now.0, tx.wall_ms, &actor.id])
 }
 
 pub(crate) fn heartbeat(tx: &mut Tx<'_>, _: &Heartbeat) -> Result<Beat> {
@@ -369,9 +374,9 @@ pub(crate) fn change_native(tx: &mut Tx<'_>, op: &ChangeNative) -> Result<Native
 pub(crate) fn set_native(tx: &mut Tx<'_>, row: &mut SessionRow, native: &str) -> Result<()> {
     let before = row.native_id.replace(native.to_owned());
     if let Some(before) = &before {
-        tx.sql.run(DELETE_ALIAS, params![&native_key(&row.kind, before), &row.id])?;
+        tx.sql.later(DELETE_ALIAS, params![&native_key(&row.kind, before), &row.id])?;
     }
-    tx.sql.run(UPSERT_ALIAS, params![&native_key(&row.kind, native), &row.id])?;
+    tx.sql.later(UPSERT_ALIAS, params![&native_key(&row.kind, native), &row.id])?;
     tx.sql.run(UPDATE_NATIVE, params![native, &row.id])?;
     tx.actor = Some(row.clone());
     let facts = json!({"before": before, "native_id": native});

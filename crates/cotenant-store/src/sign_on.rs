@@ -72,7 +72,7 @@ pub(crate) fn sign_on(tx: &mut Tx<'_>, op: &SignOn) -> Result<SignedOn> {
             if let Some(native) = op.native_id.as_ref().filter(|_| row.native_id == op.native_id) {
                 // Of several sessions in one conversation it goes by the one named last.
                 let key = native_key(&op.kind, native);
-                tx.sql.run(UPSERT_ALIAS, params![&key, &row.id])?;
+                tx.sql.later(UPSERT_ALIAS, params![&key, &row.id])?;
             }
             return existing(tx, row.clone(), op);
         }
@@ -175,7 +175,7 @@ fn existing(tx: &mut Tx<'_>, row: SessionRow, op: &SignOn) -> Result<SignedOn> {
         tx.event("session.purpose", &format!("session:{}", row.name), &facts)?;
     }
     if let Some(process) = row.process.clone() {
-        tx.sql.run(UPSERT_ALIAS, params![&process_key(&process), &row.id])?;
+        tx.sql.later(UPSERT_ALIAS, params![&process_key(&process), &row.id])?;
     }
     tx.actor = Some(row.clone());
     touch(tx)?;
@@ -222,8 +222,8 @@ fn take_name(
 
 fn rename(tx: &mut Tx<'_>, row: SessionRow, name: &str) -> Result<SessionRow> {
     let before = row.name.clone();
-    tx.sql.run(DELETE_ALIAS, params![&name_key(&before), &row.id])?;
-    tx.sql.run(UPSERT_ALIAS, params![&name_key(name), &row.id])?;
+    tx.sql.later(DELETE_ALIAS, params![&name_key(&before), &row.id])?;
+    tx.sql.later(UPSERT_ALIAS, params![&name_key(name), &row.id])?;
     tx.sql.run(UPDATE_NAME, params![name, &row.id])?;
     let row = SessionRow { name: name.to_owned(), name_given: true, ..row };
     tx.actor = Some(row.clone());
@@ -392,7 +392,7 @@ fn insert(tx: &mut Tx<'_>, row: &SessionRow, takes_native: bool) -> Result<()> {
     }
     keys.extend(process.map(process_key));
     for key in keys {
-        tx.sql.run(UPSERT_ALIAS, params![&key, &row.id])?;
+        tx.sql.later(UPSERT_ALIAS, params![&key, &row.id])?;
     }
     tx.arm(row.expires, "session", &row.id)
 }

@@ -57,8 +57,8 @@ macro_rules! params {
     ($($value:expr),* $(,)?) => { &[$($crate::sql::Param::from($value)),*] };
 }
 
-/// A value that came back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value that came back, or that goes with a statement that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// SQL NULL.
     Null,
@@ -68,6 +68,33 @@ pub enum Value {
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
+}
+
+impl From<&Param<'_>> for Value {
+    fn from(param: &Param<'_>) -> Self {
+        match *param {
+            Param::Null => Self::Null,
+            Param::Int(number) => Self::Int(number),
+            Param::Text(text) => Self::Text(text.to_owned()),
+            Param::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+}
+
+/// A query that will be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The statement.
+    pub sql: &'static str,
+    /// Its parameters.
+    pub values: Vec<Value>,
+}
+
+impl Query {
+    /// A query with these parameters.
+    pub(crate) fn new(sql: &'static str, params: &[Param<'_>]) -> Self {
+        Self { sql, values: params.iter().map(Value::from).collect() }
+    }
 }
 
 /// A row that came back, read from the left.
@@ -155,6 +182,19 @@ pub trait Sql {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64>;
     /// Runs a query.
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>>;
+    /// Runs a statement that returns no rows, and of which nobody asks how many it touched. Where each
+    /// statement is a round trip it goes with others, before anything could notice; so does its failure.
+    fn later(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<()> {
+        self.run(sql, params).map(drop)
+    }
+    /// Is told of queries that will be made. Where each is a round trip, many are made in one.
+    fn foresee(&mut self, _: Vec<Query>) -> Result<()> {
+        Ok(())
+    }
+    /// Whether each statement is a round trip.
+    fn is_far(&self) -> bool {
+        false
+    }
     /// How many statements were run: whether something was, told by comparing.
     fn written(&self) -> u64;
     /// The clock of a server, which was read where it must be: behind the lock of a write, before the

@@ -29,6 +29,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) wait_over: bool,
     /// Whether anything was settled, which is committed even if the request fails.
     pub(crate) settled: bool,
+    /// Whether it is time to forget old results.
+    pub(crate) forgets: bool,
     /// What was settled by this request, to be settled again if its effects are undone.
     pub(crate) settlements: Vec<Settlement>,
     /// Events held back by the planted bug `event_outside_transaction`.
@@ -90,6 +92,7 @@ impl<'a> Tx<'a> {
             actor: None,
             wait_over: false,
             settled: false,
+            forgets: false,
             settlements: Vec::new(),
             late_events: Vec::new(),
         }
@@ -196,7 +199,7 @@ impl Tx<'_> {
 
     /// Asks to look at a row again at a tick.
     pub(crate) fn arm(&mut self, tick: Tick, kind: &str, id: &str) -> Result<()> {
-        self.sql.run(INSERT_TIMER, params![tick.0, kind, id]).map(drop)
+        self.sql.later(INSERT_TIMER, params![tick.0, kind, id])
     }
 
     /// What can be said of a process from here.
@@ -216,7 +219,7 @@ impl EventRow {
         let [seq, tick] = self.numbers;
         let [at, kind, scope, session, name, user, trust, payload, version] = &self.texts;
         let [salt, digest, hash] = &self.bytes;
-        sql.run(
+        sql.later(
             INSERT_EVENT,
             params![
                 seq,
@@ -235,7 +238,6 @@ impl EventRow {
                 version,
             ],
         )
-        .map(drop)
     }
 }
 

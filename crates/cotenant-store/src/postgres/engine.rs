@@ -18,12 +18,13 @@ use postgres::{
 
 use super::{
     address::Address,
-    error::{error, is_lost, silent},
+    ahead::{Ahead, Ready, Shapes},
+    error::{error, is_lost, no_nul, silent},
     line::Line,
     wake::ServerWake,
 };
 use crate::{
-    sql::{Clock, Durability, Engine, Finish, Param, Patience, Row, Sql, Value, Wake},
+    sql::{Clock, Durability, Engine, Finish, Param, Patience, Query, Row, Sql, Value, Wake},
     testing::{failpoint, mutant},
 };
 
@@ -67,6 +68,7 @@ pub(crate) struct Postgres {
     still_seen: Arc<AtomicU64>,
     /// When that was more than none.
     erased_in_vain: Option<Instant>,
+    shapes: Shapes,
 }
 
 /// Why the server did not do what it was asked for.
@@ -123,7 +125,8 @@ impl Postgres {
         let address = Arc::new(address);
         let wake = ServerWake::new(Arc::clone(&address));
         let (line, open, erased_in_vain) = (Some(line), false, None);
-        Self { address, line, open, wake, still_seen, erased_in_vain }
+        let shapes = Shapes::default();
+        Self { address, line, open, wake, still_seen, erased_in_vain, shapes }
     }
 
     /// Begins a transaction and reads the clock, in one round trip. If an idle connection turns out to be
@@ -152,6 +155,8 @@ impl Postgres {
                 address: &self.address,
                 limit,
                 reading,
+                shapes: &mut self.shapes,
+                ahead: Ahead::default(),
                 written: 0,
                 failed: false,
                 lost: false,
@@ -349,7 +354,10 @@ impl Engine for Postgres {
             failpoint("gate.after")?;
             failpoint("txn.begun")?;
             let finish = body(statements)?;
-            if finish != Finish::Commit {
+            if finish == Finish::Commit {
+                let rest = statements.ahead.all();
+                statements.send(rest)?;
+            } else {
                 statements.failed = false;
             }
             Ok(finish)
@@ -413,6 +421,8 @@ pub(super) struct Statements<'a> {
     address: &'a Address,
     limit: Duration,
     reading: Reading,
+    shapes: &'a mut Shapes,
+    ahead: Ahead,
     written: u64,
     /// Whether a statement failed, after which the server takes none until it is rolled back.
     failed: bool,
@@ -444,40 +454,24 @@ impl Statements<'_> {
     }
 }
 
-/// A parameter that the connection's thread can have.
-enum Owned {
-    Null,
-    Int(i64),
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl From<&Param<'_>> for Owned {
-    fn from(param: &Param<'_>) -> Self {
-        match *param {
-            Param::Null => Self::Null,
-            Param::Int(number) => Self::Int(number),
-            Param::Text(text) => Self::Text(text.to_owned()),
-            Param::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
-        }
+/// A parameter with its type. The server finds out itself what type a NULL has.
+fn bound(value: &Value) -> (&(dyn ToSql + Sync), Type) {
+    const NULL: Option<&str> = None;
+    match value {
+        Value::Null => (&NULL, Type::UNKNOWN),
+        Value::Int(number) => (number, Type::INT8),
+        Value::Text(text) => (text, Type::TEXT),
+        Value::Bytes(bytes) => (bytes, Type::BYTEA),
     }
 }
 
-impl Owned {
-    fn all(params: &[Param<'_>]) -> Vec<Self> {
-        params.iter().map(Self::from).collect()
+/// Parameters that the connection's thread can have.
+fn owned(params: &[Param<'_>]) -> Result<Vec<Value>> {
+    // Said here, for a statement that waits would fail for others too.
+    if params.iter().any(|param| matches!(param, Param::Text(text) if text.contains('\0'))) {
+        return Err(no_nul());
     }
-
-    /// With its type. The server finds out itself what type a NULL has.
-    fn bound(&self) -> (&(dyn ToSql + Sync), Type) {
-        const NULL: Option<&str> = None;
-        match self {
-            Self::Null => (&NULL, Type::UNKNOWN),
-            Self::Int(number) => (number, Type::INT8),
-            Self::Text(text) => (text, Type::TEXT),
-            Self::Bytes(bytes) => (bytes, Type::BYTEA),
-        }
-    }
+    Ok(params.iter().map(Value::from).collect())
 }
 
 fn value(row: &postgres::Row, index: usize) -> Result<Value> {
@@ -499,31 +493,76 @@ fn value(row: &postgres::Row, index: usize) -> Result<Value> {
     })
 }
 
+impl Statements<'_> {
+    fn execute(&mut self, Ready { sql, values }: Ready) -> Result<u64> {
+        self.ask(move |client| {
+            client.execute_typed(&sql, &values.iter().map(bound).collect::<Vec<_>>())
+        })
+    }
+
+    fn query(&mut self, Ready { sql, values }: Ready) -> Result<Vec<Vec<Value>>> {
+        let rows = self.ask(move |client| {
+            client.query_typed(&sql, &values.iter().map(bound).collect::<Vec<_>>())
+        })?;
+        rows.iter().map(|row| (0..row.len()).map(|index| value(row, index)).collect()).collect()
+    }
+
+    /// Sends what waits.
+    fn send(&mut self, due: Vec<Ready>) -> Result<()> {
+        due.into_iter().try_for_each(|ready| self.execute(ready).map(drop))
+    }
+}
+
 impl Sql for Statements<'_> {
     fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
         self.written += 1;
         if sql.starts_with("ROLLBACK TO") {
+            self.ahead.undo();
             self.ask(|client| client.batch_execute(sql))?;
             self.failed = false;
             return Ok(0);
         }
-        let params = Owned::all(params);
-        self.ask(move |client| {
-            client.execute_typed(sql, &params.iter().map(Owned::bound).collect::<Vec<_>>())
-        })
+        let values = owned(params)?;
+        let due = self.ahead.due(sql);
+        self.send(due)?;
+        self.ahead.write(self.shapes, sql, &values);
+        self.execute(Ready { sql: sql.to_owned(), values })
     }
 
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
-        let params = Owned::all(params);
-        let rows = self.ask(move |client| {
-            client.query_typed(sql, &params.iter().map(Owned::bound).collect::<Vec<_>>())
-        })?;
-        rows.iter()
-            .map(|row| {
-                let values: Result<Vec<Value>> = (0..row.len()).map(|i| value(row, i)).collect();
-                Ok(Row(values?.into_iter()))
-            })
-            .collect()
+        let values = owned(params)?;
+        let rows = match self.ahead.answer(sql, &values) {
+            Some(rows) => rows,
+            None => {
+                let due = self.ahead.due(sql);
+                self.send(due)?;
+                self.query(Ready { sql: sql.to_owned(), values })?
+            }
+        };
+        Ok(rows.into_iter().map(|row| Row(row.into_iter())).collect())
+    }
+
+    fn later(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<()> {
+        match self.ahead.later(self.shapes, sql, owned(params)?) {
+            None => {
+                self.written += 1;
+                Ok(())
+            }
+            Some(_) => self.run(sql, params).map(drop),
+        }
+    }
+
+    fn foresee(&mut self, queries: Vec<Query>) -> Result<()> {
+        for mut foreseen in Ahead::foresee(self.shapes, queries) {
+            let ready = std::mem::take(&mut foreseen.ready);
+            let rows = self.query(ready)?;
+            self.ahead.keep(foreseen, rows);
+        }
+        Ok(())
+    }
+
+    fn is_far(&self) -> bool {
+        true
     }
 
     fn written(&self) -> u64 {

@@ -27,6 +27,11 @@ pub(super) fn silent(server: &str) -> Error {
         .hint("check that it runs and can be reached; under the same request id a repeat takes effect once")
 }
 
+/// The refusal of a text that the server cannot keep.
+pub(super) fn no_nul() -> Error {
+    Error::invalid("PostgreSQL does not keep a text with the character U+0000 in it")
+}
+
 /// One of the server's errors as ours.
 pub(super) fn error(cause: postgres::Error) -> Error {
     let made = match cause.as_db_error() {
@@ -67,9 +72,7 @@ fn of_server(state: &SqlState, text: &str) -> Error {
             format!("the project's schema is not a store of cotenant: {text}"),
         )
         .hint("name another project"),
-        "22021" | "22P05" => {
-            Error::invalid("PostgreSQL does not keep a text with the character U+0000 in it")
-        }
+        "22021" | "22P05" => no_nul(),
         "XX001" | "XX002" => {
             Error::new(Code::StoreCorrupt, format!("the store is damaged: {text}"))
                 .hint("restore a backup of the database")

@@ -29,11 +29,13 @@
 
 mod address;
 mod admin;
+mod ahead;
 mod create;
 mod engine;
 mod error;
 mod line;
 mod org;
+mod shape;
 mod tls;
 mod wake;
 
