@@ -26,10 +26,12 @@ const SELECT_REQUEST: &str =
     "SELECT digest, result, seq, tick FROM request WHERE actor = $1 AND id = $2";
 const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest, result, seq, tick) \
      VALUES ($1, $2, $3, $4, $5, $6)";
+/// After how many events it is looked whether results can be forgotten.
+const FORGET_EVERY: i64 = 256;
 /// Only among the oldest: all that are too many, but not yet old enough, would be looked at each time.
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 AND number IN \
      (SELECT number FROM request WHERE number <= (SELECT MAX(number) FROM request) - $2 \
-     ORDER BY number LIMIT 256)";
+     ORDER BY number LIMIT 1024)";
 const SELECT_TIMERS: &str =
     "SELECT tick, kind, id FROM timer WHERE tick <= $1 ORDER BY tick, kind, id LIMIT $2";
 /// The planted bug: the newest first.
@@ -230,7 +232,7 @@ fn remembered(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str) -> Result<Op
 
 fn remember(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str, data: &RawValue) -> Result<()> {
     let (seq, tick) = (tx.meta.seq, tx.now.0);
-    tx.forgets |= seq % 64 == 0;
+    tx.forgets |= seq % FORGET_EVERY == 0;
     tx.sql.later(INSERT_REQUEST, params![actor, id, digest, data.get(), seq, tick])
 }
 

@@ -48,6 +48,10 @@ const IDLE_MS: u64 = 5_000;
 const IDLE_MAKING_MS: u64 = 60_000;
 /// The largest step of the tick: the server's clock is wall time, which may jump.
 const STEP_MAX_MS: u64 = 30_000;
+/// All that is looked up in a transaction has an index, which the server shall use also when it believes a
+/// table to be small: one that grows fast is scanned for as long as its statistics are old.
+const PLANS: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
+     SET LOCAL enable_mergejoin TO off";
 /// A full queue of notifications is the only thing that a notification can fail of.
 const QUEUE_FULL: &str = "54000";
 
@@ -291,7 +295,7 @@ impl Begin {
         let _ = write!(
             batch,
             "BEGIN ISOLATION LEVEL {mode}; SET LOCAL search_path TO {schema}, pg_temp; \
-             SET LOCAL statement_timeout TO {}; \
+             SET LOCAL statement_timeout TO {}; {PLANS}; \
              SET LOCAL idle_in_transaction_session_timeout TO {idle}",
             statement.as_millis().max(1)
         );
