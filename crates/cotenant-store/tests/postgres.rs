@@ -204,6 +204,39 @@ fn of_many_writers_none_is_lost() {
 }
 
 #[test]
+fn a_batch_sees_what_waits_to_be_written_and_not_what_was_read_before() {
+    let server = server!();
+    let store = open(&server::project(&server));
+    let store: &dyn Store = &store;
+    let (one, other) = (sign_on(store, "one", "agent"), sign_on(store, "other", "agent"));
+    store.one(add(&one, "before")).unwrap();
+    let take = |actor: &Actor, id: &str| {
+        let item = Item { kind: ItemKind::Issue, name: "15".into(), tree: None };
+        let claim = Claim {
+            items: vec![item],
+            mode: Mode::Exclusive,
+            intent: None,
+            ttl_ms: None,
+            automatic: false,
+        };
+        Request { request_id: Some(id.into()), ..Request::new(claim).by(actor.clone()) }
+    };
+    // Both queries of the claim are asked before either claims; so are those of the counter.
+    let batch = vec![take(&one, "first"), take(&other, "second"), add(&one, "a"), add(&other, "b")];
+    let outcomes = store.submit(batch);
+    assert!(outcomes[0].is_ok(), "{outcomes:?}");
+    let second = outcomes[1].as_ref().map(|_| ());
+    let second = second.expect_err("the second claim does not see the first");
+    assert_eq!(second.code, Code::Claimed);
+    assert_eq!(count(store), 3, "an update of the batch is lost");
+    let repeated = store.submit(vec![add(&one, "c"), add(&one, "c")]);
+    assert!(repeated[1].as_ref().unwrap().replayed, "a repeat in one batch is done twice");
+    assert_eq!(count(store), 4);
+    let verified = store.call(&Verify::default(), |request| request).unwrap().answer;
+    assert!(verified.ok, "{verified:?}");
+}
+
+#[test]
 fn projects_of_one_database_do_not_see_each_other() {
     let server = server!();
     let (one, other) = (open(&server::project(&server)), open(&server::project(&server)));

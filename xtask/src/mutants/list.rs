@@ -166,6 +166,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Time.
     mutant("wall_clock", "the wall clock decides what has expired", CLOCK, " s off, a"),
     server(
+        "ahead_is_never_stale",
+        "a batch goes by what it read before it wrote",
+        "a_batch_sees_what_waits_to_be_written_and_not_what_was_read_before",
+        "the second claim does not see the first",
+    ),
+    server(
+        "behind_is_never_due",
+        "a query does not see what waits to be written",
+        "a_batch_sees_what_waits_to_be_written_and_not_what_was_read_before",
+        "the second claim does not see the first",
+    ),
+    server(
         "step_unbounded",
         "the clock of a server takes any step",
         "refusals_alone_carry_a_clock_with_small_steps_to_an_expiry",
