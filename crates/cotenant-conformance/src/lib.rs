@@ -42,6 +42,7 @@ mod limits;
 mod lineage;
 mod loss;
 mod path;
+mod projection;
 mod report;
 mod request;
 mod sample;
@@ -85,6 +86,7 @@ pub fn cases() -> Vec<Case> {
         wait::CASES,
         claim::CASES,
         path::CASES,
+        projection::CASES,
         event::CASES,
         chain::CASES,
     ]

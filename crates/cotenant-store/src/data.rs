@@ -13,7 +13,7 @@ use cotenant_core::{
 };
 use serde_json::{json, value::RawValue};
 
-use crate::{params, session, sql::Row, testing::mutant, tx::Tx};
+use crate::{params, projection, session, sql::Row, testing::mutant, tx::Tx};
 
 /// Values up to this size stand in their event in full, larger ones as digest and length: the log
 /// must not grow by a megabyte for every write of a large value.
@@ -89,6 +89,7 @@ impl DataRow {
             at: Tx::at(self.at_ms),
             expires_in_ms: self.expires.map(|expires| expires.remaining(now)),
             ephemeral: self.owner.is_some(),
+            projected: false,
         }
     }
 }
@@ -126,7 +127,16 @@ fn end_of(prefix: &str) -> String {
 
 pub(crate) fn get(tx: &mut Tx<'_>, op: &Get) -> Result<Entry> {
     let now = tx.now;
-    load(tx, &op.scope, &op.key)?.map(|row| row.entry(now)).ok_or_else(|| {
+    if mutant("projections_win")
+        && let Some(entry) = projection::entry(tx, &op.scope, &op.key)?
+    {
+        return Ok(entry);
+    }
+    let entry = match load(tx, &op.scope, &op.key)? {
+        Some(row) => Some(row.entry(now)),
+        None => projection::entry(tx, &op.scope, &op.key)?,
+    };
+    entry.ok_or_else(|| {
         Error::new(Code::NotFound, format!("there is no key `{}` in scope `{}`", op.key, op.scope))
     })
 }
@@ -177,9 +187,11 @@ pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<Scopes> {
     let prefix = glob_prefix(&op.pattern);
     let end = end_of(prefix);
     let limit = op.limit as usize;
+    let mut projected = projection::scopes(tx, op)?.into_iter().peekable();
     let mut after = op.after.clone().unwrap_or_default();
+    // One more than asked for, if there are more.
     let mut scopes: Vec<String> = Vec::new();
-    loop {
+    while scopes.len() <= limit {
         let now = tx.now.0;
         let rows = tx.sql.rows(SELECT_SCOPES, params![&after, prefix, &end, now, 1_000])?;
         let full = rows.len() == 1_000;
@@ -188,18 +200,26 @@ pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<Scopes> {
             after.clone_from(&scope);
             // Ephemeral keys are there as long as their sessions are.
             let lasting = row.int()? != 0;
-            if glob(&op.pattern, &scope) && (lasting || holds_any(tx, &scope)?) {
-                if scopes.len() == limit {
-                    let next = scopes.last().cloned();
-                    return Ok(Scopes { scopes, next });
+            if scopes.len() <= limit
+                && glob(&op.pattern, &scope)
+                && (lasting || holds_any(tx, &scope)?)
+            {
+                scopes.extend(std::iter::from_fn(|| projected.next_if(|next| *next < scope)));
+                if !mutant("scopes_twice") {
+                    projected.next_if_eq(&scope);
                 }
                 scopes.push(scope);
             }
         }
         if !full {
-            return Ok(Scopes { scopes, next: None });
+            scopes.extend(projected);
+            break;
         }
     }
+    let more = scopes.len() > limit;
+    scopes.truncate(limit);
+    let next = if more { scopes.last().cloned() } else { None };
+    Ok(Scopes { scopes, next })
 }
 
 /// How many keys there are, counted up to a limit.
@@ -301,11 +321,14 @@ pub(crate) fn delete(tx: &mut Tx<'_>, op: &Delete) -> Result<Deleted> {
     {
         return Err(rev_mismatch(&op.scope, &op.key, expected, before.as_ref()));
     }
-    let Some(row) = before else { return Ok(Deleted { existed: false }) };
+    let Some(row) = before else {
+        let held_by = projection::holder(tx, &op.scope, Some(&op.key))?;
+        return Ok(Deleted { existed: false, held_by });
+    };
     let facts = json!({"key": row.key, "rev": row.rev, "ver": row.ver});
     tx.event("data.deleted", &row.scope, &Json::of(&facts))?;
     tx.sql.run(DELETE, params![&row.scope, &row.key])?;
-    Ok(Deleted { existed: true })
+    Ok(Deleted { existed: true, held_by: None })
 }
 
 pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedScope> {
@@ -347,7 +370,8 @@ pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedS
         tx.event("data.deleted", &row.scope, &Json::of(&facts))?;
         tx.sql.run(DELETE, params![&row.scope, &row.key])?;
     }
-    Ok(DeletedScope { deleted: doomed.len() as u64 })
+    let held_by = projection::holder(tx, &op.scope, None)?;
+    Ok(DeletedScope { deleted: doomed.len() as u64, held_by })
 }
 
 pub(crate) fn txn(tx: &mut Tx<'_>, op: &Txn) -> Result<TxnDone> {

@@ -112,6 +112,7 @@ const SELECT_BELOW: &str = select!(
 );
 const SELECT_KIND: &str =
     select!("l.kind = $1 AND l.state <> 'released' ORDER BY l.name, l.tree, l.session");
+const SELECT_HELD_OF_KIND: &str = select!("l.session = $1 AND l.kind = $2 AND l.state = 'held'");
 const SELECT_LISTED: &str = select_with_session!(
     "l.kind = $1 AND l.state <> 'released' ORDER BY l.name, l.tree, l.session"
 );
@@ -538,10 +539,24 @@ pub(crate) fn claimed_by(tx: &mut Tx<'_>, session: &str) -> Result<Vec<Item>> {
     Ok(items.collect())
 }
 
+/// What a session holds of a kind.
+pub(crate) fn held_by(tx: &mut Tx<'_>, session: &str, kind: &'static str) -> Result<Vec<LeaseRow>> {
+    let rows = tx.sql.rows(SELECT_HELD_OF_KIND, params![session, kind])?;
+    rows.into_iter().map(|mut row| lease(&mut row)).collect()
+}
+
+/// Everything of a kind, by its name.
+pub(crate) fn rows_of_kind(
+    tx: &mut Tx<'_>,
+    kind: &'static str,
+) -> Result<Vec<(LeaseRow, SessionRow)>> {
+    let rows = tx.sql.rows(SELECT_LISTED, params![kind])?;
+    rows.into_iter().map(lease_and_session).collect()
+}
+
 /// Everything of a kind, as others see it.
 pub(crate) fn of_kind(tx: &mut Tx<'_>, kind: &'static str) -> Result<Vec<Holding>> {
-    let rows = tx.sql.rows(SELECT_LISTED, params![kind])?;
-    let rows: Vec<_> = rows.into_iter().map(lease_and_session).collect::<Result<_>>()?;
+    let rows = rows_of_kind(tx, kind)?;
     Ok(views(tx, &rows))
 }
 

@@ -25,6 +25,7 @@ mod meta;
 pub mod migrate;
 mod place;
 pub mod postgres;
+mod projection;
 mod replay;
 mod session;
 mod sign_on;

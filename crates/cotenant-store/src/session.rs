@@ -457,6 +457,15 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: &ListSessions) -> Result<Sessions> {
     }
 }
 
+/// All live sessions.
+pub(crate) fn all_live(tx: &mut Tx<'_>) -> Result<Vec<SessionRow>> {
+    let rows = tx.sql.rows(SELECT_LIVE, params![i64::MAX])?;
+    let mut found =
+        rows.into_iter().map(|mut row| session(&mut row)).collect::<Result<Vec<_>>>()?;
+    found.retain(|row| row.effective(tx).is_live());
+    Ok(found)
+}
+
 /// The newest live sessions, and how many there are in all.
 pub(crate) fn live(tx: &mut Tx<'_>, limit: u32) -> Result<(Vec<SessionView>, u64)> {
     let mut views = Vec::new();

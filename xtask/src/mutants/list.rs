@@ -323,6 +323,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "keys_are_listed_page_by_page",
         "every key is on one page",
     ),
+    // Conventional keys.
+    case(
+        "projections_win",
+        "what an operation says hides what is stored under its key",
+        "k7_what_is_stored_wins",
+        "left: (\"\\\"a\\\"\", \"a\", true)",
+    ),
+    case(
+        "projects_the_dead",
+        "sessions that were lost are seen under their conventional keys",
+        "k6_what_is_lost_or_ended_shows_nothing",
+        "`data.get` must fail with NOT_FOUND, but answered",
+    ),
+    case(
+        "projects_free_slots",
+        "a lease with a free slot is seen as a lock",
+        "k6_a_lease_without_a_free_slot_shows_in_its_lock",
+        "`data.get` must fail with NOT_FOUND, but answered",
+    ),
+    case(
+        "scopes_twice",
+        "a scope that is stored and projected is listed twice",
+        "k8_scopes_of_a_convention_are_listed_once_in_order",
+        "\"session:b\", \"session:b\"",
+    ),
     // The log.
     case(
         "hash_without_trust",
