@@ -35,6 +35,29 @@ fn each_line_has_its_envelope() {
 }
 
 #[test]
+fn a_session_lives_with_the_process_that_its_sign_on_names() {
+    let env = TestEnv::new();
+    let pid = std::process::id();
+    let answers = ask(
+        &env,
+        &[
+            json!({"op": "session.sign_on", "args": {"name": "a", "library": pid}}),
+            json!({"op": "session.sign_on", "args": {"name": "b", "kind": "ci", "pid": pid}}),
+            json!({"op": "session.sign_on", "args": {"name": "c", "pid": 0}}),
+            json!({"op": "session.sign_on", "args": {"name": "d", "library": "me"}}),
+            json!({"op": "session.list"}),
+        ],
+    );
+    for wrong in &answers[2..4] {
+        assert_eq!(wrong["error"]["code"], "INVALID", "{wrong}");
+    }
+    let sessions = answers[4]["data"]["sessions"].as_array().unwrap();
+    let kinds: Vec<&Value> = sessions.iter().map(|session| &session["kind"]).collect();
+    assert_eq!(kinds, [&json!("ci"), &json!("agent")]);
+    assert!(sessions.iter().all(|session| session["process"]["pid"] == pid), "{sessions:?}");
+}
+
+#[test]
 fn wrong_lines_are_answered_and_the_rest_goes_on() {
     let env = TestEnv::new();
     env.sign_on(&["a"]);

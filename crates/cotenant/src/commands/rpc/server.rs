@@ -12,14 +12,19 @@ use cotenant_core::{
     event::sha256_hex,
     name::SessionRef,
     operation::{ActorRule, Effect},
+    process::ProcessIdentity,
     session::{ShowSession, SignOn},
     store::{Actor, BATCH_MAX, Outcome, Request},
     wire::{self, Asked, Line, LineActor, Speaker},
 };
 use cotenant_store::testing::mutant;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::{context::Context, identity, token};
+use crate::{
+    context::Context,
+    identity::{self, Runner},
+    token,
+};
 
 /// Carries out requests for the session of the command, or for those that the lines name.
 pub(super) struct Server<'a> {
@@ -194,9 +199,35 @@ fn sign_on(line: &Line) -> Result<(SignOn, bool)> {
     let wrong = |error| Error::invalid(format!("arguments of `{}`: {error}", SignOn::NAME));
     let mut fields: Map<String, Value> = serde_json::from_str(arguments.get()).map_err(wrong)?;
     fields.entry("user").or_insert_with(|| identity::user().into());
+    name_process(&mut fields)?;
     let is_drawn = !fields.contains_key("token_digest");
     fields.entry("token_digest").or_insert_with(|| "".into());
     Ok((serde_json::from_value(Value::Object(fields)).map_err(wrong)?, is_drawn))
+}
+
+/// The process that a sign-on names by its number: as `pid` the one that the session lives with, as
+/// `library` that of a program which asks for itself. The latter counts if neither an agent nor a
+/// terminal runs it.
+fn name_process(fields: &mut Map<String, Value>) -> Result<()> {
+    let (pid, library) = (fields.remove("pid"), fields.remove("library"));
+    let (kind, process) = match (pid, library) {
+        (Some(pid), _) => ("agent", process_of(&pid)?),
+        (None, Some(library)) => match identity::runner() {
+            Runner::Agent { kind, process } => (kind, process),
+            Runner::Terminal { process, .. } => ("agent", process),
+            Runner::Nobody => ("agent", process_of(&library)?),
+        },
+        (None, None) => return Ok(()),
+    };
+    fields.entry("kind").or_insert_with(|| kind.into());
+    fields.entry("process").or_insert_with(|| json!(process));
+    Ok(())
+}
+
+fn process_of(pid: &Value) -> Result<ProcessIdentity> {
+    let number = pid.as_u64().and_then(|number| u32::try_from(number).ok());
+    let found = number.and_then(cotenant_store::host::identity);
+    found.ok_or_else(|| Error::invalid(format!("there is no process {pid}")))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {
