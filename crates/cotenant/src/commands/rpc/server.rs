@@ -8,7 +8,8 @@ use std::{
 };
 
 use cotenant_core::{
-    Code, Error, Operation as _, Result,
+    Code, Error, Op, Operation as _, Result,
+    claim::{Claim, Unclaim, Who},
     event::sha256_hex,
     name::SessionRef,
     operation::{ActorRule, Effect},
@@ -18,7 +19,7 @@ use cotenant_core::{
     wire::{self, Asked, Line, LineActor, Speaker},
 };
 use cotenant_store::testing::mutant;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::to_raw_value};
 
 use crate::{
     context::Context,
@@ -113,7 +114,7 @@ impl<'a> Server<'a> {
             }
             operation.into()
         } else {
-            line.operation()?
+            self.operation(line)?
         };
         let mut request = Request::new(op);
         if !mutant("rpc_drops_guards") {
@@ -135,6 +136,36 @@ impl<'a> Server<'a> {
             request = request.guarded_by(self.context.guards()?);
         }
         Ok(request)
+    }
+
+    /// The operation of a line. Items of a claim may be words as on the command line: a path is one
+    /// of the working directory then.
+    fn operation(&self, line: &Line) -> Result<Op> {
+        let arguments = line.arguments()?;
+        let has_words = matches!(&*line.op, Claim::NAME | Unclaim::NAME | Who::NAME)
+            && serde_json::from_str(arguments.get()).is_ok_and(|fields: Value| {
+                let items = fields["items"].as_array().into_iter().flatten();
+                items.chain([&fields["item"]]).any(Value::is_string)
+            });
+        if !has_words {
+            return Op::decode(&line.op, &arguments);
+        }
+        let unreadable = |error| Error::unreadable("the arguments", &error);
+        let mut fields: Value = serde_json::from_str(arguments.get()).map_err(unreadable)?;
+        let place = |item: &mut Value, in_any_tree: bool| -> Result<()> {
+            if let Value::String(words) = &*item {
+                let mut named = self.context.place(words.parse()?)?;
+                named.tree = named.tree.filter(|_| !in_any_tree);
+                *item = json!(named);
+            }
+            Ok(())
+        };
+        if let Some(items) = fields.get_mut("items").and_then(Value::as_array_mut) {
+            items.iter_mut().try_for_each(|item| place(item, false))?;
+        } else if let Some(item) = fields.get_mut("item") {
+            place(item, true)?;
+        }
+        Op::decode(&line.op, &to_raw_value(&fields).map_err(unreadable)?)
     }
 
     fn actors(&self) -> MutexGuard<'_, HashMap<String, Actor>> {
