@@ -89,7 +89,7 @@ class Guide(Place):
         meeting = Meeting()
         clients = [self.client("claude_1"), self.client("claude_2")]
         code = code_of("01_work_assignment_window_1")
-        said = []
+        said: List[str] = []
 
         def window(client: Client) -> None:
             names = names_of(client, store_data=meeting.writer(client), print=said.append)
