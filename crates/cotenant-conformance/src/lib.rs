@@ -45,6 +45,7 @@ mod path;
 mod projection;
 mod report;
 mod request;
+mod retention;
 mod sample;
 mod scope;
 mod session;
@@ -89,6 +90,7 @@ pub fn cases() -> Vec<Case> {
         projection::CASES,
         event::CASES,
         chain::CASES,
+        retention::CASES,
     ]
     .concat()
 }

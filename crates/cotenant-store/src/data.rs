@@ -44,6 +44,11 @@ const SELECT_BELOW_SCOPE: &str = "SELECT scope, key, value, rev, ver, writer, tr
      expires_tick FROM data WHERE scope > $1 AND scope < $2 ORDER BY scope, key LIMIT $3";
 const SELECT_OWNED: &str = "SELECT scope, key, value, rev, ver, writer, trust, at_ms, owner, \
      expires_tick FROM data WHERE owner = $1 ORDER BY scope, key";
+const SELECT_PLACES_OWNED: &str =
+    "SELECT scope, key, rev, ver FROM data WHERE owner = $1 ORDER BY scope, key";
+const SELECT_PLACES_OLD: &str = "SELECT scope, key, rev, ver FROM data \
+     WHERE scope = $1 AND owner IS NULL AND NOT EXISTS \
+     (SELECT 1 FROM event e WHERE e.seq = data.rev AND e.tick >= $2) ORDER BY key";
 const SELECT_SCOPES: &str = "SELECT scope, MAX(CASE WHEN owner IS NULL THEN 1 ELSE 0 END) FROM data \
      WHERE scope > $1 AND scope >= $2 AND scope < $3 \
      AND (expires_tick IS NULL OR expires_tick > $4) GROUP BY scope ORDER BY scope LIMIT $5";
@@ -467,6 +472,37 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: &Update) -> Result<Updated> {
     let event = ("data.updated", change);
     let written = write(tx, (&op.scope, &op.key), &new, before.as_ref(), event, lifetime)?;
     Ok(Updated { rev: written.rev, ver: written.ver, value, length })
+}
+
+/// Where a key is.
+pub(crate) struct Place {
+    scope: String,
+    key: String,
+    rev: i64,
+    ver: i64,
+}
+
+fn place(mut row: Row) -> Result<Place> {
+    Ok(Place { scope: row.text()?, key: row.text()?, rev: row.int()?, ver: row.int()? })
+}
+
+/// The keys that should have gone with a session.
+pub(crate) fn owned(tx: &mut Tx<'_>, session: &str) -> Result<Vec<Place>> {
+    tx.sql.rows(SELECT_PLACES_OWNED, params![session])?.into_iter().map(place).collect()
+}
+
+/// The lasting keys of a scope that nobody has written since a tick. What wrote those whose event was
+/// pruned is older than the log.
+pub(crate) fn written_before(tx: &mut Tx<'_>, scope: &str, before: Tick) -> Result<Vec<Place>> {
+    tx.sql.rows(SELECT_PLACES_OLD, params![scope, before.0])?.into_iter().map(place).collect()
+}
+
+/// Deletes a key that was left behind.
+pub(crate) fn forget(tx: &mut Tx<'_>, place: &Place) -> Result<()> {
+    let Place { scope, key, rev, ver } = place;
+    let facts = json!({"key": key, "rev": rev, "ver": ver, "reason": "left behind"});
+    tx.event("data.deleted", scope, &Json::of(&facts))?;
+    tx.sql.run(DELETE, params![scope, key]).map(drop)
 }
 
 /// Deletes the ephemeral keys of a session. Answers how many.

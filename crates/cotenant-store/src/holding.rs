@@ -490,6 +490,17 @@ pub(crate) fn release_all(tx: &mut Tx<'_>, holder: &SessionRow) -> Result<(u64, 
     Ok((leases, claims, tickets))
 }
 
+/// Whether a session holds something, waits for it or keeps it taken after its loss.
+pub(crate) fn holds(tx: &mut Tx<'_>, session: &str) -> Result<bool> {
+    let now = tx.now;
+    let over = |row: &LeaseRow| match row.state {
+        LeaseState::Released => true,
+        LeaseState::Cooling => row.expires.is_some_and(|expires| now >= expires),
+        LeaseState::Held | LeaseState::Waiting => false,
+    };
+    Ok(!all_of(tx, session)?.iter().all(over))
+}
+
 /// Forgets all rows of a session.
 pub(crate) fn forget_all(tx: &mut Tx<'_>, session: &str) -> Result<()> {
     all_of(tx, session)?.iter().try_for_each(|row| delete(tx, row))

@@ -27,6 +27,7 @@ mod place;
 pub mod postgres;
 mod projection;
 mod replay;
+mod retention;
 mod session;
 mod sign_on;
 mod signal;

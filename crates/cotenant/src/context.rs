@@ -390,6 +390,7 @@ impl Context {
         id: Option<String>,
         dress: impl FnOnce(Request) -> Result<Request>,
     ) -> Result<Reply> {
+        self.limit(&mut operation)?;
         let token = Token::draw()?;
         operation.token_digest.clone_from(&token.digest);
         operation.check()?;
@@ -416,6 +417,14 @@ impl Context {
             }
         }
         outcome
+    }
+
+    /// Lets a sign-on of somebody who is no person know how many sessions may be live.
+    pub(crate) fn limit(&self, operation: &mut SignOn) -> Result<()> {
+        if operation.kind != "human" && operation.live_max.is_none() {
+            operation.live_max = config::load(self.project()?)?.sessions_max();
+        }
+        Ok(())
     }
 
     /// Ends the session that the command acts for and forgets its token.

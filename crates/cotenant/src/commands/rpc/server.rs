@@ -107,11 +107,12 @@ impl<'a> Server<'a> {
     /// The request of a line, ready for the store.
     fn request(&self, line: &Line) -> Result<Request> {
         let op = if line.op == SignOn::NAME {
-            let (operation, is_drawn) = sign_on(line)?;
+            let (mut operation, is_drawn) = sign_on(line)?;
             if is_drawn {
                 return Err(Error::invalid("a sign-on in a batch needs a `token_digest`")
                     .hint("draw a token and send its SHA-256, or sign on in a line of its own"));
             }
+            self.context.limit(&mut operation)?;
             operation.into()
         } else {
             self.operation(line)?
