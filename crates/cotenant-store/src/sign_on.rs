@@ -358,7 +358,7 @@ fn check_live(tx: &mut Tx<'_>, op: &SignOn) -> Result<()> {
         names.iter().take(10).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     Err(Error::new(
         Code::Quota,
-        format!("{most} sessions may be live at once, and {} are: {shown}", live.len()),
+        format!("{} of at most {most} sessions are live: {shown}", live.len()),
     )
     .detail("limit", most)
     .detail("sessions", &names)

@@ -164,7 +164,7 @@ fn a_project_bounds_how_many_sessions_are_live() {
     env.shows(
         "sign-on c",
         "
-        error: 2 sessions may be live at once, and 2 are: `b`, `a`
+        error: 2 of at most 2 sessions are live: `b`, `a`
         hint: sign one off, or raise `max` under `[sessions]` in the configuration
         [exit 75]
         ",
