@@ -403,7 +403,7 @@ class Lease:
         term = self._term
         term.session = self._client._core.session_id
         asked = time.monotonic()
-        granted = self._client._run(
+        granting = self._client._core.send(
             operations.acquire(
                 term.resource,
                 ttl=term.ttl,
@@ -413,6 +413,12 @@ class Lease:
                 note=self._note,
             )
         )
+        try:
+            granted = granting.result()
+        except BaseException:
+            # Such as an interrupt from the keyboard.
+            self._client._core.give_up(granting, term)
+            raise
         if self._wait:
             # Since when it is ours is not known: the whole time to live counts from the first renewal.
             asked = time.monotonic()

@@ -85,6 +85,25 @@ class Core:
         ours = self._signed_in == os.getpid()
         return session is not None and ours and not session.get("existing", False)
 
+    def give_up(self, granting: "Future[Any]", term: "Term") -> None:
+        """Nobody waits for this grant any more: it is given back if it comes after all."""
+
+        def give_back(fence: int) -> None:
+            args = {"resource": term.resource, "fence": fence}
+            try:
+                self.send(Request("lease.release", args, session=term.session))
+            except Error:
+                # The client is closed: it ends with its time to live.
+                pass
+
+        def granted(answer: "Future[Any]") -> None:
+            if not answer.cancelled() and answer.exception() is None:
+                fence = answer.result()["fence"]
+                # Whoever hears answers must not wait until a request is sent.
+                threading.Thread(target=give_back, args=(fence,), daemon=True).start()
+
+        granting.add_done_callback(granted)
+
     def close(self) -> None:
         """Ends the connection; the session goes on as long as its process."""
         self._quiet.set()

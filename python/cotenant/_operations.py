@@ -261,7 +261,7 @@ def acquire(
     slots: Optional[int],
     lock_delay: Optional[float],
     note: Optional[str],
-) -> Steps[Dict[str, Any]]:
+) -> Request:
     args = _given(
         resource=resource,
         ttl_ms=milliseconds(ttl),
@@ -270,8 +270,7 @@ def acquire(
         lock_delay_ms=milliseconds(lock_delay),
         note=note,
     )
-    granted: Dict[str, Any] = yield Request("lease.acquire", args)
-    return granted
+    return Request("lease.acquire", args)
 
 
 def renew(resource: str, fence: int, ttl: float, session: Optional[str]) -> Request:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from concurrent.futures import Future
 from types import TracebackType
 from typing import (
     Any,
@@ -41,6 +42,31 @@ __all__ = ["Client", "Lease"]
 T = TypeVar("T")
 
 
+def _heard(answer: "Future[Any]") -> "asyncio.Future[Any]":
+    """An answer in this loop. Who is cancelled does not hear it; it comes all the same."""
+    loop = asyncio.get_running_loop()
+    heard = loop.create_future()
+
+    def tell() -> None:
+        if heard.done():
+            return
+        error = answer.exception()
+        if error is None:
+            heard.set_result(answer.result())
+        else:
+            heard.set_exception(error)
+
+    def come(_: "Future[Any]") -> None:
+        try:
+            loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            # The loop is closed.
+            pass
+
+    answer.add_done_callback(come)
+    return heard
+
+
 class Client:
     """A store, and the session that acts in it; see :class:`cotenant.Client`."""
 
@@ -61,7 +87,7 @@ class Client:
         # Starting a process or filling a pipe can take a while, which must not hold up the loop.
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(None, self._core.send, request)
-        return await asyncio.wrap_future(answer)
+        return await _heard(answer)
 
     async def _run(self, steps: Steps[T]) -> T:
         try:
@@ -368,16 +394,22 @@ class Lease:
         term = self._term
         term.session = self._client._core.session_id
         asked = time.monotonic()
-        granted = await self._client._run(
-            operations.acquire(
-                term.resource,
-                ttl=term.ttl,
-                wait=self._wait,
-                slots=self._slots,
-                lock_delay=self._lock_delay,
-                note=self._note,
-            )
+        loop = asyncio.get_running_loop()
+        request = operations.acquire(
+            term.resource,
+            ttl=term.ttl,
+            wait=self._wait,
+            slots=self._slots,
+            lock_delay=self._lock_delay,
+            note=self._note,
         )
+        granting = await loop.run_in_executor(None, self._client._core.send, request)
+        try:
+            granted = await _heard(granting)
+        except BaseException:
+            # Such as the end of the task.
+            self._client._core.give_up(granting, term)
+            raise
         if self._wait:
             # Since when it is ours is not known: the whole time to live counts from the first renewal.
             asked = time.monotonic()

@@ -120,6 +120,21 @@ class Loop(Place):
 
         self.run_in_loop(work, "a", "b")
 
+    def test_a_lease_that_nobody_waits_for_any_more_is_given_back(self) -> None:
+        async def work(a: aio.Client, b: aio.Client, c: aio.Client) -> None:
+            held = await b.lease("r").acquire()
+            waiting = asyncio.ensure_future(a.lease("r", ttl=3600.0, wait=PATIENCE).acquire())
+            while len((await b.call("lease.list"))["holdings"]) < 2:
+                self.assertFalse(waiting.done())
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            self.assertTrue(waiting.cancelled())
+            await held.release()
+            async with c.lease("r", wait=PATIENCE / 2):
+                pass
+
+        self.run_in_loop(work, "a", "b", "c")
+
     def test_leaving_the_client_signs_off(self) -> None:
         watcher = self.client("watcher")
 

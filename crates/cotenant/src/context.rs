@@ -422,7 +422,12 @@ impl Context {
     /// Lets a sign-on of somebody who is no person know how many sessions may be live.
     pub(crate) fn limit(&self, operation: &mut SignOn) -> Result<()> {
         if operation.kind != "human" && operation.live_max.is_none() {
-            operation.live_max = config::load(self.project()?)?.sessions_max();
+            operation.live_max = match config::load(self.project()?) {
+                Ok(config) => config.sessions_max(),
+                // A hook never fails an agent for a file that cannot be read.
+                Err(_) if self.patience.turn.is_some() => None,
+                Err(error) => return Err(error),
+            };
         }
         Ok(())
     }
