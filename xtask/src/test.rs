@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::steps::{Outcome, Steps, execute};
-use crate::tools::{self, FAKETIME, POSTGRES, STRACE, TMUX};
+use crate::tools::{self, FAKETIME, POSTGRES, PYTHON, STRACE, TMUX};
 use crate::work::Work;
 use crate::{e2e, mutants, storm};
 
@@ -19,11 +19,12 @@ pub(crate) fn run(work: &Work, _: &[String]) -> Result<()> {
 
 /// All tests. What can run does, also after a failure.
 pub(crate) fn add(work: &Work, steps: &mut Steps) -> Result<()> {
-    let programs = [TMUX, FAKETIME, POSTGRES, STRACE];
+    let programs = [TMUX, FAKETIME, POSTGRES, STRACE, PYTHON];
     steps.run("programs that the tests use", || Ok(tools::install(&programs)));
     let all = ["test", "--workspace", "--locked", "--no-fail-fast"];
     steps.require("build", || execute(work.cargo(&[&all[..], &["--no-run"]].concat())))?;
     steps.run("tests and conformance", || execute(work.cargo(&[&all[..], &["--quiet"]].concat())));
+    steps.run("Python client", || python(work));
     // Before the builds with failpoints, which leave their program in the same place.
     steps.run("real Claude Code processes", || e2e::all(work));
     steps.run("demo", || execute(work.cargo(&["run", "--locked", "--quiet", "--", "demo"])));
@@ -54,6 +55,18 @@ fn conformance(work: &Work) -> Result<Outcome> {
     let features = testing_features(work);
     let contract = ["--test", "contract", "--features", &features, "--", "--nocapture"];
     execute(work.cargo(&[&["test", "--workspace", "--locked", "--quiet"], &contract[..]].concat()))
+}
+
+/// The tests of the Python client, with the program that was built last.
+fn python(work: &Work) -> Result<Outcome> {
+    if !PYTHON.is_here() {
+        return Ok(Outcome::Skipped("python3 is missing".to_owned()));
+    }
+    execute(work.cargo(&["build", "--locked", "--quiet", "--package", "cotenant"]))?;
+    let unittest = "-B -W error -m unittest discover --top-level-directory python --start-directory python/tests";
+    let mut tests = work.command("python3", &unittest.split(' ').collect::<Vec<_>>());
+    tests.env("COTENANT_BIN", work.debug_binary()).env("PYTHONPATH", "python");
+    execute(tests)
 }
 
 /// The features under which failpoints and planted bugs are compiled in.

@@ -25,6 +25,8 @@ pub(crate) const TMUX: Tool = Tool { program: "tmux", package: "tmux" };
 pub(crate) const FAKETIME: Tool = Tool { program: "faketime", package: "faketime" };
 /// The calls of processes, written down.
 pub(crate) const STRACE: Tool = Tool { program: "strace", package: "strace" };
+/// Python, whose standard library is all that the client needs.
+pub(crate) const PYTHON: Tool = Tool { program: "python3", package: "python3" };
 /// A C compiler whose programs need no shared library.
 pub(crate) const MUSL: Tool = Tool { program: "musl-gcc", package: "musl-tools" };
 

@@ -30,7 +30,7 @@ pub const ENVIRONMENT: &[Code] = &[
 /// error, and signing on needs no live session.
 #[rustfmt::skip]
 pub const EXPECTED: &[(&str, &[Code])] = &[
-    ("session.sign_on", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, NotFound, AgentBusy]),
+    ("session.sign_on", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, NotFound, AgentBusy, Quota]),
     ("session.heartbeat", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
     ("session.native", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, AgentBusy]),
     ("session.sign_off", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, Fenced]),
@@ -64,6 +64,8 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("event.verify", &[Invalid]),
     ("event.head", &[]),
     ("status", &[Invalid]),
+    ("gc.list", &[Invalid]),
+    ("gc.remove", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced]),
 ];
 
 #[cfg(test)]

@@ -42,8 +42,10 @@ mod limits;
 mod lineage;
 mod loss;
 mod path;
+mod projection;
 mod report;
 mod request;
+mod retention;
 mod sample;
 mod scope;
 mod session;
@@ -85,8 +87,10 @@ pub fn cases() -> Vec<Case> {
         wait::CASES,
         claim::CASES,
         path::CASES,
+        projection::CASES,
         event::CASES,
         chain::CASES,
+        retention::CASES,
     ]
     .concat()
 }

@@ -12,6 +12,7 @@ use cotenant_core::{
     lease::{Acquire, Break, Renew},
     name::{NAME_BYTES_MAX, SessionRef, TEXT_BYTES_MAX},
     operation::{Effect, TABLE},
+    retention::{ListLeftovers, RemoveLeftovers},
     session::{ChangeNative, Lineage, ListSessions, Reap, Relation, SignOff, SignOn},
     status::ShowStatus,
     store::Request,
@@ -22,8 +23,8 @@ use crate::{
     ask::{Agent, head_seq, must},
     sample::{
         acquire, admit, check, claim, claim_items, delete_scope, every_session, get, item, json,
-        lineage, list, newest, note, path, put, put_expecting, read, release, scopes, show,
-        sign_off, sign_on, update, writes,
+        leftovers, lineage, list, newest, note, path, put, put_expecting, read, release,
+        remove_leftovers, scopes, show, sign_off, sign_on, update, writes,
     },
 };
 
@@ -198,6 +199,10 @@ fn event_ops() -> Vec<Op> {
         Redact { seq: Seq(1), reason: "a\0".into() }.into(),
         Prune { before: Seq(-1), force: false }.into(),
         Verify { head: Some("bogus".into()) }.into(),
+        leftovers(0).into(),
+        ListLeftovers { limit: 0, ..leftovers(1) }.into(),
+        remove_leftovers(0).into(),
+        RemoveLeftovers { limit: 257, ..remove_leftovers(1) }.into(),
     ]
 }
 

@@ -10,13 +10,14 @@ use std::{
 
 use cotenant_core::{
     claim::{Claim, Item, ItemKind, Mode, Unclaim, Who},
-    clock::MINUTE,
+    clock::{DAY, MINUTE},
     data::{Change, Delete, DeleteScope, Get, List, ListScopes, Put, Txn, Update, Write},
     event::{Append, Read, sha256_hex},
     id::{Fence, Rev, SessionId},
     json::Json,
     lease::{Acquire, Admit, Check, Release, Renew},
     name::SessionRef,
+    retention::{ListLeftovers, RemoveLeftovers},
     session::{Lineage, ListSessions, ShowSession, SignOff, SignOn},
     store::Guard,
 };
@@ -198,6 +199,15 @@ pub(crate) fn unclaim(items: &[&str]) -> Unclaim {
 
 pub(crate) fn who(text: &str) -> Who {
     Who { item: Some(item(text)), pattern: None, session: None }
+}
+
+/// A removal of what was not heard of for so many days.
+pub(crate) fn remove_leftovers(days: u64) -> RemoveLeftovers {
+    RemoveLeftovers { older_than_ms: days * DAY, after: None, limit: 256 }
+}
+
+pub(crate) fn leftovers(days: u64) -> ListLeftovers {
+    ListLeftovers { older_than_ms: days * DAY, limit: 1_000 }
 }
 
 pub(crate) fn note(text: &str) -> Append {

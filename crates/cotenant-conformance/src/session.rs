@@ -11,6 +11,8 @@ use cotenant_core::{
     store::Request,
 };
 
+use serde_json::json;
+
 use crate::{
     Bench,
     ask::{Agent, count, fails, must, refuses, succeeds},
@@ -32,6 +34,8 @@ cases! {
     a_hook_signs_a_second_process_on_as_a_fork,
     a_clear_changes_the_conversation_and_keeps_the_session,
     a_name_used_again_is_the_next_incarnation,
+    n8_no_more_sessions_are_live_than_may_be,
+    n8_those_whose_process_died_do_not_count,
 }
 
 /// Signs on with a process and otherwise as given.
@@ -235,4 +239,35 @@ fn a_name_used_again_is_the_next_incarnation(bench: &dyn Bench) {
     third.must(&sign_off());
     let fourth = must(bench, &native("c"));
     assert_eq!((fourth.parent, fourth.relation), (Some(third.id), Some(Relation::Resume)));
+}
+
+/// A sign-on where so many sessions may be live.
+fn of_at_most(live_max: u32, name: &str) -> SignOn {
+    SignOn { live_max: Some(live_max), ..sign_on(name) }
+}
+
+fn n8_no_more_sessions_are_live_than_may_be(bench: &dyn Bench) {
+    let (a, person) = (Agent::new(bench, "a"), Agent::human(bench, "person"));
+    must(bench, &of_at_most(2, "b"));
+    let error = refuses(bench, &of_at_most(2, "c"), Code::Quota);
+    let mut named: Vec<String> =
+        serde_json::from_value(error.details["sessions"].clone()).expect("names");
+    named.sort_unstable();
+    assert_eq!((named, &error.details["limit"]), (vec!["a".into(), "b".into()], &json!(2)));
+    assert!(must(bench, &of_at_most(1, "a")).existing, "what is there stays");
+    must(bench, &SignOn { kind: "human".into(), ..of_at_most(1, "another-person") });
+    must(bench, &of_at_most(3, "c"));
+    a.must(&sign_off());
+    refuses(bench, &of_at_most(2, "a"), Code::Quota);
+    must(bench, &of_at_most(3, "a"));
+    person.must(&note("a person does not count"));
+}
+
+fn n8_those_whose_process_died_do_not_count(bench: &dyn Bench) {
+    let process = bench.process();
+    let dead = Agent::living(bench, "dead", &process);
+    refuses(bench, &of_at_most(1, "a"), Code::Quota);
+    bench.kill(&process);
+    must(bench, &of_at_most(1, "a"));
+    assert_eq!(dead.state(), State::Lost);
 }

@@ -17,8 +17,8 @@ use crate::{
     Bench,
     ask::{Agent, fails, head, head_seq, succeeds},
     sample::{
-        acquire, admit, anonymous, claim, delete, delete_scope, guard, note, put, release, renew,
-        sign_off, sign_on, unclaim, update, writes,
+        acquire, admit, anonymous, claim, delete, delete_scope, guard, note, put, release,
+        remove_leftovers, renew, sign_off, sign_on, unclaim, update, writes,
     },
 };
 
@@ -80,6 +80,7 @@ fn ready(person: &Agent<'_>, operation: &str) -> Op {
             Redact { seq: person.must(&note(own)).seq, reason: "private".into() }.into()
         }
         "event.prune" => Prune { before: Seq(1), force: false }.into(),
+        "gc.remove" => remove_leftovers(30).into(),
         _ => panic!("`{operation}` is new: say here what it needs to succeed"),
     }
 }

@@ -80,6 +80,9 @@ pub struct Entry {
     /// Whether it goes with the session that wrote it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ephemeral: bool,
+    /// Whether nobody stored it: an operation answers for it, and its rev is 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub projected: bool,
 }
 
 impl Operation for Get {
@@ -203,6 +206,9 @@ pub struct Delete {
 pub struct Deleted {
     /// Whether there was anything.
     pub existed: bool,
+    /// Who holds what the key tells of, when nobody stored it: that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
 }
 
 impl Operation for Delete {
@@ -237,6 +243,9 @@ pub struct DeleteScope {
 pub struct DeletedScope {
     /// How many keys were deleted.
     pub deleted: u64,
+    /// Who holds what the scope tells of beside what was stored: that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
 }
 
 impl Operation for DeleteScope {
@@ -420,7 +429,8 @@ impl Operation for Update {
     }
 }
 
-/// Lists the scopes that hold at least one key.
+/// Lists the scopes that hold at least one key. A pattern that begins with `session:`, `issue:` or
+/// `locks:` also finds those of live sessions, their claims and leases.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListScopes {

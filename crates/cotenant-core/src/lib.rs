@@ -16,6 +16,7 @@ pub mod name;
 pub mod operation;
 pub mod process;
 pub mod render;
+pub mod retention;
 pub mod session;
 pub mod status;
 pub mod store;

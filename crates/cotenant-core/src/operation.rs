@@ -108,6 +108,8 @@ macro_rules! for_each_operation {
             Verify: $crate::event::Verify,
             Head: $crate::event::Head,
             ShowStatus: $crate::status::ShowStatus,
+            ListLeftovers: $crate::retention::ListLeftovers,
+            RemoveLeftovers: $crate::retention::RemoveLeftovers,
         }
     };
 }

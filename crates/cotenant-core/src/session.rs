@@ -160,6 +160,9 @@ pub struct SignOn {
     /// What to do when another live process is there.
     #[serde(default)]
     pub if_busy: IfBusy,
+    /// Only if fewer sessions than this are live, people apart; what is there already stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_max: Option<u32>,
 }
 
 /// The answer of [`SignOn`].
@@ -258,6 +261,7 @@ impl SignOn {
             user: user.into(),
             token_digest: token_digest.into(),
             if_busy: IfBusy::Refuse,
+            live_max: None,
         }
     }
 }

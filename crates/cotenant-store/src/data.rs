@@ -14,7 +14,7 @@ use cotenant_core::{
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    params, session,
+    params, projection, session,
     sql::{Query, Row},
     testing::mutant,
     tx::Tx,
@@ -49,6 +49,11 @@ const SELECT_BELOW_SCOPE: &str = "SELECT scope, key, value, rev, ver, writer, tr
      expires_tick FROM data WHERE scope > $1 AND scope < $2 ORDER BY scope, key LIMIT $3";
 const SELECT_OWNED: &str = "SELECT scope, key, value, rev, ver, writer, trust, at_ms, owner, \
      expires_tick FROM data WHERE owner = $1 ORDER BY scope, key";
+const SELECT_PLACES_OWNED: &str =
+    "SELECT scope, key, rev, ver FROM data WHERE owner = $1 ORDER BY scope, key";
+const SELECT_PLACES_OLD: &str = "SELECT scope, key, rev, ver FROM data \
+     WHERE scope = $1 AND owner IS NULL AND NOT EXISTS \
+     (SELECT 1 FROM event e WHERE e.seq = data.rev AND e.tick >= $2) ORDER BY key";
 const SELECT_SCOPES: &str = "SELECT scope, MAX(CASE WHEN owner IS NULL THEN 1 ELSE 0 END) FROM data \
      WHERE scope > $1 AND scope >= $2 AND scope < $3 \
      AND (expires_tick IS NULL OR expires_tick > $4) GROUP BY scope ORDER BY scope LIMIT $5";
@@ -94,6 +99,7 @@ impl DataRow {
             at: Tx::at(self.at_ms),
             expires_in_ms: self.expires.map(|expires| expires.remaining(now)),
             ephemeral: self.owner.is_some(),
+            projected: false,
         }
     }
 }
@@ -131,7 +137,16 @@ fn end_of(prefix: &str) -> String {
 
 pub(crate) fn get(tx: &mut Tx<'_>, op: &Get) -> Result<Entry> {
     let now = tx.now;
-    load(tx, &op.scope, &op.key)?.map(|row| row.entry(now)).ok_or_else(|| {
+    if mutant("projections_win")
+        && let Some(entry) = projection::entry(tx, &op.scope, &op.key)?
+    {
+        return Ok(entry);
+    }
+    let entry = match load(tx, &op.scope, &op.key)? {
+        Some(row) => Some(row.entry(now)),
+        None => projection::entry(tx, &op.scope, &op.key)?,
+    };
+    entry.ok_or_else(|| {
         Error::new(Code::NotFound, format!("there is no key `{}` in scope `{}`", op.key, op.scope))
     })
 }
@@ -182,9 +197,11 @@ pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<Scopes> {
     let prefix = glob_prefix(&op.pattern);
     let end = end_of(prefix);
     let limit = op.limit as usize;
+    let mut projected = projection::scopes(tx, op)?.into_iter().peekable();
     let mut after = op.after.clone().unwrap_or_default();
+    // One more than asked for, if there are more.
     let mut scopes: Vec<String> = Vec::new();
-    loop {
+    while scopes.len() <= limit {
         let now = tx.now.0;
         let rows = tx.sql.rows(SELECT_SCOPES, params![&after, prefix, &end, now, 1_000])?;
         let full = rows.len() == 1_000;
@@ -193,18 +210,26 @@ pub(crate) fn list_scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<Scopes> {
             after.clone_from(&scope);
             // Ephemeral keys are there as long as their sessions are.
             let lasting = row.int()? != 0;
-            if glob(&op.pattern, &scope) && (lasting || holds_any(tx, &scope)?) {
-                if scopes.len() == limit {
-                    let next = scopes.last().cloned();
-                    return Ok(Scopes { scopes, next });
+            if scopes.len() <= limit
+                && glob(&op.pattern, &scope)
+                && (lasting || holds_any(tx, &scope)?)
+            {
+                scopes.extend(std::iter::from_fn(|| projected.next_if(|next| *next < scope)));
+                if !mutant("scopes_twice") {
+                    projected.next_if_eq(&scope);
                 }
                 scopes.push(scope);
             }
         }
         if !full {
-            return Ok(Scopes { scopes, next: None });
+            scopes.extend(projected);
+            break;
         }
     }
+    let more = scopes.len() > limit;
+    scopes.truncate(limit);
+    let next = if more { scopes.last().cloned() } else { None };
+    Ok(Scopes { scopes, next })
 }
 
 /// How many keys there are, counted up to a limit.
@@ -311,11 +336,14 @@ pub(crate) fn delete(tx: &mut Tx<'_>, op: &Delete) -> Result<Deleted> {
     {
         return Err(rev_mismatch(&op.scope, &op.key, expected, before.as_ref()));
     }
-    let Some(row) = before else { return Ok(Deleted { existed: false }) };
+    let Some(row) = before else {
+        let held_by = projection::holder(tx, &op.scope, Some(&op.key))?;
+        return Ok(Deleted { existed: false, held_by });
+    };
     let facts = json!({"key": row.key, "rev": row.rev, "ver": row.ver});
     tx.event("data.deleted", &row.scope, &Json::of(&facts))?;
     tx.sql.run(DELETE, params![&row.scope, &row.key])?;
-    Ok(Deleted { existed: true })
+    Ok(Deleted { existed: true, held_by: None })
 }
 
 pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedScope> {
@@ -357,7 +385,8 @@ pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedS
         tx.event("data.deleted", &row.scope, &Json::of(&facts))?;
         tx.sql.run(DELETE, params![&row.scope, &row.key])?;
     }
-    Ok(DeletedScope { deleted: doomed.len() as u64 })
+    let held_by = projection::holder(tx, &op.scope, None)?;
+    Ok(DeletedScope { deleted: doomed.len() as u64, held_by })
 }
 
 pub(crate) fn txn(tx: &mut Tx<'_>, op: &Txn) -> Result<TxnDone> {
@@ -453,6 +482,37 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: &Update) -> Result<Updated> {
     let event = ("data.updated", change);
     let written = write(tx, (&op.scope, &op.key), &new, before.as_ref(), event, lifetime)?;
     Ok(Updated { rev: written.rev, ver: written.ver, value, length })
+}
+
+/// Where a key is.
+pub(crate) struct Place {
+    scope: String,
+    key: String,
+    rev: i64,
+    ver: i64,
+}
+
+fn place(mut row: Row) -> Result<Place> {
+    Ok(Place { scope: row.text()?, key: row.text()?, rev: row.int()?, ver: row.int()? })
+}
+
+/// The keys that should have gone with a session.
+pub(crate) fn owned(tx: &mut Tx<'_>, session: &str) -> Result<Vec<Place>> {
+    tx.sql.rows(SELECT_PLACES_OWNED, params![session])?.into_iter().map(place).collect()
+}
+
+/// The lasting keys of a scope that nobody has written since a tick. What wrote those whose event was
+/// pruned is older than the log.
+pub(crate) fn written_before(tx: &mut Tx<'_>, scope: &str, before: Tick) -> Result<Vec<Place>> {
+    tx.sql.rows(SELECT_PLACES_OLD, params![scope, before.0])?.into_iter().map(place).collect()
+}
+
+/// Deletes a key that was left behind.
+pub(crate) fn forget(tx: &mut Tx<'_>, place: &Place) -> Result<()> {
+    let Place { scope, key, rev, ver } = place;
+    let facts = json!({"key": key, "rev": rev, "ver": ver, "reason": "left behind"});
+    tx.event("data.deleted", scope, &Json::of(&facts))?;
+    tx.sql.run(DELETE, params![scope, key]).map(drop)
 }
 
 /// Deletes the ephemeral keys of a session. Answers how many.

@@ -11,7 +11,7 @@ use cotenant_core::{
 use serde_json::value::RawValue;
 
 use crate::{
-    claim, data, event, holding, lease, lineage, params, session, sign_on,
+    claim, data, event, holding, lease, lineage, params, retention, session, sign_on,
     sql::{Query, corrupt},
     status,
     testing::mutant,
@@ -179,6 +179,7 @@ fn check_rights(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
     let what = match op {
         Op::Break(_) => "break a grant",
         Op::Prune(_) => "prune the log",
+        Op::RemoveLeftovers(_) => "remove what others left behind",
         Op::Reap(op) if op.force => "end a session that may be alive",
         Op::Redact(op) => return event::check_author(tx, op),
         _ => return Ok(()),
@@ -293,6 +294,8 @@ pub(crate) fn dispatch(tx: &mut Tx<'_>, op: &Op) -> Result<Verdict<Box<RawValue>
         Op::Verify(_) => Err(Error::internal("verifying runs page by page")),
         Op::Head(_) => raw(&event::head(tx)),
         Op::ShowStatus(op) => raw(&status::show(tx, op)?),
+        Op::ListLeftovers(op) => raw(&retention::list(tx, op)?),
+        Op::RemoveLeftovers(op) => raw(&retention::remove(tx, op)?),
     }?;
     Ok(Verdict::Done(data))
 }

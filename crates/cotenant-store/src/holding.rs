@@ -112,6 +112,7 @@ const SELECT_BELOW: &str = select!(
 );
 const SELECT_KIND: &str =
     select!("l.kind = $1 AND l.state <> 'released' ORDER BY l.name, l.tree, l.session");
+const SELECT_HELD_OF_KIND: &str = select!("l.session = $1 AND l.kind = $2 AND l.state = 'held'");
 const SELECT_LISTED: &str = select_with_session!(
     "l.kind = $1 AND l.state <> 'released' ORDER BY l.name, l.tree, l.session"
 );
@@ -502,6 +503,17 @@ pub(crate) fn release_all(tx: &mut Tx<'_>, holder: &SessionRow) -> Result<(u64, 
     Ok((leases, claims, tickets))
 }
 
+/// Whether a session holds something, waits for it or keeps it taken after its loss.
+pub(crate) fn holds(tx: &mut Tx<'_>, session: &str) -> Result<bool> {
+    let now = tx.now;
+    let over = |row: &LeaseRow| match row.state {
+        LeaseState::Released => true,
+        LeaseState::Cooling => row.expires.is_some_and(|expires| now >= expires),
+        LeaseState::Held | LeaseState::Waiting => false,
+    };
+    Ok(!all_of(tx, session)?.iter().all(over))
+}
+
 /// Forgets all rows of a session.
 pub(crate) fn forget_all(tx: &mut Tx<'_>, session: &str) -> Result<()> {
     all_of(tx, session)?.iter().try_for_each(|row| delete(tx, row))
@@ -551,10 +563,24 @@ pub(crate) fn claimed_by(tx: &mut Tx<'_>, session: &str) -> Result<Vec<Item>> {
     Ok(items.collect())
 }
 
+/// What a session holds of a kind.
+pub(crate) fn held_by(tx: &mut Tx<'_>, session: &str, kind: &'static str) -> Result<Vec<LeaseRow>> {
+    let rows = tx.sql.rows(SELECT_HELD_OF_KIND, params![session, kind])?;
+    rows.into_iter().map(|mut row| lease(&mut row)).collect()
+}
+
+/// Everything of a kind, by its name.
+pub(crate) fn rows_of_kind(
+    tx: &mut Tx<'_>,
+    kind: &'static str,
+) -> Result<Vec<(LeaseRow, SessionRow)>> {
+    let rows = tx.sql.rows(SELECT_LISTED, params![kind])?;
+    rows.into_iter().map(lease_and_session).collect()
+}
+
 /// Everything of a kind, as others see it.
 pub(crate) fn of_kind(tx: &mut Tx<'_>, kind: &'static str) -> Result<Vec<Holding>> {
-    let rows = tx.sql.rows(SELECT_LISTED, params![kind])?;
-    let rows: Vec<_> = rows.into_iter().map(lease_and_session).collect::<Result<_>>()?;
+    let rows = rows_of_kind(tx, kind)?;
     Ok(views(tx, &rows))
 }
 

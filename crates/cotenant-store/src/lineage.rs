@@ -20,6 +20,8 @@ const SELECT_PARENTS: &str =
 const SELECT_CHILDREN: &str =
     "SELECT parent, child, relation, seq, purpose FROM edge WHERE parent = $1 ORDER BY seq";
 
+const DELETE_EDGES: &str = "DELETE FROM edge WHERE child = $1";
+
 /// Whether one session descends from another, so that an edge the other way would close a cycle.
 pub(crate) fn comes_from(tx: &mut Tx<'_>, id: &str, ancestor: &str) -> Result<bool> {
     let above = walk(tx, id, SELECT_PARENTS, |edge| &edge.from)?;
@@ -36,6 +38,22 @@ pub(crate) fn add_edge(
     purpose: Option<&str>,
 ) -> Result<()> {
     tx.sql.later(INSERT_EDGE, params![to, from, relation.word(), seq.0, purpose])
+}
+
+/// The sessions that came from one.
+pub(crate) fn children(tx: &mut Tx<'_>, id: &str) -> Result<Vec<String>> {
+    let rows = tx.sql.rows(SELECT_CHILDREN, params![id])?;
+    rows.into_iter()
+        .map(|mut row| {
+            let _parent = row.text()?;
+            row.text()
+        })
+        .collect()
+}
+
+/// Forgets where a session came from.
+pub(crate) fn forget(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+    tx.sql.run(DELETE_EDGES, params![id]).map(drop)
 }
 
 /// All edges reachable from a session in one direction, `handoff` edges not followed.

@@ -74,6 +74,12 @@ const SELECT_PAGE: &str = concat!(
     session_columns!(),
     " FROM session s WHERE s.id < $1 ORDER BY s.id DESC LIMIT $2"
 );
+const SELECT_OVER: &str = concat!(
+    "SELECT ",
+    session_columns!(),
+    " FROM session s WHERE s.id < $1 AND s.state IN ('lost', 'ended') AND s.heartbeat_tick < $2 \
+     ORDER BY s.id DESC LIMIT $3"
+);
 const COUNT_LIVE: &str = "SELECT COUNT(*) FROM session WHERE state IN ('active', 'silent')";
 pub(crate) const UPSERT_ALIAS: &str = "INSERT INTO alias (key, session) VALUES ($1, $2) \
      ON CONFLICT (key) DO UPDATE SET session = excluded.session";
@@ -460,6 +466,26 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: &ListSessions) -> Result<Sessions> {
             return Ok(Sessions { sessions, next: None });
         }
     }
+}
+
+/// All live sessions.
+pub(crate) fn all_live(tx: &mut Tx<'_>) -> Result<Vec<SessionRow>> {
+    let rows = tx.sql.rows(SELECT_LIVE, params![i64::MAX])?;
+    let mut found =
+        rows.into_iter().map(|mut row| session(&mut row)).collect::<Result<Vec<_>>>()?;
+    found.retain(|row| row.effective(tx).is_live());
+    Ok(found)
+}
+
+/// Sessions that are over and were last heard of before a tick, below an id, the newest first.
+pub(crate) fn over_before(
+    tx: &mut Tx<'_>,
+    below: Option<&str>,
+    before: Tick,
+    limit: i64,
+) -> Result<Vec<SessionRow>> {
+    let rows = tx.sql.rows(SELECT_OVER, params![below.unwrap_or("~"), before.0, limit])?;
+    rows.into_iter().map(|mut row| session(&mut row)).collect()
 }
 
 /// The newest live sessions, and how many there are in all.

@@ -2,6 +2,7 @@
 
 use cotenant_core::{
     Code, Error, Result,
+    clock::SECOND,
     id::{SessionId, uuid_v7},
     json::Json,
     process::Liveness,
@@ -12,8 +13,8 @@ use serde_json::json;
 use crate::{
     holding, lineage, params,
     session::{
-        DELETE_ALIAS, SessionRow, UPSERT_ALIAS, by_alias, name_key, native_key, process_key,
-        require, set_native, settle, settle_holder, touch,
+        DELETE_ALIAS, SessionRow, UPSERT_ALIAS, all_live, by_alias, name_key, native_key,
+        process_key, require, set_native, settle, settle_holder, touch,
     },
     testing::mutant,
     tx::{Tx, random},
@@ -264,6 +265,7 @@ fn create(
     earlier: &[SessionRow],
     forked_from: Option<&SessionRow>,
 ) -> Result<SignedOn> {
+    check_live(tx, op)?;
     tx.meta.sessions += 1;
     let number = base36(tx.meta.sessions);
     let (name, name_given) = match &op.name {
@@ -334,6 +336,34 @@ fn create(
         inherited,
         expires_in_ms: ttl_ms,
     })
+}
+
+/// Fails if there are as many live sessions as there may be. People always come in: they are needed to
+/// end one.
+fn check_live(tx: &mut Tx<'_>, op: &SignOn) -> Result<()> {
+    let Some(most) = op.live_max.filter(|_| op.kind != "human") else { return Ok(()) };
+    let most = most as usize;
+    let mut live = all_live(tx)?;
+    live.retain(|row| row.kind != "human");
+    if live.len() >= most && !mutant("the_dead_count") {
+        let settled = live.into_iter().map(|row| settle_holder(tx, row));
+        live = settled.collect::<Result<_>>()?;
+        live.retain(|row| row.state.is_live());
+    }
+    if live.len() < most || mutant("any_number_signs_on") {
+        return Ok(());
+    }
+    let names: Vec<&str> = live.iter().map(|row| row.name.as_str()).collect();
+    let shown =
+        names.iter().take(10).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Err(Error::new(
+        Code::Quota,
+        format!("{} of at most {most} sessions are live: {shown}", live.len()),
+    )
+    .detail("limit", most)
+    .detail("sessions", &names)
+    .retry_after(SECOND)
+    .hint("sign one off, or raise `max` under `[sessions]` in the configuration"))
 }
 
 /// An id greater than all before it, whatever the wall clock did (RFC 9562, section 6.2).

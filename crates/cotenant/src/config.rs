@@ -11,6 +11,7 @@ use cotenant_core::{
     Error, Result,
     clock::{HOUR, SECOND, in_words, parse_duration},
     name::shown,
+    retention::OLDER_THAN_MS,
 };
 use serde::Serialize;
 
@@ -20,6 +21,8 @@ mod nearest;
 
 /// The project's file, at the top of the repository.
 const PROJECT_FILE: &str = "cotenant.toml";
+/// For how long sessions that are over are kept.
+const KEEP: &str = "sessions.keep";
 /// What the project is called on a server; no setting, for it has no default.
 const PROJECT: &str = "project";
 
@@ -31,6 +34,8 @@ pub(crate) const DEFAULTS: &str = include_str!("config/defaults.toml");
 enum Value {
     Flag(bool),
     Duration(u64),
+    /// 0 for any number.
+    Count(u64),
 }
 
 impl std::fmt::Display for Value {
@@ -38,18 +43,19 @@ impl std::fmt::Display for Value {
         match self {
             Self::Flag(flag) => flag.fmt(formatter),
             Self::Duration(ms) => formatter.write_str(&in_words(*ms)),
+            Self::Count(count) => count.fmt(formatter),
         }
     }
 }
 
-/// A setting: its name, its variable, its built-in value.
+/// A setting: its name, its variable, its built-in value. A dot in the name is a table in the file.
 struct Setting {
     name: &'static str,
     variable: &'static str,
     built_in: Value,
 }
 
-const SETTINGS: [Setting; 4] = [
+const SETTINGS: [Setting; 6] = [
     Setting {
         name: "busy_timeout",
         variable: env::BUSY_TIMEOUT,
@@ -58,6 +64,8 @@ const SETTINGS: [Setting; 4] = [
     Setting { name: "auto_claim", variable: env::AUTO_CLAIM, built_in: Value::Flag(true) },
     Setting { name: "deny", variable: env::DENY, built_in: Value::Flag(true) },
     Setting { name: "stale_after", variable: env::STALE_AFTER, built_in: Value::Duration(HOUR) },
+    Setting { name: "sessions.max", variable: env::SESSIONS_MAX, built_in: Value::Count(0) },
+    Setting { name: KEEP, variable: env::SESSIONS_KEEP, built_in: Value::Duration(OLDER_THAN_MS) },
 ];
 
 /// The settings that hold for a project.
@@ -104,7 +112,7 @@ pub(crate) fn load(project: &Project) -> Result<Config> {
         warnings: Vec::new(),
     };
     if let Some(file) = &paths.user {
-        config.read_file(file, |_, _| true)?;
+        config.read_file(file, |_, _, _| true)?;
     }
     config.read_file(&paths.project, is_stricter)?;
     for (index, setting) in SETTINGS.iter().enumerate() {
@@ -147,11 +155,15 @@ fn read(file: &Path) -> Result<Option<toml::Table>> {
     })
 }
 
-/// Whether a project may change a setting so: refuse more, claim more, wait less, mark earlier.
-fn is_stricter(before: Value, after: Value) -> bool {
+/// Whether a project may change a setting so: refuse more, claim more, wait less, mark earlier, keep longer.
+fn is_stricter(name: &str, before: Value, after: Value) -> bool {
     match (before, after) {
         (Value::Flag(before), Value::Flag(after)) => after >= before,
+        (Value::Duration(before), Value::Duration(after)) if name == KEEP => after >= before,
         (Value::Duration(before), Value::Duration(after)) => after <= before,
+        (Value::Count(before), Value::Count(after)) => {
+            after != 0 && (before == 0 || after <= before)
+        }
         _ => false,
     }
 }
@@ -175,6 +187,20 @@ impl Config {
     /// After how long a quiet session is shown as possibly abandoned, in milliseconds.
     pub(crate) fn stale_after(&self) -> u64 {
         self.duration(3)
+    }
+
+    /// How many sessions may be live at once, people apart.
+    pub(crate) fn sessions_max(&self) -> Option<u32> {
+        match self.values[4].0 {
+            Value::Count(0) => None,
+            Value::Count(count) => Some(u32::try_from(count).unwrap_or(u32::MAX)),
+            _ => None,
+        }
+    }
+
+    /// For how long sessions that are over are kept, in milliseconds.
+    pub(crate) fn sessions_keep(&self) -> u64 {
+        self.duration(5)
     }
 
     /// What the files say that has no effect.
@@ -201,13 +227,13 @@ impl Config {
     fn duration(&self, index: usize) -> u64 {
         match self.values[index].0 {
             Value::Duration(ms) => ms,
-            Value::Flag(_) => 0,
+            Value::Flag(_) | Value::Count(_) => 0,
         }
     }
 
-    fn read_file(&mut self, file: &Path, may: impl Fn(Value, Value) -> bool) -> Result<()> {
+    fn read_file(&mut self, file: &Path, may: impl Fn(&str, Value, Value) -> bool) -> Result<()> {
         let Some(table) = read(file)? else { return Ok(()) };
-        for (name, value) in &table {
+        for (name, value) in &flat(table) {
             if name == PROJECT && file.ends_with(PROJECT_FILE) {
                 continue;
             }
@@ -218,7 +244,7 @@ impl Config {
             let setting = &SETTINGS[index];
             let origin = file.display().to_string();
             let value = parse(setting, value).ok_or_else(|| wrong(setting, &origin))?;
-            if may(self.values[index].0, value) {
+            if may(name, self.values[index].0, value) {
                 self.values[index] = (value, origin);
             } else {
                 self.warnings.push(format!(
@@ -228,6 +254,21 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The settings of a file, those of a table with its name before a dot.
+fn flat(table: toml::Table) -> Vec<(String, toml::Value)> {
+    let mut settings = Vec::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                settings
+                    .extend(inner.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+            }
+            value => settings.push((name, value)),
+        }
+    }
+    settings
 }
 
 fn unknown(name: &str, file: &Path) -> String {
@@ -240,6 +281,9 @@ fn parse(setting: &Setting, value: &toml::Value) -> Option<Value> {
     match (setting.built_in, value) {
         (Value::Flag(_), toml::Value::Boolean(flag)) => Some(Value::Flag(*flag)),
         (Value::Duration(_), toml::Value::String(text)) => parse_text(setting, text),
+        (Value::Count(_), toml::Value::Integer(count)) => {
+            (*count).try_into().ok().map(Value::Count)
+        }
         _ => None,
     }
 }
@@ -248,6 +292,7 @@ fn parse_text(setting: &Setting, text: &str) -> Option<Value> {
     match setting.built_in {
         Value::Flag(_) => text.parse().ok().map(Value::Flag),
         Value::Duration(_) => parse_duration(text).ok().map(Value::Duration),
+        Value::Count(_) => text.parse().ok().map(Value::Count),
     }
 }
 
@@ -255,6 +300,7 @@ fn wrong(setting: &Setting, origin: &str) -> Error {
     let form = match setting.built_in {
         Value::Flag(_) => "true or false",
         Value::Duration(_) => "a duration such as \"5s\"",
+        Value::Count(_) => "a whole number",
     };
     Error::invalid(format!("`{}` in {origin} must be {form}", setting.name))
 }
@@ -263,7 +309,7 @@ fn wrong(setting: &Setting, origin: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn read_text(file: &str, may: fn(Value, Value) -> bool) -> Result<Config> {
+    fn read_text(file: &str, may: fn(&str, Value, Value) -> bool) -> Result<Config> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.toml");
         std::fs::write(&path, file).unwrap();
@@ -276,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_commented_defaults_are_the_built_in_values() {
-        let config = read_text(DEFAULTS, |_, _| true).unwrap();
+        let config = read_text(DEFAULTS, |_, _, _| true).unwrap();
         for (setting, (value, origin)) in SETTINGS.iter().zip(&config.values) {
             assert_eq!(*value, setting.built_in);
             assert_ne!(origin, "built in");
@@ -292,19 +338,31 @@ mod tests {
         assert!(config.deny());
         assert_eq!((config.stale_after(), config.busy_timeout()), (HOUR, SECOND));
         assert_eq!(config.warnings.len(), 2);
+        let keep = |text| read_text(text, is_stricter).unwrap().sessions_keep();
+        assert_eq!(keep("sessions.keep = \"1d\""), OLDER_THAN_MS);
+        assert_eq!(keep("sessions.keep = \"60d\""), 2 * OLDER_THAN_MS);
+        let max = |text| read_text(text, is_stricter).unwrap().sessions_max();
+        assert_eq!((max("[sessions]\nmax = 3"), max("[sessions]\nmax = 0")), (Some(3), None));
     }
 
     #[test]
     fn wrong_files_are_refused_and_unknown_names_told() {
-        let config = read_text("stale_aftr = \"2h\"", |_, _| true).unwrap();
+        let config = read_text("stale_aftr = \"2h\"", |_, _, _| true).unwrap();
         assert!(
             config.warnings[0].ends_with("did you mean `stale_after`?"),
             "{:?}",
             config.warnings
         );
-        for bad in ["deny = 1", "stale_after = 5", "stale_after = \"soon\"", "deny ="] {
+        for bad in [
+            "deny = 1",
+            "[sessions]\nmax = -1",
+            "[sessions]\nmax = \"3\"",
+            "stale_after = 5",
+            "stale_after = \"soon\"",
+            "deny =",
+        ] {
             assert_eq!(
-                read_text(bad, |_, _| true).unwrap_err().code,
+                read_text(bad, |_, _, _| true).unwrap_err().code,
                 cotenant_core::Code::Invalid,
                 "{bad}"
             );

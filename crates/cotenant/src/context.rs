@@ -390,6 +390,7 @@ impl Context {
         id: Option<String>,
         dress: impl FnOnce(Request) -> Result<Request>,
     ) -> Result<Reply> {
+        self.limit(&mut operation)?;
         let token = Token::draw()?;
         operation.token_digest.clone_from(&token.digest);
         operation.check()?;
@@ -416,6 +417,19 @@ impl Context {
             }
         }
         outcome
+    }
+
+    /// Lets a sign-on of somebody who is no person know how many sessions may be live.
+    pub(crate) fn limit(&self, operation: &mut SignOn) -> Result<()> {
+        if operation.kind != "human" && operation.live_max.is_none() {
+            operation.live_max = match config::load(self.project()?) {
+                Ok(config) => config.sessions_max(),
+                // A hook never fails an agent for a file that cannot be read.
+                Err(_) if self.patience.turn.is_some() => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
     }
 
     /// Ends the session that the command acts for and forgets its token.

@@ -25,6 +25,10 @@ pub(crate) const AUTO_CLAIM: &str = "COTENANT_AUTO_CLAIM";
 pub(crate) const DENY: &str = "COTENANT_DENY";
 /// After how long a quiet session is shown as possibly abandoned, e.g. `1h`.
 pub(crate) const STALE_AFTER: &str = "COTENANT_STALE_AFTER";
+/// How many sessions may be live at once, people apart; 0 for any number.
+pub(crate) const SESSIONS_MAX: &str = "COTENANT_SESSIONS_MAX";
+/// For how long sessions that are over are kept, e.g. `30d`.
+pub(crate) const SESSIONS_KEEP: &str = "COTENANT_SESSIONS_KEEP";
 /// The conversation id that Claude Code gives to hooks, tools and MCP servers.
 pub(crate) const CLAUDE_SESSION: &str = "CLAUDE_CODE_SESSION_ID";
 /// The directory that Claude Code works in.

@@ -107,6 +107,13 @@ impl Screen {
         self.text.push('\n');
     }
 
+    /// Says whose holding goes on although a key that tells of it was deleted.
+    pub(crate) fn holder_goes_on(&mut self, holder: Option<&str>) {
+        if let Some(name) = holder {
+            self.line(format!("it tells of {}, who goes on", for_terminal(name)));
+        }
+    }
+
     /// Prints an empty line, unless nothing was printed yet.
     pub(crate) fn gap(&mut self) {
         if !self.text.is_empty() {

@@ -335,6 +335,57 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "keys_are_listed_page_by_page",
         "every key is on one page",
     ),
+    // Conventional keys.
+    case(
+        "projections_win",
+        "what an operation says hides what is stored under its key",
+        "k7_what_is_stored_wins",
+        "left: (\"\\\"a\\\"\", \"a\", true)",
+    ),
+    case(
+        "projects_the_dead",
+        "sessions that were lost are seen under their conventional keys",
+        "k6_what_is_lost_or_ended_shows_nothing",
+        "`data.get` must fail with NOT_FOUND, but answered",
+    ),
+    case(
+        "projects_free_slots",
+        "a lease with a free slot is seen as a lock",
+        "k6_a_lease_without_a_free_slot_shows_in_its_lock",
+        "`data.get` must fail with NOT_FOUND, but answered",
+    ),
+    case(
+        "scopes_twice",
+        "a scope that is stored and projected is listed twice",
+        "k8_scopes_of_a_convention_are_listed_once_in_order",
+        "\"session:b\", \"session:b\"",
+    ),
+    // How many there are.
+    case(
+        "any_number_signs_on",
+        "more sessions sign on than may be live",
+        "n8_no_more_sessions_are_live_than_may_be",
+        "`session.sign_on` must fail with QUOTA, but answered",
+    ),
+    case(
+        "the_dead_count",
+        "a session whose process died keeps others out",
+        "n8_those_whose_process_died_do_not_count",
+        "\"code\":\"QUOTA\"",
+    ),
+    // What is left behind.
+    case(
+        "gc_orphans",
+        "a session goes although others came from it",
+        "r1_those_that_others_came_from_stay",
+        "left: 0",
+    ),
+    case(
+        "gc_takes_new_keys",
+        "keys go that were written since",
+        "r1_what_was_written_since_stays",
+        "left: (3, None)",
+    ),
     // The log.
     case(
         "hash_without_trust",

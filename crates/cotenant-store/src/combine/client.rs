@@ -22,7 +22,7 @@ use super::{
     slot::{Look, PATIENCE_MS, Slot, Stand, State},
     table::{Lead, Leader, Mapped},
 };
-use crate::{LocalStore, local::again, testing::mutant};
+use crate::{LocalStore, local::again, projection, testing::mutant};
 
 /// After this time it is looked whether the combiner still lives, and a request that it has not
 /// taken is withdrawn.
@@ -196,12 +196,8 @@ impl Store for Posting {
 /// the second time harmless.
 fn may_be_posted(request: &Request) -> bool {
     let short = match &request.op {
-        Op::Get(_)
-        | Op::Check(_)
-        | Op::Head(_)
-        | Op::ShowSession(_)
-        | Op::Who(_)
-        | Op::Heartbeat(_) => true,
+        Op::Get(op) => !projection::is_of_reader(op),
+        Op::Check(_) | Op::Head(_) | Op::ShowSession(_) | Op::Who(_) | Op::Heartbeat(_) => true,
         Op::SignOn(_)
         | Op::ChangeNative(_)
         | Op::SignOff(_)

@@ -21,12 +21,13 @@ type Check = fn(&mut dyn Sql) -> Result<Vec<String>>;
 
 /// The invariants of the contract's section 15 that rows and log can show, on one snapshot.
 pub(super) fn invariants(store: &LocalStore) -> Vec<Finding> {
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("fences", fences),
         ("holders", holders),
         ("slots", slots),
         ("data", data),
         ("holdings", holdings),
+        ("sessions", sessions),
     ];
     let mut findings = Vec::new();
     let read = store.with_engine(|engine| {
@@ -229,5 +230,36 @@ fn holdings(sql: &mut dyn Sql) -> Result<Vec<String>> {
     faults.extend(
         expected.into_iter().map(|fence| format!("fence {fence} was granted and nobody holds it")),
     );
+    Ok(faults)
+}
+
+/// Every session that signed on is there, unless it was forgotten, and nobody else.
+fn sessions(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut expected: BTreeSet<String> = BTreeSet::new();
+    let mut forgot_somebody = false;
+    let query = "SELECT seq, kind, session, payload FROM event WHERE seq > $1 \
+         AND kind IN ('session.on', 'session.forgotten') ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |_, row| {
+        let (kind, session) = (row.text()?, row.text()?);
+        if kind == "session.on" {
+            expected.insert(session);
+        } else if let Some(session) = facts(row.optional_text()?)["session"].as_str() {
+            expected.remove(session);
+        } else {
+            // Who that was has been erased.
+            forgot_somebody = true;
+        }
+        Ok(())
+    })?;
+    let mut faults = Vec::new();
+    for session in texts(sql, "SELECT id FROM session ORDER BY id")? {
+        if !expected.remove(&session) && complete {
+            faults.push(format!("session {session} is there, the log says nothing of it"));
+        }
+    }
+    if !forgot_somebody {
+        faults.extend(expected.into_iter().map(|session| format!("session {session} is gone")));
+    }
     Ok(faults)
 }

@@ -66,20 +66,26 @@ impl Meter {
         Self { began: Instant::now(), shown: None, is_wanted: io::stderr().is_terminal() }
     }
 
-    /// Shows it, if it is time.
+    /// Shows how far a store is that is carried, if it is time.
     pub(super) fn show(&mut self, progress: Progress) {
-        let is_early =
-            self.began.elapsed() < QUIET || self.shown.is_some_and(|shown| shown.elapsed() < PAUSE);
-        if !self.is_wanted || is_early || progress.rows == 0 {
-            return;
-        }
+        let Progress { done, rows, .. } = progress;
         let what = match progress.step {
             Step::Checking => "checked",
             _ => "copied",
         };
-        let Progress { done, rows, .. } = progress;
-        let _ = write!(io::stderr(), "\r{what} {done} of {rows} rows\u{1b}[K");
-        self.shown = Some(Instant::now());
+        if rows > 0 {
+            self.line(|| format!("{what} {done} of {rows} rows"));
+        }
+    }
+
+    /// Shows a line, if it is time.
+    pub(super) fn line(&mut self, words: impl FnOnce() -> String) {
+        let is_early =
+            self.began.elapsed() < QUIET || self.shown.is_some_and(|shown| shown.elapsed() < PAUSE);
+        if self.is_wanted && !is_early {
+            let _ = write!(io::stderr(), "\r{}\u{1b}[K", words());
+            self.shown = Some(Instant::now());
+        }
     }
 
     /// Takes the line away.

@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod event;
 mod export;
+mod gc;
 mod heartbeat;
 mod hook;
 mod import;
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     Export(export::Args),
     Import(import::Args),
     Move(move_::Args),
+    Gc(gc::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     DemoPlayer(demo::PlayerArgs),
@@ -100,6 +102,7 @@ impl Command {
             Self::Export(args) => export::run(context, screen, &args),
             Self::Import(args) => import::run(context, screen, &args),
             Self::Move(args) => move_::run(context, screen, &args),
+            Self::Gc(args) => gc::run(context, screen, &args),
             Self::Demo(args) => demo::run(context, screen, &args),
             Self::DemoPlayer(args) => demo::play(&args).map(|()| Exit::SUCCESS),
             Self::Hook(args) => Ok(hook::run(context, args)),

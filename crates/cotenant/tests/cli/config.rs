@@ -10,8 +10,11 @@ fn each_setting_tells_where_it_comes_from() {
     let home = env.top().parent().unwrap().join("home/.config/cotenant");
     fs::create_dir_all(&home).unwrap();
     fs::write(home.join("config.toml"), "busy_timeout = \"2s\"\nstale_aftr = \"5m\"\n").unwrap();
-    fs::write(env.top().join("cotenant.toml"), "busy_timeout = \"9s\"\nstale_after = \"30m\"\n")
-        .unwrap();
+    fs::write(
+        env.top().join("cotenant.toml"),
+        "busy_timeout = \"9s\"\nstale_after = \"30m\"\n[sessions]\nmax = 2\nkeep = \"60d\"\n",
+    )
+    .unwrap();
     let user = home.join("config.toml").display().to_string();
     env.shows(
         "config show",
@@ -22,6 +25,8 @@ fn each_setting_tells_where_it_comes_from() {
             auto_claim  true  built in
             deny  false  environment, COTENANT_DENY
             stale_after  30m  TOP/cotenant.toml
+            sessions.max  2  TOP/cotenant.toml
+            sessions.keep  60d  TOP/cotenant.toml
             note: `stale_aftr` in `{user}` is no setting; did you mean `stale_after`?
             note: `busy_timeout` in `TOP/cotenant.toml` has no effect: a project may only make things stricter
             "

@@ -122,6 +122,20 @@ fn keys_and_scopes_are_listed_and_deleted_exactly() {
 }
 
 #[test]
+fn conventional_keys_tell_what_operations_did() {
+    let env = env();
+    env.prints("claim issue:15");
+    assert_eq!(env.prints("data get issue:15 claimed_by"), "\"a\"\n");
+    assert_eq!(env.prints("data get session:a current_issue"), "15\n");
+    assert_eq!(env.prints("scope list 'issue:*'"), "issue:15\n");
+    let kept = "there was none\nit tells of a, who goes on\n";
+    assert_eq!(env.prints("data delete issue:15 claimed_by"), kept);
+    let kept = "there was nothing to delete\nit tells of a, who goes on\n";
+    assert_eq!(env.prints("scope delete session:a"), kept);
+    assert_eq!(env.prints("data get issue:15 claimed_by"), "\"a\"\n");
+}
+
+#[test]
 fn pages_are_followed_to_the_end() {
     let env = env();
     let put = |n: u32| {

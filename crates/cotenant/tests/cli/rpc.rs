@@ -35,6 +35,53 @@ fn each_line_has_its_envelope() {
 }
 
 #[test]
+fn a_session_lives_with_the_process_that_its_sign_on_names() {
+    let env = TestEnv::new();
+    let pid = std::process::id();
+    let answers = ask(
+        &env,
+        &[
+            json!({"op": "session.sign_on", "args": {"name": "a", "library": pid}}),
+            json!({"op": "session.sign_on", "args": {"name": "b", "kind": "ci", "pid": pid}}),
+            json!({"op": "session.sign_on", "args": {"name": "c", "pid": 0}}),
+            json!({"op": "session.sign_on", "args": {"name": "d", "library": "me"}}),
+            json!({"op": "session.list"}),
+        ],
+    );
+    for wrong in &answers[2..4] {
+        assert_eq!(wrong["error"]["code"], "INVALID", "{wrong}");
+    }
+    let sessions = answers[4]["data"]["sessions"].as_array().unwrap();
+    let kinds: Vec<&Value> = sessions.iter().map(|session| &session["kind"]).collect();
+    assert_eq!(kinds, [&json!("ci"), &json!("agent")]);
+    assert!(sessions.iter().all(|session| session["process"]["pid"] == pid), "{sessions:?}");
+}
+
+#[test]
+fn items_may_be_words_as_on_the_command_line() {
+    let env = TestEnv::new();
+    env.sign_on(&["a"]);
+    let a = json!({"session": "a"});
+    let answers = ask(
+        &env,
+        &[
+            json!({"op": "claim", "actor": a, "args": {"items": ["issue:15", "path:src/"]}}),
+            json!({"op": "who", "args": {"item": "path:src"}}),
+            json!({"op": "unclaim", "actor": a, "args": {"items": ["issue:15", {"kind": "issue", "name": "1"}]}}),
+            json!({"op": "claim", "actor": a, "args": {"items": ["15"]}}),
+            json!({"op": "claim", "actor": a, "args": {"items": ["issue:1"], "mod": "advisory"}}),
+        ],
+    );
+    let items = &answers[0]["data"]["items"];
+    assert_eq!([&items[0]["item"], &items[1]["item"]], ["issue:15", "path:src"], "{}", answers[0]);
+    assert_eq!(answers[1]["data"]["holdings"][0]["name"], "a", "{}", answers[1]);
+    assert_eq!(answers[2]["data"], json!({"released": ["issue:15"], "not_held": ["issue:1"]}));
+    for wrong in &answers[3..] {
+        assert_eq!(wrong["error"]["code"], "INVALID", "{wrong}");
+    }
+}
+
+#[test]
 fn wrong_lines_are_answered_and_the_rest_goes_on() {
     let env = TestEnv::new();
     env.sign_on(&["a"]);

@@ -155,3 +155,26 @@ fn only_people_end_a_session_that_may_live() {
     assert_eq!(env.cotenant("claim issue:2 --session alice").exit, 76);
     env.shows("session reap --silent-for 1h --session ann", "no session was quiet for that long");
 }
+
+#[test]
+fn a_project_bounds_how_many_sessions_are_live() {
+    let env = TestEnv::new();
+    std::fs::write(env.top().join("cotenant.toml"), "[sessions]\nmax = 2\n").unwrap();
+    env.sign_on(&["a", "b"]);
+    env.shows(
+        "sign-on c",
+        "
+        error: 2 of at most 2 sessions are live: `b`, `a`
+        hint: sign one off, or raise `max` under `[sessions]` in the configuration
+        [exit 75]
+        ",
+    );
+    let line = "{\"op\":\"session.sign_on\",\"args\":{\"kind\":\"agent\",\"name\":\"c\"}}";
+    std::fs::write(env.top().join("request"), line).unwrap();
+    let ran = env.shell("cotenant rpc < request");
+    assert!(ran.stdout.contains("\"code\":\"QUOTA\""), "{ran:?}");
+    env.prints("sign-on person --kind human");
+    env.prints("sign-off --session a");
+    env.prints("sign-on c");
+    assert_eq!(env.with("COTENANT_SESSIONS_MAX", "3").cotenant("sign-on d").exit, 0);
+}

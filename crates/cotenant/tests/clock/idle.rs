@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A place whose clock is as many milliseconds ahead as the file says.
-fn env() -> (TestEnv, PathBuf) {
+pub(crate) fn env() -> (TestEnv, PathBuf) {
     let env = place();
     let ahead = env.top().parent().unwrap().join("ahead");
     fs::write(&ahead, "0").unwrap();
@@ -18,7 +18,7 @@ fn env() -> (TestEnv, PathBuf) {
     (env, ahead)
 }
 
-const MINUTE: u64 = 60_000;
+pub(crate) const MINUTE: u64 = 60_000;
 
 /// The state of the sessions, in the order of their names.
 fn states(env: &TestEnv) -> Vec<String> {

@@ -9,6 +9,7 @@ mod crew;
 #[path = "../cli/env.rs"]
 #[allow(dead_code, reason = "most of it is for the commands")]
 mod env;
+mod gc;
 mod idle;
 mod stopped;
 

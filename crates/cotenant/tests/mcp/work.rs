@@ -35,6 +35,25 @@ fn a_refused_claim_names_its_holder() {
 }
 
 #[test]
+fn a_claim_is_seen_by_those_who_look_at_conventional_keys() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("sign_on", &json!({"session_id": "claude_1"}));
+    two.call("sign_on", &json!({"session_id": "claude_2"}));
+    one.call("claim", &json!({"items": ["issue:15"]}));
+    let scopes = two.call("list_scopes", &json!({"pattern": "session:*"}));
+    assert_eq!(scopes, json!({"scopes": ["session:claude_1", "session:claude_2"]}));
+    let get = |scope: &str, key: &str| json!({"scope": scope, "key": key});
+    assert_eq!(two.call("retrieve_data", &get("session:claude_1", "current_issue")), json!(15));
+    assert_eq!(two.call("retrieve_data", &get("issue:15", "claimed_by")), json!("claude_1"));
+    let deleted = two.call("delete_data", &get("issue:15", "claimed_by"));
+    assert_eq!(deleted, json!({"existed": false, "held_by": "claude_1"}));
+    assert_eq!(two.call("retrieve_data", &get("issue:15", "claimed_by")), json!("claude_1"));
+    one.close();
+    two.close();
+}
+
+#[test]
 fn paths_are_claimed_where_they_lie() {
     let world = World::new();
     let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));

@@ -6,7 +6,8 @@ use crate::{complete, context::Context, exit::Exit, output::Screen};
 
 /// Delete a key
 ///
-/// Deleting what is not there is no error.
+/// Deleting what is not there is no error. A key such as `issue:15` `claimed_by` that nobody stored
+/// tells of a claim; deleting it does not end the claim.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -27,6 +28,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     let reply = context.ask(&operation)?;
     screen.answer::<Delete>(&reply, |screen, deleted| {
         screen.line(if deleted.existed { "deleted" } else { "there was none" });
+        screen.holder_goes_on(deleted.held_by.as_deref());
     })?;
     Ok(Exit::SUCCESS)
 }

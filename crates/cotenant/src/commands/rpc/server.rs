@@ -8,18 +8,24 @@ use std::{
 };
 
 use cotenant_core::{
-    Code, Error, Operation as _, Result,
+    Code, Error, Op, Operation as _, Result,
+    claim::{Claim, Unclaim, Who},
     event::sha256_hex,
     name::SessionRef,
     operation::{ActorRule, Effect},
+    process::ProcessIdentity,
     session::{ShowSession, SignOn},
     store::{Actor, BATCH_MAX, Outcome, Request},
     wire::{self, Asked, Line, LineActor, Speaker},
 };
 use cotenant_store::testing::mutant;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json, value::to_raw_value};
 
-use crate::{context::Context, identity, token};
+use crate::{
+    context::Context,
+    identity::{self, Runner},
+    token,
+};
 
 /// Carries out requests for the session of the command, or for those that the lines name.
 pub(super) struct Server<'a> {
@@ -101,14 +107,15 @@ impl<'a> Server<'a> {
     /// The request of a line, ready for the store.
     fn request(&self, line: &Line) -> Result<Request> {
         let op = if line.op == SignOn::NAME {
-            let (operation, is_drawn) = sign_on(line)?;
+            let (mut operation, is_drawn) = sign_on(line)?;
             if is_drawn {
                 return Err(Error::invalid("a sign-on in a batch needs a `token_digest`")
                     .hint("draw a token and send its SHA-256, or sign on in a line of its own"));
             }
+            self.context.limit(&mut operation)?;
             operation.into()
         } else {
-            line.operation()?
+            self.operation(line)?
         };
         let mut request = Request::new(op);
         if !mutant("rpc_drops_guards") {
@@ -130,6 +137,36 @@ impl<'a> Server<'a> {
             request = request.guarded_by(self.context.guards()?);
         }
         Ok(request)
+    }
+
+    /// The operation of a line. Items of a claim may be words as on the command line: a path is one
+    /// of the working directory then.
+    fn operation(&self, line: &Line) -> Result<Op> {
+        let arguments = line.arguments()?;
+        let has_words = matches!(&*line.op, Claim::NAME | Unclaim::NAME | Who::NAME)
+            && serde_json::from_str(arguments.get()).is_ok_and(|fields: Value| {
+                let items = fields["items"].as_array().into_iter().flatten();
+                items.chain([&fields["item"]]).any(Value::is_string)
+            });
+        if !has_words {
+            return Op::decode(&line.op, &arguments);
+        }
+        let unreadable = |error| Error::unreadable("the arguments", &error);
+        let mut fields: Value = serde_json::from_str(arguments.get()).map_err(unreadable)?;
+        let place = |item: &mut Value, in_any_tree: bool| -> Result<()> {
+            if let Value::String(words) = &*item {
+                let mut named = self.context.place(words.parse()?)?;
+                named.tree = named.tree.filter(|_| !in_any_tree);
+                *item = json!(named);
+            }
+            Ok(())
+        };
+        if let Some(items) = fields.get_mut("items").and_then(Value::as_array_mut) {
+            items.iter_mut().try_for_each(|item| place(item, false))?;
+        } else if let Some(item) = fields.get_mut("item") {
+            place(item, true)?;
+        }
+        Op::decode(&line.op, &to_raw_value(&fields).map_err(unreadable)?)
     }
 
     fn actors(&self) -> MutexGuard<'_, HashMap<String, Actor>> {
@@ -194,9 +231,35 @@ fn sign_on(line: &Line) -> Result<(SignOn, bool)> {
     let wrong = |error| Error::invalid(format!("arguments of `{}`: {error}", SignOn::NAME));
     let mut fields: Map<String, Value> = serde_json::from_str(arguments.get()).map_err(wrong)?;
     fields.entry("user").or_insert_with(|| identity::user().into());
+    name_process(&mut fields)?;
     let is_drawn = !fields.contains_key("token_digest");
     fields.entry("token_digest").or_insert_with(|| "".into());
     Ok((serde_json::from_value(Value::Object(fields)).map_err(wrong)?, is_drawn))
+}
+
+/// The process that a sign-on names by its number: as `pid` the one that the session lives with, as
+/// `library` that of a program which asks for itself. The latter counts if neither an agent nor a
+/// terminal runs it.
+fn name_process(fields: &mut Map<String, Value>) -> Result<()> {
+    let (pid, library) = (fields.remove("pid"), fields.remove("library"));
+    let (kind, process) = match (pid, library) {
+        (Some(pid), _) => ("agent", process_of(&pid)?),
+        (None, Some(library)) => match identity::runner() {
+            Runner::Agent { kind, process } => (kind, process),
+            Runner::Terminal { process, .. } => ("agent", process),
+            Runner::Nobody => ("agent", process_of(&library)?),
+        },
+        (None, None) => return Ok(()),
+    };
+    fields.entry("kind").or_insert_with(|| kind.into());
+    fields.entry("process").or_insert_with(|| json!(process));
+    Ok(())
+}
+
+fn process_of(pid: &Value) -> Result<ProcessIdentity> {
+    let number = pid.as_u64().and_then(|number| u32::try_from(number).ok());
+    let found = number.and_then(cotenant_store::host::identity);
+    found.ok_or_else(|| Error::invalid(format!("there is no process {pid}")))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {

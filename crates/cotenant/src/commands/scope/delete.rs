@@ -38,6 +38,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
             1 => "deleted 1 key".to_owned(),
             count => format!("deleted {count} keys"),
         });
+        screen.holder_goes_on(done.held_by.as_deref());
     })?;
     Ok(Exit::SUCCESS)
 }
