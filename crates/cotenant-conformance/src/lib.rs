@@ -30,6 +30,7 @@ mod chain;
 mod claim;
 mod compare;
 mod data;
+mod dependency;
 mod event;
 mod expected;
 mod fence;
@@ -49,6 +50,7 @@ mod scope;
 mod session;
 mod shown;
 mod table;
+mod task;
 mod time;
 mod update;
 mod wait;
@@ -87,6 +89,8 @@ pub fn cases() -> Vec<Case> {
         path::CASES,
         event::CASES,
         chain::CASES,
+        task::CASES,
+        dependency::CASES,
     ]
     .concat()
 }

@@ -19,6 +19,7 @@ pub mod render;
 pub mod session;
 pub mod status;
 pub mod store;
+pub mod task;
 pub mod wire;
 
 pub use error::{Code, Error, Result};

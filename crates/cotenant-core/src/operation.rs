@@ -108,6 +108,17 @@ macro_rules! for_each_operation {
             Verify: $crate::event::Verify,
             Head: $crate::event::Head,
             ShowStatus: $crate::status::ShowStatus,
+            AddTasks: $crate::task::AddTasks,
+            NextTask: $crate::task::NextTask,
+            ExtendTask: $crate::task::ExtendTask,
+            FinishTask: $crate::task::FinishTask,
+            FailTask: $crate::task::FailTask,
+            ReleaseTask: $crate::task::ReleaseTask,
+            CancelTask: $crate::task::CancelTask,
+            RequeueTask: $crate::task::RequeueTask,
+            ShowTask: $crate::task::ShowTask,
+            ListTasks: $crate::task::ListTasks,
+            GraphTasks: $crate::task::GraphTasks,
         }
     };
 }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::{
     claim, data, event, holding, lease, lineage, params, session, sign_on,
     sql::corrupt,
-    status,
+    status, task,
     testing::mutant,
     tx::{Tx, Verdict},
 };
@@ -54,6 +54,7 @@ pub(crate) fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
             "session" => session::on_timer(tx, &id)?,
             "lease" => holding::on_timer(tx, &id)?,
             "data" => data::on_timer(tx, &id)?,
+            "task" => task::on_timer(tx, &id)?,
             _ => {}
         }
     }
@@ -261,6 +262,23 @@ pub(crate) fn dispatch(tx: &mut Tx<'_>, op: &Op) -> Result<Verdict<Box<RawValue>
         Op::Verify(_) => Err(Error::internal("verifying runs page by page")),
         Op::Head(_) => raw(&event::head(tx)),
         Op::ShowStatus(op) => raw(&status::show(tx, op)?),
+        Op::AddTasks(op) => raw(&task::add(tx, op)?),
+        Op::NextTask(op) => {
+            return Ok(match task::next(tx, op)? {
+                Verdict::Done(next) => Verdict::Done(raw(&next)?),
+                Verdict::Wait { retry_after_ms } => Verdict::Wait { retry_after_ms },
+                Verdict::Refused(error) => Verdict::Refused(error),
+            });
+        }
+        Op::ExtendTask(op) => raw(&task::extend(tx, op)?),
+        Op::FinishTask(op) => raw(&task::finish(tx, op)?),
+        Op::FailTask(op) => raw(&task::fail(tx, op)?),
+        Op::ReleaseTask(op) => raw(&task::release(tx, op)?),
+        Op::CancelTask(op) => raw(&task::cancel(tx, op)?),
+        Op::RequeueTask(op) => raw(&task::requeue(tx, op)?),
+        Op::ShowTask(op) => raw(&task::show(tx, op)?),
+        Op::ListTasks(op) => raw(&task::list(tx, op)?),
+        Op::GraphTasks(op) => raw(&task::graph(tx, op)?),
     }?;
     Ok(Verdict::Done(data))
 }

@@ -383,7 +383,7 @@ impl Clock for Stepping {
 fn claim(name: &str) -> Claim {
     let item = Item { kind: ItemKind::Issue, name: name.into(), tree: None };
     let (mode, intent, ttl_ms) = (Mode::Exclusive, None, Some(60_000));
-    Claim { items: vec![item], mode, intent, ttl_ms, automatic: false }
+    Claim { items: vec![item], mode, intent, ttl_ms, automatic: false, any: false }
 }
 
 /// A clock that does something in the middle of a transaction, once.

@@ -201,6 +201,7 @@ fn may_be_posted(request: &Request) -> bool {
         | Op::Head(_)
         | Op::ShowSession(_)
         | Op::Who(_)
+        | Op::ShowTask(_)
         | Op::Heartbeat(_) => true,
         Op::SignOn(_)
         | Op::ChangeNative(_)
@@ -216,7 +217,14 @@ fn may_be_posted(request: &Request) -> bool {
         | Op::Claim(_)
         | Op::Unclaim(_)
         | Op::Append(_)
-        | Op::Commit(_) => request.request_id.is_some(),
+        | Op::Commit(_)
+        | Op::NextTask(_)
+        | Op::ExtendTask(_)
+        | Op::FinishTask(_)
+        | Op::FailTask(_)
+        | Op::ReleaseTask(_)
+        | Op::CancelTask(_)
+        | Op::RequeueTask(_) => request.request_id.is_some(),
         _ => false,
     };
     short && request.op.wait_ms().unwrap_or(0) == 0 && request.at_least_seq.is_none()

@@ -59,6 +59,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         intent: args.intent,
         ttl_ms: args.ttl,
         automatic: false,
+        any: false,
     };
     let reply = match args.wait {
         Some(wait) => claim_in_time(context, &operation, wait)?,

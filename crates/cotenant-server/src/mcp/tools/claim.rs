@@ -51,6 +51,7 @@ impl Tool for Claim {
             intent: self.intent,
             ttl_ms: self.ttl.as_deref().map(parse_duration).transpose()?,
             automatic: false,
+            any: false,
         })?;
         let mut answer = Map::new();
         answer.insert("items".to_owned(), json!(claimed.items));
