@@ -68,17 +68,25 @@ impl Meter {
 
     /// Shows it, if it is time.
     pub(super) fn show(&mut self, progress: Progress) {
-        let is_early =
-            self.began.elapsed() < QUIET || self.shown.is_some_and(|shown| shown.elapsed() < PAUSE);
-        if !self.is_wanted || is_early || progress.rows == 0 {
+        let Progress { done, rows, step } = progress;
+        if rows == 0 {
             return;
         }
-        let what = match progress.step {
+        let what = match step {
             Step::Checking => "checked",
             _ => "copied",
         };
-        let Progress { done, rows, .. } = progress;
-        let _ = write!(io::stderr(), "\r{what} {done} of {rows} rows\u{1b}[K");
+        self.say(|| format!("{what} {done} of {rows} rows"));
+    }
+
+    /// Shows a text of our own, if it is time.
+    pub(super) fn say(&mut self, text: impl FnOnce() -> String) {
+        let is_early =
+            self.began.elapsed() < QUIET || self.shown.is_some_and(|shown| shown.elapsed() < PAUSE);
+        if !self.is_wanted || is_early {
+            return;
+        }
+        let _ = write!(io::stderr(), "\r{}\u{1b}[K", text());
         self.shown = Some(Instant::now());
     }
 
