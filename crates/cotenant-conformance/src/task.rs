@@ -408,7 +408,7 @@ fn q6_urgent_tasks_come_first_then_those_that_wait_longest(bench: &dyn Bench) {
     bench.advance(2 * MINUTE);
     let later = added(&a, with(5));
     let order: Vec<TaskId> = (0..7).map(|_| take(&a).task).collect();
-    assert_eq!(order, [urgent, first, second, late, later, usual, low]);
+    assert_eq!(order, [urgent, first, second, late, later, usual, low], "urgent ones come first");
 }
 
 fn q6_who_is_given_back_waits_behind(bench: &dyn Bench) {

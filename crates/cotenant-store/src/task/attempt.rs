@@ -289,9 +289,10 @@ pub(crate) fn release(tx: &mut Tx<'_>, op: &ReleaseTask) -> Result<ReleasedTask>
 pub(crate) fn check_guard(tx: &mut Tx<'_>, id: TaskId, fence: Fence) -> Result<()> {
     let actor = tx.actor()?.id.clone();
     let row = require(tx, id).map_err(|error| Error { code: Code::Fenced, ..error })?;
+    let is_own = row.session.as_ref() == Some(&actor) || mutant("task_guard_of_anybody");
     let is_current = row.state() == TaskState::Running
         && row.standing.fence == Some(fence)
-        && row.session.as_ref() == Some(&actor)
+        && is_own
         && !row.is_due(tx);
     if is_current {
         return Ok(());

@@ -55,6 +55,7 @@ pub(super) fn conclude(
 
 fn drop_mark(tx: &mut Tx<'_>, row: &TaskRow) -> Result<()> {
     match row.mark() {
+        Some(_) if mutant("dedupe_for_ever") => Ok(()),
         Some(name) => tx.sql.run(DELETE_MARK, params![add::DEDUPE, &name, row.id.0]).map(drop),
         None => Ok(()),
     }
