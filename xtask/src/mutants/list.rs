@@ -310,7 +310,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "stale_completion_accepted",
         "the same, where many workers are killed",
         TASKS,
-        "an old attempt finished task",
+        "was finished by [",
     ),
     case(
         "attempts_not_counted",
