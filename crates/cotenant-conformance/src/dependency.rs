@@ -5,8 +5,8 @@ use cotenant_core::{
     clock::{HOUR, MINUTE},
     id::TaskId,
     task::{
-        FailureClass, GraphEdge, GraphTasks, NewTask, OnDepFail, RequeueTask, ShowTask, TASKS_MAX,
-        TaskGraph, TaskState, VISIBILITY_MS,
+        FailureClass, NewTask, OnDepFail, RequeueTask, TASKS_MAX, TaskState, VISIBILITY_MS,
+        view::{GraphEdge, GraphTasks, ShowTask, TaskGraph},
     },
 };
 use serde_json::json;

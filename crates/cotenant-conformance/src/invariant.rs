@@ -12,8 +12,9 @@ use cotenant_core::{
     name::paths_overlap,
     session::{ListSessions, SessionView},
     task::{
-        ListTasks, TaskState, TaskView,
+        TaskState,
         rule::{Passage, passage},
+        view::{ListTasks, TaskView},
     },
 };
 

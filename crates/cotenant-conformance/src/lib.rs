@@ -43,6 +43,7 @@ mod limits;
 mod lineage;
 mod loss;
 mod path;
+mod queue;
 mod report;
 mod request;
 mod sample;
@@ -90,6 +91,7 @@ pub fn cases() -> Vec<Case> {
         event::CASES,
         chain::CASES,
         task::CASES,
+        queue::CASES,
         dependency::CASES,
     ]
     .concat()

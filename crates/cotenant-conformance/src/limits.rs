@@ -16,8 +16,9 @@ use cotenant_core::{
     status::ShowStatus,
     store::Request,
     task::{
-        CancelTask, ExtendTask, FailTask, FailureClass, FinishTask, GraphTasks, ListTasks, NewTask,
-        NextTask, ReleaseTask, RequeueTask, ShowTask, TASKS_MAX,
+        CancelTask, ExtendTask, FailTask, FailureClass, FinishTask, NewTask, NextTask, ReleaseTask,
+        RequeueTask, TASKS_MAX,
+        view::{GraphTasks, ListTasks, ShowTask},
     },
 };
 

@@ -116,9 +116,9 @@ macro_rules! for_each_operation {
             ReleaseTask: $crate::task::ReleaseTask,
             CancelTask: $crate::task::CancelTask,
             RequeueTask: $crate::task::RequeueTask,
-            ShowTask: $crate::task::ShowTask,
-            ListTasks: $crate::task::ListTasks,
-            GraphTasks: $crate::task::GraphTasks,
+            ShowTask: $crate::task::view::ShowTask,
+            ListTasks: $crate::task::view::ListTasks,
+            GraphTasks: $crate::task::view::GraphTasks,
         }
     };
 }

@@ -15,7 +15,7 @@ use cotenant_core::{
     data::ListScopes,
     lease::ListLeases,
     session::ListSessions,
-    task::{ListTasks, TaskView, about},
+    task::view::{ListTasks, TaskView, about},
 };
 
 use crate::{

@@ -7,9 +7,12 @@ use cotenant_core::{
     id::{SessionId, TaskId, Tick},
     json::Json,
     task::{
-        GraphEdge, GraphNode, GraphTasks, ListTasks, ShowTask, ShownTask, TaskCounts, TaskGraph,
-        TaskState, TaskView, Tasks, about,
+        TaskCounts, TaskState,
         rule::{Passage, passage},
+        view::{
+            GraphEdge, GraphNode, GraphTasks, ListTasks, ShowTask, ShownTask, TaskGraph, TaskView,
+            Tasks, about,
+        },
     },
 };
 use serde_json::{Value, json};

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cotenant_core::{
     id::TaskId,
     render::for_terminal,
-    task::{GraphNode, TaskGraph, TaskState},
+    task::{
+        TaskState,
+        view::{GraphNode, TaskGraph},
+    },
 };
 
 /// How deep the tree goes; a chain of thousands would be wider than any screen.
@@ -123,7 +126,7 @@ pub(super) fn mermaid(graph: &TaskGraph) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use cotenant_core::task::GraphEdge;
+    use cotenant_core::task::view::GraphEdge;
 
     use super::*;
 

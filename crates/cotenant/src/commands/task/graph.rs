@@ -1,7 +1,7 @@
 //! `cotenant task graph`.
 
 use clap::ValueEnum;
-use cotenant_core::{Error, Result, id::TaskId, task::GraphTasks};
+use cotenant_core::{Error, Result, id::TaskId, task::view::GraphTasks};
 
 use super::{super::parse, draw};
 use crate::{complete, context::Context, exit::Exit, output::Screen};

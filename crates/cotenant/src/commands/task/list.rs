@@ -5,7 +5,10 @@ use cotenant_core::{
     data::PAGE_MAX,
     name::SessionRef,
     store::Answered,
-    task::{ListTasks, TaskState, TaskView, Tasks, about},
+    task::{
+        TaskState,
+        view::{ListTasks, TaskView, Tasks, about},
+    },
 };
 
 use super::{super::parse, look};

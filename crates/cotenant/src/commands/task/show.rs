@@ -4,7 +4,7 @@ use cotenant_core::{
     Result,
     id::TaskId,
     render::for_terminal,
-    task::{ShowTask, ShownTask},
+    task::view::{ShowTask, ShownTask},
 };
 
 use super::{super::parse, look};
