@@ -28,6 +28,7 @@ mod report;
 mod search;
 mod server;
 mod stop;
+mod tasks;
 mod team;
 mod worker;
 mod writer;

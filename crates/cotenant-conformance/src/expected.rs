@@ -1,11 +1,11 @@
 //! Which operation fails with which codes, from the contract.
 
 use cotenant_core::Code::{
-    self, AgentBusy, Busy, Claimed, ClockDomain, Compacted, Cooling, CursorAhead, CursorBehind,
-    Deadlock, Fenced, Forbidden, FsUnsupported, Held, HistoryChanged, IdempotencyMismatch, Invalid,
-    NotDead, NotFound, Quota, RevMismatch, SchemaNewer, SchemaOlder, SessionEnded, SessionLost,
-    SlotsMismatch, StoreCorrupt, StoreForeign, StoreFull, StoreIo, StoreMissing, StoreReadonly,
-    Timeout, TooLarge, TypeMismatch, Unauthenticated,
+    self, AgentBusy, Busy, Cancelled, Claimed, ClockDomain, Compacted, Cooling, CursorAhead,
+    CursorBehind, Cycle, Deadlock, Fenced, Forbidden, FsUnsupported, Held, HistoryChanged,
+    IdempotencyMismatch, Invalid, NotDead, NotFound, Quota, RevMismatch, SchemaNewer, SchemaOlder,
+    SessionEnded, SessionLost, SlotsMismatch, StoreCorrupt, StoreForeign, StoreFull, StoreIo,
+    StoreMissing, StoreReadonly, Timeout, TooLarge, TypeMismatch, Unauthenticated,
 };
 
 /// The codes that any operation can fail with and that no request can provoke.
@@ -66,6 +66,17 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("status", &[Invalid]),
     ("gc.list", &[Invalid]),
     ("gc.remove", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced]),
+    ("task.add", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound, Cycle]),
+    ("task.next", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("task.extend", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound, Cancelled]),
+    ("task.done", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound, Cancelled]),
+    ("task.fail", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound, Cancelled]),
+    ("task.release", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound, Cancelled]),
+    ("task.cancel", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound, RevMismatch]),
+    ("task.requeue", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound, RevMismatch]),
+    ("task.show", &[Invalid, NotFound]),
+    ("task.list", &[Invalid, NotFound]),
+    ("task.graph", &[Invalid, NotFound]),
 ];
 
 #[cfg(test)]

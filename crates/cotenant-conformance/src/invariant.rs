@@ -6,11 +6,16 @@ use cotenant_core::{
     claim::{Holding, HoldingState, Mode, Who},
     data::{Entry, List},
     event::{Event, Verify},
-    id::{Fence, Seq, SessionId},
+    id::{Fence, Seq, SessionId, TaskId},
     json::Json,
     lease::ListLeases,
     name::paths_overlap,
     session::{ListSessions, SessionView},
+    task::{
+        TaskState,
+        rule::{Passage, passage},
+        view::{ListTasks, TaskView},
+    },
 };
 
 use crate::{
@@ -31,10 +36,97 @@ pub(crate) fn check(bench: &dyn Bench, recorder: &Recorder) {
     check_slots(&leases, &recorder.record().slots);
     check_claims(&claims);
     check_ephemeral(bench, &sessions);
-    check_log(&log(bench));
+    let log = log(bench);
+    check_log(&log);
+    check_tasks(&tasks(bench), &live, &log);
     check_fences(&recorder.record().fences);
     let verified = must(bench, &Verify::default());
     assert!(verified.ok, "the chain does not verify: {verified:?}");
+}
+
+fn tasks(bench: &dyn Bench) -> Vec<TaskView> {
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let states = TaskState::ALL.to_vec();
+        let page = must(bench, &ListTasks { states, after, limit: 1_000, ..ListTasks::default() });
+        all.extend(page.tasks);
+        after = page.next;
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
+/// Whether time alone leads from one state to the other.
+fn in_time(from: TaskState, to: TaskState) -> bool {
+    use TaskState::{Dead, Delayed, Failed, Ready, Running};
+    from == to
+        || matches!((from, to), (Running, Ready | Delayed | Dead) | (Delayed | Failed, Ready))
+}
+
+/// Whether an event of this kind may lead from one state to the other.
+fn may_lead(kind: &str, from: Option<TaskState>, to: TaskState) -> bool {
+    use TaskState::{Blocked, Cancelled, Dead, Delayed, Done, Failed, Ready, Running};
+    match kind {
+        "task.added" => from.is_none() && matches!(to, Blocked | Delayed | Ready | Cancelled),
+        "task.ready" => match from {
+            Some(Blocked) => matches!(to, Ready | Delayed),
+            from => matches!(from, Some(Delayed | Failed)) && to == Ready,
+        },
+        "task.taken" => (from, to) == (Some(Ready), Running),
+        "task.rescued" => from == Some(Running) && matches!(to, Ready | Delayed),
+        "task.exhausted" => (from, to) == (Some(Running), Dead),
+        "task.released" => (from, to) == (Some(Running), Ready),
+        "task.done" => matches!(from, Some(Running | Ready | Delayed | Dead)) && to == Done,
+        "task.failed" => {
+            matches!(from, Some(Running | Ready | Delayed | Dead)) && matches!(to, Failed | Dead)
+        }
+        "task.cancelled" => from.is_some_and(|from| !from.is_over()) && to == Cancelled,
+        "task.requeued" => {
+            matches!(from, Some(Dead | Cancelled)) && matches!(to, Ready | Delayed | Blocked)
+        }
+        _ => false,
+    }
+}
+
+/// Each task is in the one state that its events lead to, attempts stay within their limit, whoever
+/// works on one is here, and nobody waits for what is done.
+fn check_tasks(tasks: &[TaskView], live: &HashSet<&SessionId>, log: &[Event]) {
+    let mut told: HashMap<i64, TaskState> = HashMap::new();
+    let pruned = log.first().is_some_and(|event| event.seq.0 > 1);
+    for event in log.iter().filter(|event| event.kind.starts_with("task.")) {
+        let Some(facts) = event.payload.as_ref().and_then(|facts| facts.value().ok()) else {
+            continue;
+        };
+        let state = facts["state"].as_str().and_then(TaskState::of);
+        let (Some(task), Some(to)) = (facts["task"].as_i64(), state) else {
+            panic!("event {} does not say how its task stands", event.seq);
+        };
+        let from = told.insert(task, to);
+        assert!(
+            may_lead(&event.kind, from, to) || (pruned && from.is_none()),
+            "event {}, {}, leads task {task} from {from:?} to {to:?}",
+            event.seq,
+            event.kind
+        );
+    }
+    for task in tasks {
+        let id = task.task;
+        let last = told.get(&id.0).copied().unwrap_or(task.state);
+        assert!(in_time(last, task.state), "task {id} is {:?}, the log says {last:?}", task.state);
+        assert!(task.attempts <= task.max_attempts, "task {id} was tried {} times", task.attempts);
+        if task.state == TaskState::Running {
+            let session = task.session.as_ref().expect("a worker");
+            assert!(live.contains(session), "a dead session works on task {id}");
+        }
+        let opens = |needed: &TaskId| {
+            let state = told.get(&needed.0).copied().unwrap_or(TaskState::Done);
+            passage(state, task.on_dep_fail) == Passage::Open
+        };
+        let waits = !task.needs.iter().all(opens);
+        assert!(waits || last != TaskState::Blocked, "task {id} waits for nothing");
+    }
 }
 
 fn sessions(bench: &dyn Bench) -> Vec<SessionView> {
@@ -134,7 +226,9 @@ fn check_log(events: &[Event]) {
         assert_eq!(pair[1].seq.0, pair[0].seq.0 + 1, "the log has no gap");
         assert!(pair[0].tick <= pair[1].tick, "the tick went back at {}", pair[1].seq);
     }
-    let granted = events.iter().filter(|event| event.kind.ends_with(".granted"));
+    let granted = events
+        .iter()
+        .filter(|event| event.kind.ends_with(".granted") || event.kind == "task.taken");
     let fences: Vec<i64> = granted.filter_map(|event| fence(event.payload.as_ref()?)).collect();
     assert!(fences.is_sorted_by(|a, b| a < b), "fences ascend in the log: {fences:?}");
 }

@@ -30,6 +30,7 @@ mod chain;
 mod claim;
 mod compare;
 mod data;
+mod dependency;
 mod event;
 mod expected;
 mod fence;
@@ -43,6 +44,7 @@ mod lineage;
 mod loss;
 mod path;
 mod projection;
+mod queue;
 mod report;
 mod request;
 mod retention;
@@ -51,6 +53,7 @@ mod scope;
 mod session;
 mod shown;
 mod table;
+mod task;
 mod time;
 mod update;
 mod wait;
@@ -91,6 +94,9 @@ pub fn cases() -> Vec<Case> {
         event::CASES,
         chain::CASES,
         retention::CASES,
+        task::CASES,
+        queue::CASES,
+        dependency::CASES,
     ]
     .concat()
 }

@@ -7,7 +7,7 @@ use cotenant_core::{
     clock::{DAY, HOUR, MINUTE, SECOND},
     data::{Change, Compare, Delete, List, ListScopes, Put, Txn, Update, Write},
     event::{Append, Commit, Prune, Read, Redact, Verify},
-    id::{Fence, MAX_INTEGER, Rev, Seq, SessionId},
+    id::{Fence, MAX_INTEGER, Rev, Seq, SessionId, TaskId},
     json::{DEPTH_MAX, Json, VALUE_BYTES_MAX},
     lease::{Acquire, Break, Renew},
     name::{NAME_BYTES_MAX, SessionRef, TEXT_BYTES_MAX},
@@ -16,15 +16,20 @@ use cotenant_core::{
     session::{ChangeNative, Lineage, ListSessions, Reap, Relation, SignOff, SignOn},
     status::ShowStatus,
     store::Request,
+    task::{
+        CancelTask, ExtendTask, FailTask, FailureClass, FinishTask, NewTask, NextTask, ReleaseTask,
+        RequeueTask, TASKS_MAX,
+        view::{GraphTasks, ListTasks, ShowTask},
+    },
 };
 
 use crate::{
     Bench,
     ask::{Agent, head_seq, must},
     sample::{
-        acquire, admit, check, claim, claim_items, delete_scope, every_session, get, item, json,
-        leftovers, lineage, list, newest, note, path, put, put_expecting, read, release,
-        remove_leftovers, scopes, show, sign_off, sign_on, update, writes,
+        acquire, add, admit, check, claim, claim_items, delete_scope, every_session, get, item,
+        json, leftovers, lineage, list, newest, next, note, path, put, put_expecting, read,
+        release, remove_leftovers, scopes, show, sign_off, sign_on, task, update, writes,
     },
 };
 
@@ -167,6 +172,7 @@ fn lease_ops() -> Vec<Op> {
         claim_items(vec![path("t1", "src/../../x")]).into(),
         claim_items(vec![path("t/1", "src")]).into(),
         Claim { automatic: true, ..claim(&["issue:1"]) }.into(),
+        Claim { automatic: true, any: true, ..claim_items(vec![path("t1", "src")]) }.into(),
         Claim { ttl_ms: Some(1), ..claim(&["issue:1"]) }.into(),
         Claim { intent: Some("a\0".into()), ..claim(&["issue:1"]) }.into(),
         Unclaim { items: Vec::new(), all: false }.into(),
@@ -206,6 +212,56 @@ fn event_ops() -> Vec<Op> {
     ]
 }
 
+fn task_ops() -> Vec<Op> {
+    let one = |task: NewTask| -> Op { add(&[task]).into() };
+    let q = || task("q");
+    let (id, fence) = (TaskId(1), Fence(1));
+    let fail = |task, fence| -> Op {
+        FailTask { task, fence, reason: "x".into(), class: FailureClass::Permanent }.into()
+    };
+    vec![
+        add(&[]).into(),
+        one(task("")),
+        one(task("a//b")),
+        one(NewTask { payload: json(AMBIGUOUS), ..q() }),
+        one(NewTask { priority: 1_001, ..q() }),
+        one(NewTask { priority: -1_001, ..q() }),
+        one(NewTask { needs: vec![TaskId(-1)], ..q() }),
+        one(NewTask { needs_new: vec![1], ..q() }),
+        one(NewTask { max_attempts: 0, ..q() }),
+        one(NewTask { max_attempts: 101, ..q() }),
+        one(NewTask { visibility_ms: 5 * SECOND - 1, ..q() }),
+        one(NewTask { visibility_ms: DAY + 1, ..q() }),
+        one(NewTask { delay_ms: Some(366 * DAY), ..q() }),
+        one(NewTask { not_before: Some("tomorrow".into()), ..q() }),
+        one(NewTask { not_before: Some("2026-12-01T09:30:00".into()), ..q() }),
+        one(NewTask { delay_ms: Some(1), not_before: Some("2026-12-01T09:30:00Z".into()), ..q() }),
+        one(NewTask { dedupe_key: Some(String::new()), ..q() }),
+        next("").into(),
+        NextTask { queues: (0..17).map(|n| format!("q{n}")).collect(), ..next("q") }.into(),
+        NextTask { visibility_ms: Some(1), ..next("q") }.into(),
+        NextTask { wait_ms: Some(DAY + 1), ..next("q") }.into(),
+        ExtendTask { task: id, fence, visibility_ms: Some(DAY + 1) }.into(),
+        ExtendTask { task: TaskId(-1), fence, visibility_ms: None }.into(),
+        FinishTask { task: id, fence: Fence(-1), result: None }.into(),
+        FinishTask { task: id, fence, result: Some(json(AMBIGUOUS)) }.into(),
+        fail(id, Fence(-1)),
+        FailTask { task: id, fence, reason: "a\0".into(), class: FailureClass::Transient }.into(),
+        ReleaseTask { task: TaskId(-1), fence }.into(),
+        CancelTask { task: TaskId(-1), reason: None }.into(),
+        CancelTask { task: id, reason: Some("a\0".into()) }.into(),
+        RequeueTask { task: TaskId(-1) }.into(),
+        ShowTask { task: TaskId(-1) }.into(),
+        ListTasks { limit: 0, ..ListTasks::default() }.into(),
+        ListTasks { limit: 1_001, ..ListTasks::default() }.into(),
+        ListTasks { queue: Some("-q".into()), ..ListTasks::default() }.into(),
+        ListTasks { session: Some(SessionRef(String::new())), ..ListTasks::default() }.into(),
+        GraphTasks { limit: 0, ..GraphTasks::default() }.into(),
+        GraphTasks { task: Some(id), queue: Some("q".into()), ..GraphTasks::default() }.into(),
+        acquire("task:1").into(),
+    ]
+}
+
 fn too_large_ops() -> Vec<Op> {
     let text = || long(TEXT_BYTES_MAX + 1);
     let value = || json(&format!("\"{}\"", long(VALUE_BYTES_MAX)));
@@ -221,6 +277,18 @@ fn too_large_ops() -> Vec<Op> {
         Claim { intent: Some(text()), ..claim(&["issue:1"]) }.into(),
         Append { payload: value(), ..note("x") }.into(),
         Redact { seq: Seq(1), reason: text() }.into(),
+        add(&vec![task("q"); TASKS_MAX + 1]).into(),
+        add(&[NewTask { payload: value(), ..task("q") }]).into(),
+        add(&[NewTask { needs: (0..=1_000).map(TaskId).collect(), ..task("q") }]).into(),
+        FinishTask { task: TaskId(1), fence: Fence(1), result: Some(value()) }.into(),
+        FailTask {
+            task: TaskId(1),
+            fence: Fence(1),
+            reason: text(),
+            class: FailureClass::Transient,
+        }
+        .into(),
+        CancelTask { task: TaskId(1), reason: Some(text()) }.into(),
     ]
 }
 
@@ -243,7 +311,7 @@ fn all_fail(bench: &dyn Bench, ops: Vec<Op>, code: Code) {
 }
 
 fn s0_wrong_arguments_are_refused_before_the_store_is_looked_at(bench: &dyn Bench) {
-    let ops = [session_ops(), data_ops(), lease_ops(), event_ops()].concat();
+    let ops = [session_ops(), data_ops(), lease_ops(), event_ops(), task_ops()].concat();
     all_fail(bench, ops, Code::Invalid);
 }
 

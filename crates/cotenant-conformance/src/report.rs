@@ -13,6 +13,7 @@ use cotenant_core::{
     lease::Granted,
     session::SignedOn,
     store::{Outcome, Reply, Request, Store},
+    task::Next,
 };
 
 use crate::expected::{ENVIRONMENT, EXPECTED};
@@ -121,6 +122,11 @@ fn new_fences(operation: &str, reply: &Reply) -> Vec<Fence> {
             .flat_map(|claimed| claimed.items)
             .filter(|item| !item.already_held)
             .map(|item| item.fence)
+            .collect(),
+        "task.next" => serde_json::from_str::<Next>(data)
+            .into_iter()
+            .filter_map(|next| next.task)
+            .map(|task| task.fence)
             .collect(),
         "session.sign_on" => serde_json::from_str::<SignedOn>(data)
             .into_iter()

@@ -20,6 +20,7 @@ use cotenant_core::{
     retention::{ListLeftovers, RemoveLeftovers},
     session::{Lineage, ListSessions, ShowSession, SignOff, SignOn},
     store::Guard,
+    task::{AddTasks, NewTask, NextTask},
 };
 
 /// The TTL of [`acquire`].
@@ -176,7 +177,7 @@ pub(crate) fn path(tree: &str, name: &str) -> Item {
 }
 
 pub(crate) fn claim_items(items: Vec<Item>) -> Claim {
-    Claim { items, mode: Mode::Exclusive, intent: None, ttl_ms: None, automatic: false }
+    Claim { items, mode: Mode::Exclusive, intent: None, ttl_ms: None, automatic: false, any: false }
 }
 
 pub(crate) fn claim(items: &[&str]) -> Claim {
@@ -224,6 +225,20 @@ pub(crate) fn read(after: &str) -> Read {
         limit: 100,
         wait_ms: None,
     }
+}
+
+/// A task of a queue.
+pub(crate) fn task(queue: &str) -> NewTask {
+    NewTask { queue: queue.into(), ..NewTask::new(Json::of(&"work")) }
+}
+
+pub(crate) fn add(tasks: &[NewTask]) -> AddTasks {
+    AddTasks { tasks: tasks.to_vec() }
+}
+
+/// The next task of a queue.
+pub(crate) fn next(queue: &str) -> NextTask {
+    NextTask { queues: vec![queue.into()], ..NextTask::default() }
 }
 
 /// A reading of so many of the newest events.

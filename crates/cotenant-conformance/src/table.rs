@@ -5,20 +5,21 @@ use cotenant_core::{
     clock::MINUTE,
     data::{Change, Write},
     event::{Commit, Prune, Redact},
-    id::{Fence, Seq},
+    id::{Fence, Seq, TaskId},
     lease::Break,
     name::SessionRef,
     operation::{ActorRule, Effect, Entry, TABLE},
     session::{ChangeNative, Heartbeat, Reap, SignOn},
     store::Request,
+    task::{CancelTask, ExtendTask, FailTask, FailureClass, FinishTask, ReleaseTask, RequeueTask},
 };
 
 use crate::{
     Bench,
     ask::{Agent, fails, head, head_seq, succeeds},
     sample::{
-        acquire, admit, anonymous, claim, delete, delete_scope, guard, note, put, release,
-        remove_leftovers, renew, sign_off, sign_on, unclaim, update, writes,
+        acquire, add, admit, anonymous, claim, delete, delete_scope, guard, next, note, put,
+        release, remove_leftovers, renew, sign_off, sign_on, task, unclaim, update, writes,
     },
 };
 
@@ -81,8 +82,47 @@ fn ready(person: &Agent<'_>, operation: &str) -> Op {
         }
         "event.prune" => Prune { before: Seq(1), force: false }.into(),
         "gc.remove" => remove_leftovers(30).into(),
+        "task.add" => add(&[task(own)]).into(),
+        "task.next" => {
+            person.must(&add(&[task(own)]));
+            next(own).into()
+        }
+        "task.extend" => {
+            let (task, fence) = taken(person);
+            ExtendTask { task, fence, visibility_ms: None }.into()
+        }
+        "task.done" => {
+            let (task, fence) = taken(person);
+            FinishTask { task, fence, result: None }.into()
+        }
+        "task.fail" => {
+            let (task, fence) = taken(person);
+            FailTask { task, fence, reason: "x".into(), class: FailureClass::Transient }.into()
+        }
+        "task.release" => {
+            let (task, fence) = taken(person);
+            ReleaseTask { task, fence }.into()
+        }
+        "task.cancel" => CancelTask { task: added(person), reason: None }.into(),
+        "task.requeue" => {
+            let task = added(person);
+            person.must(&CancelTask { task, reason: None });
+            RequeueTask { task }.into()
+        }
         _ => panic!("`{operation}` is new: say here what it needs to succeed"),
     }
+}
+
+/// A task in a queue of this person's own.
+fn added(person: &Agent<'_>) -> TaskId {
+    person.must(&add(&[task(&person.name)])).tasks[0].task
+}
+
+/// As [`added`], taken.
+fn taken(person: &Agent<'_>) -> (TaskId, Fence) {
+    added(person);
+    let taken = person.must(&next(&person.name)).task.expect("a task is ready");
+    (taken.task, taken.fence)
 }
 
 /// Tries each of these operations and tells of all that fail.

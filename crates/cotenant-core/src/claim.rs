@@ -213,6 +213,9 @@ pub struct Claim {
     /// Made by an edit rather than by a decision: lasts 15 minutes after the last edit.
     #[serde(default)]
     pub automatic: bool,
+    /// Only one of them: the first that is free, in the order given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any: bool,
 }
 
 /// One claimed item.
@@ -253,6 +256,9 @@ impl Operation for Claim {
         check_optional_text("intent", self.intent.as_ref())?;
         if self.automatic && self.items.iter().any(|item| item.kind != ItemKind::Path) {
             return Err(Error::invalid("only paths are claimed automatically"));
+        }
+        if self.automatic && self.any {
+            return Err(Error::invalid("`automatic` and `any` exclude each other"));
         }
         self.ttl_ms.map_or(Ok(()), |ttl| check_duration("ttl", ttl, 5 * SECOND, DAY))
     }

@@ -140,11 +140,99 @@ pub fn rfc3339(unix_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
 }
 
+/// Reads a calendar time such as `2026-12-01T09:30:00Z` or `2026-12-01T09:30:00+01:00`, in
+/// milliseconds since 1970. The offset from UTC is required.
+pub fn parse_rfc3339(text: &str) -> Result<i64> {
+    read_rfc3339(text).ok_or_else(|| {
+        Error::invalid(format!("`{}` is not a calendar time", crate::name::shown(text)))
+            .hint("write 2026-12-01T09:30:00Z, or with an offset such as +01:00 for the Z")
+    })
+}
+
+fn read_rfc3339(text: &str) -> Option<i64> {
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to)?;
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            digits.parse::<i64>().ok()
+        } else {
+            None
+        }
+    };
+    let marks = [(4, '-'), (7, '-'), (10, 'T'), (13, ':'), (16, ':')];
+    if marks.iter().any(|(at, mark)| text.get(*at..=*at) != Some(mark.encode_utf8(&mut [0; 4]))) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let rest = text.get(19..)?;
+    let (fraction, offset) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?),
+        None => ("", rest),
+    };
+    if rest.starts_with('.') && fraction.is_empty() {
+        return None;
+    }
+    let fraction: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let offset_minutes = match offset.as_bytes() {
+        [b'Z'] => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2]
+            if [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit()) =>
+        {
+            let digit = |byte: &u8| i64::from(byte - b'0');
+            let minutes = (digit(h1) * 10 + digit(h2)) * 60 + digit(m1) * 10 + digit(m2);
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let days_of_month = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if !(1..=days_of_month).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days from civil, as in Hinnant's algorithms: years begin in March.
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let minutes = ((era * 146_097 + day_of_era - 719_468) * 24 + hour) * 60 + minute;
+    Some(((minutes - offset_minutes) * 60 + second) * 1_000 + fraction.parse::<i64>().ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_calendar_time_names_its_offset() {
+        assert_eq!(parse_rfc3339("1970-01-01T00:00:00Z").unwrap(), 0);
+        assert_eq!(parse_rfc3339("2000-02-29T01:30:00.5+01:30").unwrap(), 951_782_400_500);
+        assert_eq!(parse_rfc3339("1999-12-31T23:00:00-01:00").unwrap(), 946_684_800_000);
+        for bad in [
+            "",
+            "2026-12-01",
+            "2026-12-01T09:30:00",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-12-01T24:00:00Z",
+            "2026-12-01t09:30:00Z",
+            "2026-12-01T09:30:00.Z",
+            "2026-12-01T09:30:00+1:00",
+            "1969-12-31T23:59:59Z",
+            "+026-12-01T09:30:00Z",
+            "２026-12-01",
+        ] {
+            assert!(parse_rfc3339(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn durations_need_a_unit() {
@@ -179,6 +267,16 @@ mod tests {
         fn words_can_be_read_back(ms in 0u64..10 * DAY) {
             let read = parse_duration(&in_words(ms)).unwrap();
             prop_assert!(read <= ms && ms - read < ms.max(1));
+        }
+
+        #[test]
+        fn a_calendar_time_is_read_as_it_is_written(ms in 0i64..253_402_300_800_000) {
+            prop_assert_eq!(parse_rfc3339(&rfc3339(ms)).unwrap(), ms);
+        }
+
+        #[test]
+        fn reading_a_calendar_time_never_panics(text in "\\PC{0,30}|[0-9T:.+Z-]{0,30}") {
+            let _ = parse_rfc3339(&text);
         }
 
         #[test]

@@ -50,6 +50,8 @@ counts! {
     Fence;
     /// The store's clock in milliseconds; the only clock that decides.
     Tick;
+    /// A task: the number of the event that added it.
+    TaskId;
 }
 
 /// Checks that a number can be a count: 0 to 2^53−1.

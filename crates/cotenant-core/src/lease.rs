@@ -92,6 +92,10 @@ fn check_resource(name: &str) -> Result<()> {
         ))
         .hint("claim items with `cotenant claim`"));
     }
+    if crate::task::guarded(name).is_some() {
+        return Err(Error::invalid(format!("resource `{name}` reads like a task"))
+            .hint("take tasks with `cotenant task next`"));
+    }
     if let Some((kind, _)) = name.split_once(':')
         && ItemKind::of(kind).is_some()
     {

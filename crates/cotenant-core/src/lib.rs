@@ -20,6 +20,7 @@ pub mod retention;
 pub mod session;
 pub mod status;
 pub mod store;
+pub mod task;
 pub mod wire;
 
 pub use error::{Code, Error, Result};

@@ -110,6 +110,17 @@ macro_rules! for_each_operation {
             ShowStatus: $crate::status::ShowStatus,
             ListLeftovers: $crate::retention::ListLeftovers,
             RemoveLeftovers: $crate::retention::RemoveLeftovers,
+            AddTasks: $crate::task::AddTasks,
+            NextTask: $crate::task::NextTask,
+            ExtendTask: $crate::task::ExtendTask,
+            FinishTask: $crate::task::FinishTask,
+            FailTask: $crate::task::FailTask,
+            ReleaseTask: $crate::task::ReleaseTask,
+            CancelTask: $crate::task::CancelTask,
+            RequeueTask: $crate::task::RequeueTask,
+            ShowTask: $crate::task::view::ShowTask,
+            ListTasks: $crate::task::view::ListTasks,
+            GraphTasks: $crate::task::view::GraphTasks,
         }
     };
 }

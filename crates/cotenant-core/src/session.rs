@@ -343,6 +343,9 @@ pub struct SignedOff {
     pub keys: u64,
     /// Waiting tickets dropped.
     pub tickets: u64,
+    /// Tasks given back.
+    #[serde(default)]
+    pub tasks: u64,
     /// Whether it had ended before.
     pub already: bool,
 }

@@ -9,6 +9,7 @@ use crate::{
     id::{Seq, Tick},
     operation::{ActorRule, Effect},
     session::SessionView,
+    task::TaskCounts,
 };
 
 /// Shows who is here, on what, since when, holding what.
@@ -33,6 +34,9 @@ pub struct Status {
     pub sessions_ever: u64,
     /// How many keys are stored.
     pub keys: u64,
+    /// How the tasks stand.
+    #[serde(default)]
+    pub tasks: TaskCounts,
     /// The newest event.
     pub seq: Seq,
     /// The store's clock.

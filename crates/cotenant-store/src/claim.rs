@@ -16,6 +16,7 @@ use crate::{
     holding::{LeaseRow, LeaseState},
     session::{self, SessionRow},
     sql::Query,
+    task,
     testing::mutant,
     tx::Tx,
 };
@@ -39,49 +40,116 @@ pub(crate) fn foreseen(op: &Claim, actor: Option<&Actor>) -> Vec<Query> {
 pub(crate) fn claim(tx: &mut Tx<'_>, op: &Claim) -> Result<Claimed> {
     op.ttl_ms.map_or(Ok(()), |ttl| tx.check_ttl(ttl))?;
     let actor = tx.actor()?.clone();
-    let mut own: Vec<Option<LeaseRow>> = Vec::with_capacity(op.items.len());
-    let mut conflicts: Vec<(LeaseRow, SessionRow)> = Vec::new();
-    let mut overlaps: Vec<(LeaseRow, SessionRow)> = Vec::new();
+    if op.any && !mutant("any_takes_all") {
+        return claim_one(tx, op, &actor);
+    }
+    let found = look(tx, op, &actor, &op.items)?;
+    let in_part = mutant("claims_one_by_one") && found.conflicts.len() < op.items.len();
+    if !found.conflicts.is_empty() && !in_part {
+        return Err(refusal(tx, op, &found.conflicts)?);
+    }
+    let taken = |resource| found.conflicts.iter().any(|(row, _)| row.resource == resource);
+    let free = |item: &Item| !in_part || !taken(Resource::Claim(item.clone()));
+    let (items, own): (Vec<Item>, Vec<_>) = op
+        .items
+        .iter()
+        .cloned()
+        .zip(found.own.iter().cloned())
+        .filter(|(item, _)| free(item))
+        .unzip();
+    grant(tx, op, &actor, &items, own, &found.overlaps)
+}
+
+/// Claims the first item that is free.
+fn claim_one(tx: &mut Tx<'_>, op: &Claim, actor: &SessionRow) -> Result<Claimed> {
+    let mut conflicts = Held::new();
     for item in &op.items {
+        let items = std::slice::from_ref(item);
+        let found = look(tx, op, actor, items)?;
+        if found.conflicts.is_empty() {
+            return grant(tx, op, actor, items, found.own, &found.overlaps);
+        }
+        for (row, holder) in found.conflicts {
+            add(&mut conflicts, row, holder);
+        }
+    }
+    Err(refusal(tx, op, &conflicts)?)
+}
+
+type Held = Vec<(LeaseRow, SessionRow)>;
+
+/// What is held around items.
+struct Found {
+    /// What the actor has of each.
+    own: Vec<Option<LeaseRow>>,
+    /// What others have that excludes a claim.
+    conflicts: Held,
+    /// What others have that only informs.
+    overlaps: Held,
+}
+
+fn add(list: &mut Held, row: LeaseRow, holder: SessionRow) {
+    let known =
+        list.iter().any(|(seen, _)| seen.resource == row.resource && seen.session == row.session);
+    if !known {
+        list.push((row, holder));
+    }
+}
+
+fn look(tx: &mut Tx<'_>, op: &Claim, actor: &SessionRow, items: &[Item]) -> Result<Found> {
+    let mut found = Found { own: Vec::new(), conflicts: Held::new(), overlaps: Held::new() };
+    for item in items {
         let resource = Resource::Claim(item.clone());
         let rows = holding::around_settled(tx, item.kind.word(), &item.name)?;
         let (mine, others): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(row, _)| row.session == actor.id);
-        own.push(
+        found.own.push(
             mine.into_iter()
                 .map(|(row, _)| row)
                 .find(|row| row.resource == resource && row.is_current(tx.now)),
         );
         for (row, holder) in others {
-            let known = |list: &[(LeaseRow, SessionRow)]| {
-                list.iter()
-                    .any(|(seen, _)| seen.resource == row.resource && seen.session == row.session)
-            };
             let exclusive = op.mode == Mode::Exclusive && row.mode == Mode::Exclusive;
             if exclusive && in_one_tree(&row.resource, item) {
-                if !known(&conflicts) {
-                    conflicts.push((row, holder));
-                }
-            } else if row.state == LeaseState::Held && !known(&overlaps) {
-                overlaps.push((row, holder));
+                add(&mut found.conflicts, row, holder);
+            } else if row.state == LeaseState::Held {
+                add(&mut found.overlaps, row, holder);
             }
         }
     }
-    let in_part = mutant("claims_one_by_one") && conflicts.len() < op.items.len();
-    if !conflicts.is_empty() && !in_part {
-        return Err(holding::refusal(tx, &conflicts));
+    Ok(found)
+}
+
+fn grant(
+    tx: &mut Tx<'_>,
+    op: &Claim,
+    actor: &SessionRow,
+    items: &[Item],
+    own: Vec<Option<LeaseRow>>,
+    overlaps: &Held,
+) -> Result<Claimed> {
+    let mut granted = Vec::with_capacity(items.len());
+    for (item, own) in items.iter().zip(own) {
+        granted.push(take(tx, op, actor, item, own)?);
     }
-    let taken = |resource| conflicts.iter().any(|(row, _)| row.resource == resource);
-    let mut items = Vec::with_capacity(op.items.len());
-    for (item, own) in op.items.iter().zip(own) {
-        if in_part && taken(Resource::Claim(item.clone())) {
-            continue;
-        }
-        items.push(take(tx, op, &actor, item, own)?);
+    let warnings = if op.automatic { Vec::new() } else { kept_by_hand(tx, items, actor)? };
+    Ok(Claimed { items: granted, overlaps: holding::views(tx, overlaps), warnings })
+}
+
+/// The refusal, with a few tasks that can be done instead. An edit is about this file and no other.
+fn refusal(tx: &mut Tx<'_>, op: &Claim, conflicts: &Held) -> Result<Error> {
+    let error = holding::refusal(tx, conflicts);
+    if op.automatic {
+        return Ok(error);
     }
-    let warnings = if op.automatic { Vec::new() } else { kept_by_hand(tx, &op.items, &actor)? };
-    let overlaps = holding::views(tx, &overlaps);
-    Ok(Claimed { items, overlaps, warnings })
+    let ready = task::ready(tx)?;
+    if ready.is_empty() {
+        return Ok(error);
+    }
+    let hint = error.hint.clone().unwrap_or_default();
+    Ok(error
+        .detail("ready_tasks", ready)
+        .hint(format!("{hint}; or take a task that is ready: `cotenant task next`")))
 }
 
 /// Paths exclude each other within one tree only; across trees git merges them.
@@ -94,7 +162,7 @@ fn in_one_tree(held: &Resource, item: &Item) -> bool {
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Claim) -> Result<()> {
     let actor = tx.actor()?.id.clone();
     let limit = if op.automatic { AUTOMATIC_MAX } else { CLAIMS_MAX };
-    let asked = i64::try_from(op.items.len()).unwrap_or(i64::MAX);
+    let asked = if op.any { 1 } else { i64::try_from(op.items.len()).unwrap_or(i64::MAX) };
     if holding::has_at_most(tx, &actor, limit - asked)? {
         return Ok(());
     }
@@ -109,6 +177,7 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Claim) -> Result<()> {
             own.is_none_or(|row| !row.is_current(tx.now) || row.automatic != op.automatic),
         );
     }
+    let added = added.min(asked);
     if added == 0 || held + added <= limit {
         return Ok(());
     }

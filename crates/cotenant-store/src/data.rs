@@ -241,7 +241,7 @@ pub(crate) fn count(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
 }
 
 /// A value as its event shows it.
-fn shown(value: &Json) -> serde_json::Value {
+pub(crate) fn shown(value: &Json) -> serde_json::Value {
     if value.text().len() <= INLINE_BYTES_MAX {
         json!({"value": value})
     } else {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::{
     claim, data, event, holding, lease, lineage, params, retention, session, sign_on,
     sql::{Query, corrupt},
-    status,
+    status, task,
     testing::mutant,
     tx::{Tx, Verdict},
 };
@@ -56,6 +56,7 @@ pub(crate) fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
             "session" => session::on_timer(tx, &id)?,
             "lease" => holding::on_timer(tx, &id)?,
             "data" => data::on_timer(tx, &id)?,
+            "task" => task::on_timer(tx, &id)?,
             _ => {}
         }
     }
@@ -296,6 +297,23 @@ pub(crate) fn dispatch(tx: &mut Tx<'_>, op: &Op) -> Result<Verdict<Box<RawValue>
         Op::ShowStatus(op) => raw(&status::show(tx, op)?),
         Op::ListLeftovers(op) => raw(&retention::list(tx, op)?),
         Op::RemoveLeftovers(op) => raw(&retention::remove(tx, op)?),
+        Op::AddTasks(op) => raw(&task::add(tx, op)?),
+        Op::NextTask(op) => {
+            return Ok(match task::next(tx, op)? {
+                Verdict::Done(next) => Verdict::Done(raw(&next)?),
+                Verdict::Wait { retry_after_ms } => Verdict::Wait { retry_after_ms },
+                Verdict::Refused(error) => Verdict::Refused(error),
+            });
+        }
+        Op::ExtendTask(op) => raw(&task::extend(tx, op)?),
+        Op::FinishTask(op) => raw(&task::finish(tx, op)?),
+        Op::FailTask(op) => raw(&task::fail(tx, op)?),
+        Op::ReleaseTask(op) => raw(&task::release(tx, op)?),
+        Op::CancelTask(op) => raw(&task::cancel(tx, op)?),
+        Op::RequeueTask(op) => raw(&task::requeue(tx, op)?),
+        Op::ShowTask(op) => raw(&task::show(tx, op)?),
+        Op::ListTasks(op) => raw(&task::list(tx, op)?),
+        Op::GraphTasks(op) => raw(&task::graph(tx, op)?),
     }?;
     Ok(Verdict::Done(data))
 }

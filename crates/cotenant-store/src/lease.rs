@@ -40,6 +40,9 @@ pub(crate) fn set_mark(tx: &mut Tx<'_>, kind: &str, name: &str, value: i64) -> R
 
 /// Fails with `FENCED` unless the actor holds the guarded resource with exactly that fence.
 pub(crate) fn check_guard(tx: &mut Tx<'_>, guard: &Guard) -> Result<()> {
+    if let Some(task) = cotenant_core::task::guarded(&guard.resource) {
+        return crate::task::check_guard(tx, task, guard.fence);
+    }
     let resource = Resource::parse(&guard.resource)?;
     let actor = tx.actor()?.id.clone();
     let row = holding::own(tx, &resource, &actor)?;

@@ -34,6 +34,7 @@ mod signal;
 pub mod sql;
 mod sqlite;
 mod status;
+mod task;
 pub mod testing;
 pub mod transfer;
 mod tx;

@@ -499,6 +499,7 @@ fn in_savepoint(tx: &mut Tx<'_>, request: &Request, changed: &mut bool) -> Resul
                 match settlement {
                     Settlement::Session(id) => session::settle_again(tx, &id)?,
                     Settlement::Lease(id) => holding::on_timer(tx, &id)?,
+                    Settlement::Task(id) => crate::task::on_timer(tx, &id.to_string())?,
                 }
             }
             if is_of_store(error.code) {

@@ -276,8 +276,9 @@ pub(crate) fn lose(tx: &mut Tx<'_>, row: SessionRow, reason: &str) -> Result<Ses
     tx.settlements.push(Settlement::Session(row.id.clone()));
     let cooling = holding::cool_all(tx, &row)?;
     let keys = crate::data::drop_owned(tx, &row.id)?;
+    let tasks = crate::task::lose_all(tx, &row, reason)?;
     tx.sql.run(UPDATE_STATE, params![State::Lost.word(), None::<&str>, reason, &row.id])?;
-    let facts = json!({"session": row.id, "name": row.name, "reason": reason, "cooling": cooling, "keys": keys});
+    let facts = json!({"session": row.id, "name": row.name, "reason": reason, "cooling": cooling, "keys": keys, "tasks": tasks});
     tx.event_of_store("session.lost", &format!("session:{}", row.name), &facts)?;
     Ok(SessionRow { state: State::Lost, reason: Some(reason.to_owned()), ..row })
 }
@@ -396,14 +397,15 @@ pub(crate) fn sign_off(tx: &mut Tx<'_>, op: &SignOff) -> Result<SignedOff> {
     }
     let (leases, claims, tickets) = holding::release_all(tx, &actor)?;
     let keys = crate::data::drop_owned(tx, &actor.id)?;
+    let tasks = crate::task::give_back_all(tx, &actor.id)?;
     let outcome = op.outcome.as_deref().unwrap_or("done");
     let facts = json!({"session": actor.id, "outcome": outcome, "note": op.note,
-        "leases": leases, "claims": claims, "keys": keys, "tickets": tickets});
+        "leases": leases, "claims": claims, "keys": keys, "tickets": tickets, "tasks": tasks});
     tx.event("session.off", &format!("session:{}", actor.name), &Json::of(&facts))?;
     tx.sql.run(UPDATE_STATE, params![State::Ended.word(), outcome, op.note.as_ref(), &actor.id])?;
     // Nothing extends the life of a session that has ended.
     tx.actor = None;
-    Ok(SignedOff { leases, claims, keys, tickets, already: false })
+    Ok(SignedOff { leases, claims, keys, tickets, tasks, already: false })
 }
 
 pub(crate) fn reap(tx: &mut Tx<'_>, op: &Reap) -> Result<Reaped> {

@@ -5,7 +5,7 @@ use cotenant_core::{
     status::{ShowStatus, Status},
 };
 
-use crate::{data, holding, session, tx::Tx};
+use crate::{data, holding, session, task, tx::Tx};
 
 /// Sessions shown unless asked otherwise.
 const SESSIONS: u32 = 200;
@@ -24,6 +24,7 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
         holdings,
         sessions_ever: tx.meta.sessions as u64,
         keys: data::count(tx, KEYS_COUNTED)?,
+        tasks: task::counts(tx)?,
         seq: tx.meta.head(),
         tick: tx.now,
         history: tx.meta.history.clone(),

@@ -5,7 +5,7 @@ use cotenant_core::{
     Error, Result,
     clock::{DAY, MINUTE, SECOND, check_duration},
     event::{self, Header},
-    id::{Fence, Seq, Tick},
+    id::{Fence, Seq, TaskId, Tick},
     json::Json,
     lease::LOCK_DELAY_MS,
     process::{Liveness, ProcessIdentity, Processes},
@@ -44,6 +44,8 @@ pub(crate) enum Settlement {
     Session(String),
     /// A row of `lease`, by the id of its timer.
     Lease(String),
+    /// A task.
+    Task(TaskId),
 }
 
 /// An event's row.

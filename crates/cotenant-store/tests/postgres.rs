@@ -218,6 +218,7 @@ fn a_batch_sees_what_waits_to_be_written_and_not_what_was_read_before() {
             intent: None,
             ttl_ms: None,
             automatic: false,
+            any: false,
         };
         Request { request_id: Some(id.into()), ..Request::new(claim).by(actor.clone()) }
     };
@@ -416,7 +417,7 @@ impl Clock for Stepping {
 fn claim(name: &str) -> Claim {
     let item = Item { kind: ItemKind::Issue, name: name.into(), tree: None };
     let (mode, intent, ttl_ms) = (Mode::Exclusive, None, Some(60_000));
-    Claim { items: vec![item], mode, intent, ttl_ms, automatic: false }
+    Claim { items: vec![item], mode, intent, ttl_ms, automatic: false, any: false }
 }
 
 /// A clock that does something in the middle of a transaction, once.

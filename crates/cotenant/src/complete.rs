@@ -15,6 +15,7 @@ use cotenant_core::{
     data::ListScopes,
     lease::ListLeases,
     session::ListSessions,
+    task::view::{ListTasks, TaskView, about},
 };
 
 use crate::{
@@ -78,6 +79,28 @@ pub(crate) fn scopes() -> ArgValueCompleter {
             ask(&ListScopes { pattern, after: None, limit: 200 }).map(|answer| answer.scopes);
         offer(typed, found.unwrap_or_default().into_iter().map(|scope| (scope, String::new())))
     })
+}
+
+/// Completes tasks that are not over.
+pub(crate) fn tasks() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let task = |task: TaskView| {
+            (task.task.to_string(), format!("{}, {}", task.state.word(), about(&task.payload)))
+        };
+        offer(typed, open_tasks().into_iter().map(task))
+    })
+}
+
+/// Completes queues that have such tasks.
+pub(crate) fn queues() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        offer(typed, open_tasks().into_iter().map(|task| (task.queue, String::new())))
+    })
+}
+
+fn open_tasks() -> Vec<TaskView> {
+    let operation = ListTasks { limit: 200, ..ListTasks::default() };
+    ask(&operation).map(|answer| answer.tasks).unwrap_or_default()
 }
 
 fn held(holding: Holding) -> (String, String) {

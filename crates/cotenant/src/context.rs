@@ -256,6 +256,17 @@ impl Context {
         self.send(operation, id)
     }
 
+    /// As [`Self::call`], of one of several operations that are the main action together: each has an
+    /// id of its own, so that a repeat of all of them is harmless too.
+    pub(crate) fn call_part<O: Operation>(
+        &self,
+        operation: &O,
+        number: usize,
+    ) -> Result<Answered<O::Answer>> {
+        let id = self.options.request_id.as_ref().map(|id| format!("{id}.{number}"));
+        answered::<O>(&self.send(operation, id)?)
+    }
+
     /// Carries out an operation that only serves the main action, under an id of its own.
     pub(crate) fn call_aside<O: Operation>(&self, operation: &O) -> Result<Answered<O::Answer>> {
         answered::<O>(&self.send(operation, None)?)

@@ -179,6 +179,9 @@ pub(crate) fn report(error: &Error, json: bool) {
     for line in words::holder_lines(error) {
         talk(&format!("  {line}"));
     }
+    for line in words::ready_lines(error) {
+        talk(&format!("  {line}"));
+    }
     let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
     while let Some(inner) = cause {
         let text = for_terminal(&inner.to_string());

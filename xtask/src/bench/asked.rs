@@ -52,6 +52,7 @@ pub(crate) fn claim(issue: u64) -> Claim {
         intent: Some("measuring".to_owned()),
         ttl_ms: None,
         automatic: false,
+        any: false,
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) type Measured = (Vec<Row>, Value);
 /// A group: its name, a line about it, and what measures it.
 type Group = (&'static str, &'static str, fn(&Setting) -> Result<Measured>);
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("shell", "commands of the shipped program; time of the whole process", shell::run),
     ("hook", "hooks of the shipped program; time of the whole process", hook::run),
     ("mcp", "the MCP server of the shipped program over stdio", mcp::run),
@@ -37,6 +37,7 @@ const GROUPS: [Group; 11] = [
     ("takeover", "kill -9 of a holder until the next one has its claim", takeover::run),
     ("events", "a long log", volume::events),
     ("sessions", "very many sessions", volume::sessions),
+    ("tasks", "very many tasks", volume::tasks),
 ];
 
 /// Runs the command.

@@ -1,11 +1,14 @@
-//! Much of everything: a long log, very many sessions.
+//! Much of everything: a long log, very many sessions, very many tasks.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cotenant_core::event::Verify;
+use cotenant_core::id::TaskId;
+use cotenant_core::json::Json;
 use cotenant_core::status::ShowStatus;
 use cotenant_core::store::{BATCH_MAX, Request, Store};
+use cotenant_core::task::{AddTasks, FinishTask, NewTask, NextTask};
 use cotenant_store::IfMissing;
 use serde_json::json;
 
@@ -19,6 +22,8 @@ use super::worker::next;
 
 /// The events of a page.
 const PAGE: u32 = 100;
+/// Tasks that one request adds.
+const TASKS: usize = 500;
 
 /// Measures a long log.
 pub(crate) fn events(setting: &Setting) -> Result<Measured> {
@@ -160,5 +165,87 @@ pub(crate) fn sessions(setting: &Setting) -> Result<Measured> {
     Ok((
         rows,
         json!({"sessions": count, "claim_p99_us": claims.quantile(990), "status_p50_us": pages.p50()}),
+    ))
+}
+
+/// Adds very many tasks, every second of which needs two others, and takes some.
+pub(crate) fn tasks(setting: &Setting) -> Result<Measured> {
+    let scene = Scene::new(setting)?;
+    let store = scene.store();
+    let actor = asked::actor(store, "worker", None)?;
+    let count: usize = setting.size(100_000, 2_000);
+    let (mut ids, mut draw): (Vec<TaskId>, u64) = (Vec::with_capacity(count), 11);
+    let mut batches = Sample::default();
+    let began = Instant::now();
+    while ids.len() < count {
+        let first = ids.len();
+        let mut tasks = Vec::with_capacity(TASKS);
+        for place in 0..TASKS {
+            let payload = json!({"type": "test", "file": format!("src/part-{}.rs", first + place)});
+            let mut task = NewTask::new(Json::of(&payload));
+            task.priority = i64::try_from(next(&mut draw) % 5)?;
+            if place % 2 == 1 {
+                task.needs_new.push(u32::try_from(next(&mut draw) % u64::try_from(place)?)?);
+                if first > 0 {
+                    task.needs.push(ids[usize::try_from(next(&mut draw) % u64::try_from(first)?)?]);
+                }
+            }
+            tasks.push(task);
+        }
+        let began = Instant::now();
+        let add = AddTasks { tasks };
+        let id = format!("add-{first}");
+        let added = store.call(&add, |request| request.by(actor.clone()).id(id))?.answer;
+        batches.push(began.elapsed());
+        ids.extend(added.tasks.iter().map(|task| task.task));
+    }
+    let filled = began.elapsed();
+
+    let (mut taken, mut done) = (Sample::default(), Sample::default());
+    for number in 0..setting.size(2_000_u64, 50) {
+        let began = Instant::now();
+        let id = format!("next-{number}");
+        let next = store.call(&NextTask::default(), |request| request.by(actor.clone()).id(id))?;
+        taken.push(began.elapsed());
+        let task = next.answer.task.context("no task is ready")?;
+        let finish = FinishTask { task: task.task, fence: task.fence, result: None };
+        let began = Instant::now();
+        let id = format!("done-{number}");
+        store.call(&finish, |request| request.by(actor.clone()).id(id))?;
+        done.push(began.elapsed());
+    }
+    let status = scene.cotenant(&["status"]);
+    let pages = (0..setting.size(20, 3)).map(|_| Ok(status.time()?.wall));
+    let pages = Sample::of(pages.collect::<Result<Vec<Duration>>>()?);
+
+    let what = |text: &str| format!("{count} tasks: {text}");
+    let rows = vec![
+        Row::new(
+            what("adding them"),
+            filled.as_secs_f64(),
+            "s",
+            format!("{TASKS} a request, p99 {} ms", short(batches.quantile(990) / 1e3)),
+        )
+        .later(Limit::Most(20.0)),
+        Row::new(
+            what("`task next`, p99"),
+            taken.quantile(990) / 1e3,
+            "ms",
+            format!("p50 {} ms, durable", short(taken.p50() / 1e3)),
+        )
+        .later(Limit::Most(20.0)),
+        Row::new(
+            what("`task done`, p99"),
+            done.quantile(990) / 1e3,
+            "ms",
+            format!("p50 {} ms, durable", short(done.p50() / 1e3)),
+        ),
+        Row::new(what("`status` of the shipped program, p50"), pages.p50() / 1e3, "ms", "")
+            .later(Limit::Most(100.0)),
+    ];
+    Ok((
+        rows,
+        json!({"tasks": count, "add_s": filled.as_secs_f64(), "next_p99_us": taken.quantile(990),
+            "done_p99_us": done.quantile(990), "status_p50_us": pages.p50()}),
     ))
 }

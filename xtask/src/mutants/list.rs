@@ -73,6 +73,7 @@ const POWER: Harness = Harness::Storm(Storm::Power, 1);
 const CORRUPT: Harness = Harness::Storm(Storm::Corrupt, 21);
 const FULL: Harness = Harness::Storm(Storm::Full, 3);
 const MIXED: Harness = Harness::Storm(Storm::Mixed, 7);
+const TASKS: Harness = Harness::Storm(Storm::Tasks, 5);
 
 pub(super) const MUTANTS: &[Mutant] = &[
     // The write transaction.
@@ -303,6 +304,67 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a path claim excludes the same path in another tree",
         RACE,
         "claims path is not linearizable",
+    ),
+    case(
+        "any_takes_all",
+        "a claim of any item takes all that are free",
+        "any_of_several_items_is_claimed",
+        "one of them",
+    ),
+    // Tasks.
+    case(
+        "stale_completion_accepted",
+        "an attempt finishes a task that was given to somebody else",
+        "q3_only_the_newest_attempt_finishes_a_task",
+        "`task.done` must fail with FENCED",
+    ),
+    mutant(
+        "stale_completion_accepted",
+        "the same, where many workers are killed",
+        TASKS,
+        "was finished by [",
+    ),
+    case(
+        "attempts_not_counted",
+        "a task that kills its workers never ends",
+        "q4_an_attempt_counts_when_it_begins",
+        "attempt 1 is counted",
+    ),
+    case(
+        "dependants_stay_blocked",
+        "what waited for a task is not made ready when it is done",
+        "q5_a_task_is_ready_when_all_that_it_needs_is_done",
+        "waits for nothing",
+    ),
+    case(
+        "priority_ignored",
+        "the oldest task comes first, however urgent others are",
+        "q6_urgent_tasks_come_first_then_those_that_wait_longest",
+        "urgent ones come first",
+    ),
+    case(
+        "retry_without_delay",
+        "a task that failed is tried again at once",
+        "q7_a_retry_waits_as_task_and_attempt_say",
+        "of task",
+    ),
+    case(
+        "dedupe_for_ever",
+        "a dedupe key keeps others out although its task is over",
+        "a_dedupe_key_adds_a_task_once_while_it_is_open",
+        "a task that is over has no key",
+    ),
+    case(
+        "visibility_never_ends",
+        "an attempt never runs out of time",
+        "q3_only_the_newest_attempt_finishes_a_task",
+        "a task is ready",
+    ),
+    case(
+        "task_guard_of_anybody",
+        "a task's fence guards whoever knows it",
+        "a_task_is_a_guard_for_who_works_on_it",
+        "must fail with FENCED",
     ),
     // Data.
     case(

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[short | linearizability | kill | failpoints | admin | birth | \
-     stop | clock | combine | crowd | power | corrupt | full | mixed | server | team | check FILE] [--engine sqlite|postgres] [--seed N] [--minutes N] \
+     stop | clock | combine | crowd | power | corrupt | full | mixed | server | team | tasks | check FILE] [--engine sqlite|postgres] [--seed N] [--minutes N] \
      [--histories N] [--kills N] \
      [--images N] [--cases N] [--users N] [--trace FOLDER] [--mutant NAME]";
 

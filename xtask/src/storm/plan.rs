@@ -7,7 +7,7 @@ use super::options::Options;
 use super::report::Report;
 use super::{
     admin, birth, clock, combine, corrupt, crowd, failpoints, full, kill, mixed, power, race,
-    server, stop, team,
+    server, stop, tasks, team,
 };
 use crate::engine::Engine;
 
@@ -55,15 +55,23 @@ pub(crate) enum Storm {
     Server,
     /// Users on machines of their own share a server; nothing is lost or blended.
     Team,
+    /// Workers are killed with tasks in their hands; each task ends, and none is finished twice.
+    Tasks,
 }
 
 /// Those that are about any database, not about files.
-pub(crate) const OVER_A_SERVER: [Storm; 5] =
-    [Storm::Linearizability, Storm::Kill, Storm::Failpoints, Storm::Clock, Storm::Mixed];
+pub(crate) const OVER_A_SERVER: [Storm; 6] = [
+    Storm::Linearizability,
+    Storm::Kill,
+    Storm::Failpoints,
+    Storm::Clock,
+    Storm::Mixed,
+    Storm::Tasks,
+];
 
 impl Storm {
     /// All of them.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Linearizability,
         Self::Kill,
         Self::Failpoints,
@@ -79,6 +87,7 @@ impl Storm {
         Self::Mixed,
         Self::Server,
         Self::Team,
+        Self::Tasks,
     ];
 
     /// The word on the command line.
@@ -99,6 +108,7 @@ impl Storm {
             Self::Mixed => "mixed",
             Self::Server => "server",
             Self::Team => "team",
+            Self::Tasks => "tasks",
         }
     }
 
@@ -162,6 +172,7 @@ impl Storm {
             }
             Self::Crowd => crowd::run(bench, seed, crowd_size(tier, options)),
             Self::Team => team::run(bench, seed, team_size(tier, options)),
+            Self::Tasks => tasks::run(bench, seed, tasks_size(tier, options)),
         }
     }
 
@@ -226,4 +237,9 @@ fn team_size(tier: Tier, options: &Options) -> team::Size {
         sessions: 10,
         time: options.time(Duration::from_secs(seconds)),
     }
+}
+
+fn tasks_size(tier: Tier, options: &Options) -> tasks::Size {
+    let (tasks, workers, minutes) = if tier == Tier::Long { (2_000, 32, 20) } else { (150, 6, 2) };
+    tasks::Size { tasks, workers, time: options.time(Duration::from_mins(minutes)) }
 }

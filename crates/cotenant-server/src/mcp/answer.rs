@@ -28,6 +28,19 @@ pub(crate) fn error_text(error: &Error) -> String {
     let mut text = format!("{}: {}", error.code, error.message);
     let mut others = Map::new();
     for (name, value) in &error.details {
+        if let ("ready_tasks", Value::Array(tasks)) = (name.as_str(), value) {
+            for task in tasks.iter().take(HOLDERS_MAX) {
+                let said = |field: &str| render::inline(task[field].as_str().unwrap_or_default());
+                let _ = write!(
+                    text,
+                    "\n- ready: task {} of {}: {}",
+                    task["task"],
+                    said("queue"),
+                    said("about")
+                );
+            }
+            continue;
+        }
         match holdings(value) {
             Some(holdings) => {
                 for holding in holdings.iter().take(HOLDERS_MAX) {
@@ -201,6 +214,16 @@ mod tests {
              until it gives it back or ends; last heard of 3s ago; intent \"fix 'it' now\"\n\
              details: {\"count\":1}\n\
              next: take other work, or ask the people behind it; do not work around the holder"
+        );
+    }
+
+    #[test]
+    fn a_ready_task_is_named_in_a_line() {
+        let tasks = json!([{"task": 4, "queue": "ci", "about": "write \"tests\"\nnow"}]);
+        let error = Error::new(Code::Claimed, "taken").detail("ready_tasks", tasks).hint("wait");
+        assert_eq!(
+            error_text(&error),
+            "CLAIMED: taken\n- ready: task 4 of \"ci\": \"write 'tests' now\"\nnext: wait"
         );
     }
 

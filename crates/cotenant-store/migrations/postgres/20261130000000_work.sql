@@ -1,2 +1,44 @@
 -- Work and governance: tasks; offers, messages, barriers and progress; instructions and metrics.
 -- The same tables as in SQLite.
+
+-- Tasks. `needs` holds the ids of those that it needs, so that both directions are found; `due_tick`
+-- is when the running attempt ends, a retry begins or a delay is over; `ready_tick` its place in the queue.
+CREATE TABLE task (
+    id BIGINT PRIMARY KEY,
+    queue TEXT COLLATE "C" NOT NULL,
+    state TEXT COLLATE "C" NOT NULL,
+    priority BIGINT NOT NULL,
+    ready_tick BIGINT NOT NULL,
+    payload TEXT COLLATE "C" NOT NULL,
+    needs TEXT COLLATE "C" NOT NULL,
+    on_dep_fail TEXT COLLATE "C" NOT NULL,
+    attempts BIGINT NOT NULL,
+    max_attempts BIGINT NOT NULL,
+    rescues BIGINT NOT NULL,
+    visibility_ms BIGINT NOT NULL,
+    due_tick BIGINT,
+    not_before_ms BIGINT,
+    dedupe_key TEXT COLLATE "C",
+    fence BIGINT,
+    ended TEXT COLLATE "C",
+    session TEXT COLLATE "C",
+    result TEXT COLLATE "C",
+    reason TEXT COLLATE "C",
+    creator TEXT COLLATE "C" NOT NULL,
+    trust TEXT COLLATE "C" NOT NULL,
+    added_ms BIGINT NOT NULL,
+    since_ms BIGINT NOT NULL
+);
+
+-- The next ready task of a queue, and how many stand where, without reading a task.
+CREATE INDEX task_state ON task (state, queue, priority DESC, ready_tick, id);
+
+-- What a session that goes was working on.
+CREATE INDEX task_session ON task (session) WHERE state = 'running';
+
+-- Who waits for a task that is over.
+CREATE TABLE dependency (
+    needs BIGINT NOT NULL,
+    task BIGINT NOT NULL,
+    PRIMARY KEY (needs, task)
+);

@@ -324,7 +324,7 @@ fn a_request_that_panics_ends_its_own_call_only() {
     let claim = |actor: &Actor| {
         let items: Vec<Item> = vec!["issue:1".parse().unwrap()];
         let (mode, intent, ttl_ms) = (Mode::Exclusive, None, None);
-        Request::new(Claim { items, mode, intent, ttl_ms, automatic: false })
+        Request::new(Claim { items, mode, intent, ttl_ms, automatic: false, any: false })
             .by(actor.clone())
             .id("claim")
     };

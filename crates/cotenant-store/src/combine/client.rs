@@ -197,7 +197,12 @@ impl Store for Posting {
 fn may_be_posted(request: &Request) -> bool {
     let short = match &request.op {
         Op::Get(op) => !projection::is_of_reader(op),
-        Op::Check(_) | Op::Head(_) | Op::ShowSession(_) | Op::Who(_) | Op::Heartbeat(_) => true,
+        Op::Check(_)
+        | Op::Head(_)
+        | Op::ShowSession(_)
+        | Op::Who(_)
+        | Op::ShowTask(_)
+        | Op::Heartbeat(_) => true,
         Op::SignOn(_)
         | Op::ChangeNative(_)
         | Op::SignOff(_)
@@ -212,7 +217,14 @@ fn may_be_posted(request: &Request) -> bool {
         | Op::Claim(_)
         | Op::Unclaim(_)
         | Op::Append(_)
-        | Op::Commit(_) => request.request_id.is_some(),
+        | Op::Commit(_)
+        | Op::NextTask(_)
+        | Op::ExtendTask(_)
+        | Op::FinishTask(_)
+        | Op::FailTask(_)
+        | Op::ReleaseTask(_)
+        | Op::CancelTask(_)
+        | Op::RequeueTask(_) => request.request_id.is_some(),
         _ => false,
     };
     short && request.op.wait_ms().unwrap_or(0) == 0 && request.at_least_seq.is_none()

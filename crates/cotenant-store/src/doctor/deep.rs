@@ -2,7 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cotenant_core::{Result, json::Json};
+use cotenant_core::{
+    Result,
+    json::Json,
+    task::{
+        OnDepFail, TaskState,
+        rule::{Passage, passage},
+    },
+};
 
 use super::{Finding, of_error};
 use crate::{
@@ -21,13 +28,14 @@ type Check = fn(&mut dyn Sql) -> Result<Vec<String>>;
 
 /// The invariants of the contract's section 15 that rows and log can show, on one snapshot.
 pub(super) fn invariants(store: &LocalStore) -> Vec<Finding> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("fences", fences),
         ("holders", holders),
         ("slots", slots),
         ("data", data),
         ("holdings", holdings),
         ("sessions", sessions),
+        ("tasks", tasks),
     ];
     let mut findings = Vec::new();
     let read = store.with_engine(|engine| {
@@ -89,7 +97,7 @@ fn facts(payload: Option<String>) -> serde_json::Value {
 fn fences(sql: &mut dyn Sql) -> Result<Vec<String>> {
     let (mut last, mut faults) = (-1, Vec::new());
     let query = "SELECT seq, payload FROM event WHERE seq > $1 AND kind IN ('lease.granted', \
-         'claim.granted', 'lease.passed', 'claim.passed') ORDER BY seq LIMIT $2";
+         'claim.granted', 'lease.passed', 'claim.passed', 'task.taken') ORDER BY seq LIMIT $2";
     fold(sql, query, &mut |seq, row| {
         if let Some(fence) = facts(row.optional_text()?)["fence"].as_i64() {
             if fence <= last {
@@ -114,6 +122,12 @@ fn holders(sql: &mut dyn Sql) -> Result<Vec<String>> {
         sql,
         "SELECT 'key ' || d.scope || ' ' || d.key || ' outlived its session ' || s.name \
          FROM data d JOIN session s ON s.id = d.owner WHERE s.state NOT IN ('active', 'silent')",
+    )?);
+    faults.extend(texts(
+        sql,
+        "SELECT 'task ' || CAST(t.id AS TEXT) || ' is running by ' || s.name || ', which is ' || s.state \
+         FROM task t JOIN session s ON s.id = t.session \
+         WHERE t.state = 'running' AND s.state NOT IN ('active', 'silent')",
     )?);
     faults.extend(texts(
         sql,
@@ -261,5 +275,68 @@ fn sessions(sql: &mut dyn Sql) -> Result<Vec<String>> {
     if !forgot_somebody {
         faults.extend(expected.into_iter().map(|session| format!("session {session} is gone")));
     }
+    Ok(faults)
+}
+
+/// How a task stands: state, attempts, fence.
+type Stand = (String, i64, Option<i64>);
+
+const SELECT_TASKS: &str = "SELECT id, state, attempts, fence, max_attempts FROM task \
+     WHERE id > $1 ORDER BY id LIMIT $2";
+const SELECT_BLOCKED: &str = "SELECT id, needs, on_dep_fail FROM task \
+     WHERE state = 'blocked' AND id > $1 ORDER BY id LIMIT $2";
+const SELECT_WITHOUT_TIMER: &str = "SELECT 'task ' || CAST(t.id AS TEXT) || ' is ' || t.state || ' without a timer' \
+     FROM task t WHERE t.state IN ('running', 'failed', 'delayed') AND NOT EXISTS \
+     (SELECT 1 FROM timer w WHERE w.tick = COALESCE(t.due_tick, 4503599627370496 + t.not_before_ms) \
+     AND w.kind = 'task' AND w.id = CAST(t.id AS TEXT))";
+
+/// Every task is as the last of its events says, within its attempts, and nobody waits for what is done.
+fn tasks(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut expected: BTreeMap<i64, Stand> = BTreeMap::new();
+    let query = "SELECT seq, payload FROM event WHERE seq > $1 AND kind LIKE 'task.%' \
+         ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |_, row| {
+        let facts = facts(row.optional_text()?);
+        if let (Some(task), Some(state), Some(attempts)) =
+            (facts["task"].as_i64(), facts["state"].as_str(), facts["attempts"].as_i64())
+        {
+            expected.insert(task, (state.to_owned(), attempts, facts["fence"].as_i64()));
+        }
+        Ok(())
+    })?;
+    let mut states: BTreeMap<i64, TaskState> = BTreeMap::new();
+    let mut faults = Vec::new();
+    fold(sql, SELECT_TASKS, &mut |id, row| {
+        let stand: Stand = (row.text()?, row.int()?, row.optional_int()?);
+        let most = row.int()?;
+        states.extend(TaskState::of(&stand.0).map(|state| (id, state)));
+        if stand.1 > most {
+            faults
+                .push(format!("task {id} was tried {} times, at most {most} are allowed", stand.1));
+        }
+        match expected.remove(&id) {
+            Some(told) if told == stand => {}
+            Some(told) => faults.push(format!("task {id} is {stand:?}, the log says {told:?}")),
+            None if complete => faults.push(format!("task {id} is there, the log says nothing")),
+            None => {}
+        }
+        Ok(())
+    })?;
+    faults.extend(
+        expected.into_keys().map(|id| format!("task {id} is gone, the log says it is there")),
+    );
+    fold(sql, SELECT_BLOCKED, &mut |id, row| {
+        let (needs, policy) = (row.text()?, OnDepFail::of(&row.text()?).unwrap_or_default());
+        let needs: Vec<i64> = serde_json::from_str(&needs).unwrap_or_default();
+        let opens = |needed: &i64| {
+            states.get(needed).is_none_or(|state| passage(*state, policy) == Passage::Open)
+        };
+        if needs.iter().all(opens) {
+            faults.push(format!("task {id} is blocked by nothing"));
+        }
+        Ok(())
+    })?;
+    faults.extend(texts(sql, SELECT_WITHOUT_TIMER)?);
     Ok(faults)
 }

@@ -25,12 +25,12 @@ const HAS_SCHEMA: &str =
 const LOCK_META: &str = "SELECT 1 FROM meta WHERE id = 1 FOR UPDATE";
 /// Empties a store that is replaced, but for the row of `meta`.
 pub(crate) const EMPTY: &str =
-    "TRUNCATE session, alias, edge, data, lease, mark, event, request, timer";
+    "TRUNCATE session, alias, edge, data, lease, mark, event, request, timer, task, dependency";
 /// Lets the numbers of requests go on behind those that were written, and tells the planner what is there.
 pub(crate) const AFTER_FILLING: [&str; 2] = [
     "SELECT setval(pg_get_serial_sequence('request', 'number'), \
      COALESCE((SELECT MAX(number) FROM request), 0) + 1, false)",
-    "ANALYZE session, alias, edge, data, lease, mark, event, request, timer",
+    "ANALYZE session, alias, edge, data, lease, mark, event, request, timer, task, dependency",
 ];
 const ENCODING: &str = "SELECT current_setting('server_encoding')";
 

@@ -5,7 +5,7 @@
 //! (1), the schema, the program's version, the project's name or null, the store's `history` (its id), the
 //! head of its log (`seq`, `hash`), its clock, fence and further counters, and how many `rows` each table
 //! has. Then comes a line for each row, `{"table": "event", "seq": 1, …}`: the tables in the order
-//! session, alias, edge, data, lease, mark, request, timer, event; the rows of each in the order of its
+//! session, alias, edge, data, lease, mark, request, timer, task, dependency, event; the rows of each in the order of its
 //! key; the columns as they are in the database, bytes as hexadecimal digits, texts as they are. JSON that
 //! the store keeps, such as a value, is a text here, since its bytes count. The last line, with
 //! `"end": "store"`, repeats the counts and the head, and has the SHA-256 of all lines before it.

@@ -55,7 +55,7 @@ const fn table(
 
 /// All tables but `meta`, in the order in which they are carried. Events come last: the head of the log
 /// says of them all whether they changed.
-pub(super) static TABLES: [Table; 9] = [
+pub(super) static TABLES: [Table; 11] = [
     table(
         "session",
         1,
@@ -158,6 +158,39 @@ pub(super) static TABLES: [Table; 9] = [
         ],
     ),
     table("timer", 3, 500, ALL, &[("tick", Int), ("kind", Text), ("id", Text)]),
+    table(
+        "task",
+        1,
+        50,
+        ALL,
+        &[
+            ("id", Int),
+            ("queue", Text),
+            ("state", Text),
+            ("priority", Int),
+            ("ready_tick", Int),
+            ("payload", Text),
+            ("needs", Text),
+            ("on_dep_fail", Text),
+            ("attempts", Int),
+            ("max_attempts", Int),
+            ("rescues", Int),
+            ("visibility_ms", Int),
+            ("due_tick", Int),
+            ("not_before_ms", Int),
+            ("dedupe_key", Text),
+            ("fence", Int),
+            ("ended", Text),
+            ("session", Text),
+            ("result", Text),
+            ("reason", Text),
+            ("creator", Text),
+            ("trust", Text),
+            ("added_ms", Int),
+            ("since_ms", Int),
+        ],
+    ),
+    table("dependency", 2, 500, ALL, &[("needs", Int), ("task", Int)]),
     table(
         "event",
         1,

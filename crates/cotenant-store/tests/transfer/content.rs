@@ -72,6 +72,14 @@ pub(crate) fn fill_and_stay(store: &dyn Store) -> Filled {
     let claimed = does(store, &actor, "claim", &json!({"items": items, "mode": "exclusive"}));
     let fences = claimed["items"].as_array().unwrap().iter().map(|item| item["fence"].as_i64());
     let fence = fences.flatten().max().unwrap();
+    let tasks = json!([
+        {"payload": "é \n", "dedupe_key": "nightly"},
+        {"payload": {"title": "later"}, "needs_new": [0], "not_before": "2100-01-01T00:00:00Z"},
+        {"payload": 1, "delay_ms": 86_400_000},
+    ]);
+    does(store, &actor, "task.add", &json!({"tasks": tasks}));
+    let taken = does(store, &actor, "task.next", &json!({}));
+    let fence = taken["task"]["fence"].as_i64().unwrap().max(fence);
     let head = does(store, &actor, "event.head", &json!({}));
     let cursor = head["cursor"].as_str().unwrap().to_owned();
     does(store, &actor, "event.commit", &json!({"consumer": "mirror", "cursor": cursor}));

@@ -72,8 +72,19 @@ fn an_export_can_be_read_with_ordinary_tools() {
     let before = &export[..=end];
     assert_eq!(trailer["sha256"], sha256_hex(before));
     let count = |table: &str| lines.iter().filter(|line| line["table"] == table).count();
-    for table in ["session", "alias", "edge", "data", "lease", "mark", "request", "timer", "event"]
-    {
+    for table in [
+        "session",
+        "alias",
+        "edge",
+        "data",
+        "lease",
+        "mark",
+        "request",
+        "timer",
+        "task",
+        "dependency",
+        "event",
+    ] {
         assert_eq!(count(table) as u64, header["rows"][table].as_u64().unwrap(), "{table}");
         assert!(count(table) > 0, "no `{table}` in the sample");
     }
@@ -195,8 +206,8 @@ fn a_file_of_another_kind_or_time_is_refused() {
     let to = file(&scratch, "other");
     for (from, changed, code) in [
         (r#""format":1"#, r#""format":2"#, Code::SchemaNewer),
-        (r#""schema":1"#, r#""schema":2"#, Code::SchemaNewer),
-        (r#""schema":1"#, r#""schema":0"#, Code::SchemaOlder),
+        (r#""schema":2"#, r#""schema":3"#, Code::SchemaNewer),
+        (r#""schema":2"#, r#""schema":1"#, Code::SchemaOlder),
         (r#""cotenant":"store""#, r#""cotenant":"other""#, Code::Invalid),
         (r#"{"table":"alias""#, r#"{"table":"extra""#, Code::StoreCorrupt),
     ] {

@@ -68,24 +68,26 @@ impl Meter {
 
     /// Shows how far a store is that is carried, if it is time.
     pub(super) fn show(&mut self, progress: Progress) {
-        let Progress { done, rows, .. } = progress;
-        let what = match progress.step {
+        let Progress { done, rows, step } = progress;
+        if rows == 0 {
+            return;
+        }
+        let what = match step {
             Step::Checking => "checked",
             _ => "copied",
         };
-        if rows > 0 {
-            self.line(|| format!("{what} {done} of {rows} rows"));
-        }
+        self.say(|| format!("{what} {done} of {rows} rows"));
     }
 
-    /// Shows a line, if it is time.
-    pub(super) fn line(&mut self, words: impl FnOnce() -> String) {
+    /// Shows a text of our own, if it is time.
+    pub(super) fn say(&mut self, text: impl FnOnce() -> String) {
         let is_early =
             self.began.elapsed() < QUIET || self.shown.is_some_and(|shown| shown.elapsed() < PAUSE);
-        if self.is_wanted && !is_early {
-            let _ = write!(io::stderr(), "\r{}\u{1b}[K", words());
-            self.shown = Some(Instant::now());
+        if !self.is_wanted || is_early {
+            return;
         }
+        let _ = write!(io::stderr(), "\r{}\u{1b}[K", text());
+        self.shown = Some(Instant::now());
     }
 
     /// Takes the line away.

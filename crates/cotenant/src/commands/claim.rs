@@ -23,7 +23,8 @@ const SLEEP_MAX_MS: u64 = 1_000;
 
 /// Claim issues, paths or branches, all or none
 ///
-/// Fails with 73 if another session has one of them, and names all that are taken. A claim lives
+/// Fails with 73 if another session has one of them, and names all that are taken, and tasks that are
+/// ready instead. A claim lives
 /// as long as your session. Paths are those of the working directory; a directory stands for all
 /// below it.
 #[derive(clap::Args)]
@@ -31,11 +32,15 @@ const SLEEP_MAX_MS: u64 = 1_000;
 Examples:
   cotenant claim issue:15 path:src/parser/ --intent 'rewrite the lexer'
   cotenant claim branch:release --wait 10m
+  cotenant claim --any issue:15 issue:16       the first that is free
   cotenant claim path:docs --advisory          tells others, keeps nobody out")]
 pub(crate) struct Args {
     /// What to claim: issue:15, path:src/, branch:name, other:name
     #[arg(required = true, value_name = "ITEM", value_parser = parse::item)]
     items: Vec<Item>,
+    /// Only one of them: the first that is free, in this order
+    #[arg(long)]
+    any: bool,
     /// Tell others, keep nobody out
     #[arg(long)]
     advisory: bool,
@@ -45,7 +50,7 @@ pub(crate) struct Args {
     /// How long, 5s to 24h; as long as the session when absent
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     ttl: Option<u64>,
-    /// Wait so long until all are free
+    /// Wait so long until all are free, or one with `--any`
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     wait: Option<u64>,
 }
@@ -59,6 +64,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         intent: args.intent,
         ttl_ms: args.ttl,
         automatic: false,
+        any: args.any,
     };
     let reply = match args.wait {
         Some(wait) => claim_in_time(context, &operation, wait)?,

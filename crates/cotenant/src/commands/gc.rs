@@ -138,7 +138,7 @@ fn remove(context: &Context, older_than_ms: u64, all: u64) -> Result<(Removed, S
             }
         }
         removed.consumers += page.answer.consumers;
-        meter.line(|| format!("removed {} of {all} sessions", removed.sessions));
+        meter.say(|| format!("removed {} of {all} sessions", removed.sessions));
         operation.after = page.answer.next;
         if operation.after.is_none() {
             meter.clear();

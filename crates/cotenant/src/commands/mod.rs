@@ -26,6 +26,7 @@ mod session;
 mod sign_off;
 mod sign_on;
 mod status;
+mod task;
 mod unclaim;
 mod uninit;
 mod who;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Who(who::Args),
     #[command(subcommand)]
     Lease(lease::Command),
+    #[command(subcommand)]
+    Task(task::Command),
     #[command(subcommand)]
     Data(data::Command),
     #[command(subcommand)]
@@ -92,6 +95,7 @@ impl Command {
             Self::Unclaim(args) => unclaim::run(context, screen, args),
             Self::Who(args) => who::run(context, screen, args),
             Self::Lease(command) => command.run(context, screen),
+            Self::Task(command) => command.run(context, screen),
             Self::Data(command) => command.run(context, screen),
             Self::Scope(command) => command.run(context, screen),
             Self::Event(command) => command.run(context, screen),
@@ -172,6 +176,7 @@ pub(crate) fn alone(
     match name? {
         "session" => noun!(session, Command::Session),
         "lease" => noun!(lease, Command::Lease),
+        "task" => noun!(task, Command::Task),
         "data" => noun!(data, Command::Data),
         "scope" => noun!(scope, Command::Scope),
         "event" => noun!(event, Command::Event),

@@ -1,6 +1,13 @@
 //! Values of the command line, read by the rules of the core.
 
-use cotenant_core::{Error, claim::Item, clock::parse_duration, id::Fence, json::Json};
+use cotenant_core::{
+    Error,
+    claim::Item,
+    clock::parse_duration,
+    id::{Fence, TaskId},
+    json::Json,
+    task::TaskState,
+};
 
 /// What clap shows of an error: the message, and the hint if there is one.
 fn told(error: Error) -> String {
@@ -23,6 +30,19 @@ pub(super) fn item(text: &str) -> Result<Item, String> {
 /// A fence.
 pub(super) fn fence(text: &str) -> Result<Fence, String> {
     text.parse().map_err(told)
+}
+
+/// The number of a task.
+pub(super) fn task(text: &str) -> Result<TaskId, String> {
+    text.strip_prefix("task:").unwrap_or(text).parse().map_err(told)
+}
+
+/// The state of a task.
+pub(super) fn task_state(text: &str) -> Result<TaskState, String> {
+    TaskState::of(text).ok_or_else(|| {
+        let all: Vec<&str> = TaskState::ALL.iter().map(|state| state.word()).collect();
+        format!("there is no such state, only {}", all.join(", "))
+    })
 }
 
 /// A JSON text.

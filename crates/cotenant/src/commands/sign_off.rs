@@ -49,8 +49,12 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
             screen.line("the session had ended before");
             return;
         }
+        let tasks = match done.tasks {
+            0 => String::new(),
+            tasks => format!(", {tasks} tasks"),
+        };
         screen.line(format!(
-            "signed off; gave back {} claims, {} leases, {} keys",
+            "signed off; gave back {} claims, {} leases, {} keys{tasks}",
             done.claims, done.leases, done.keys
         ));
     })?;

@@ -81,6 +81,11 @@ impl Page<'_> {
             self.print_sessions(screen);
         }
         self.print_holdings(screen);
+        let tasks = status.tasks.in_words();
+        if !tasks.is_empty() {
+            screen.gap();
+            screen.line(format!("tasks: {tasks}"));
+        }
         if !status.sessions.is_empty() {
             screen.gap();
             let summary = format!(

@@ -176,6 +176,7 @@ fn claim(call: &Call<'_>, member: &Member, files: &[File]) -> Result<Claimed> {
         intent: None,
         ttl_ms: None,
         automatic: true,
+        any: false,
     };
     call.ask(&operation, Some(&member.actor), Once::PerToolCall)
 }

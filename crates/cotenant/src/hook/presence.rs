@@ -335,6 +335,7 @@ mod tests {
             sessions,
             holdings,
             keys: 0,
+            tasks: cotenant_core::task::TaskCounts::default(),
             seq: Seq(1),
             tick: Tick(1),
             history: "h".into(),

@@ -94,6 +94,16 @@ pub(super) fn holder_lines(error: &Error) -> Vec<String> {
         .collect()
 }
 
+/// The tasks that an error names for somebody to do instead, each in a line.
+pub(super) fn ready_lines(error: &Error) -> Vec<String> {
+    let tasks = error.details.get("ready_tasks").and_then(|tasks| tasks.as_array());
+    let line = |task: &serde_json::Value| {
+        let (queue, about) = (task["queue"].as_str()?, task["about"].as_str()?);
+        Some(format!("ready: task {} of {}: {}", task["task"], for_terminal(queue), inline(about)))
+    };
+    tasks.into_iter().flatten().filter_map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@ mod rpc;
 mod server;
 mod sessions;
 mod status;
+mod tasks;
 mod terminal;
 mod usage;
 

@@ -238,6 +238,7 @@ fn claim_directory(stage: &Stage, me: &SessionView, path: &str, intent: &str) {
         intent: Some(intent.into()),
         ttl_ms: None,
         automatic: false,
+        any: false,
     };
     stage.store().call(&claim, |request| request.by(actor(me)).id("claim")).unwrap();
 }

@@ -150,3 +150,53 @@ fn what_a_killed_agent_held_is_not_said_to_be_its_own() {
     two.close();
     three.close();
 }
+
+#[test]
+fn tasks_go_to_one_agent_each() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("sign_on", &json!({"session_id": "claude_1"}));
+    let tasks = json!([
+        {"payload": {"type": "test", "file": "adapters.py"}, "queue": "ci"},
+        {"payload": "publish", "needs_new": [0], "priority": 5},
+    ]);
+    let added = one.call("add_tasks", &json!({"tasks": tasks}));
+    let states: Vec<&str> =
+        added["tasks"].as_array().unwrap().iter().map(|t| t["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["ready", "blocked"]);
+    let taken = two.call("next_task", &json!({"time": "1h"}));
+    assert_eq!(taken["task"], added["tasks"][0]["task"]);
+    assert_eq!(taken["payload"], json!({"type": "test", "file": "adapters.py"}));
+    assert_eq!((&taken["by"], &taken["time"]), (&json!("claude_1"), &json!("60m")));
+    let nothing = one.call("next_task", &json!({}));
+    assert_eq!((&nothing["task"], &nothing["open"]["running"]), (&json!(null), &json!(1)));
+    assert_eq!(one.call("status", &json!({}))["tasks"], "1 running, 1 blocked");
+    let finish = |task: &serde_json::Value, outcome: &str| json!({"task": task["task"], "fence": task["fence"], "outcome": outcome});
+    two.call("finish_task", &finish(&taken, "extend"));
+    let done = two.call("finish_task", &finish(&taken, "done"));
+    assert_eq!((&done["state"], &done["unblocked"]), (&json!("done"), &json!(1)));
+    let next = two.call("next_task", &json!({"queues": ["default"]}));
+    let text = two.refusal("finish_task", &finish(&next, "failed"));
+    assert!(text.starts_with("INVALID: ") && text.contains("reason"), "{text}");
+    let mut failed = finish(&next, "failed");
+    failed["reason"] = json!("no network");
+    assert_eq!(two.call("finish_task", &failed)["state"], "failed");
+    let text = two.refusal("finish_task", &finish(&next, "done"));
+    assert!(text.starts_with("FENCED: "), "{text}");
+    one.close();
+    two.close();
+}
+
+#[test]
+fn a_refused_claim_names_ready_tasks_and_any_takes_a_free_item() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("claim", &json!({"items": ["issue:1"]}));
+    one.call("add_tasks", &json!({"tasks": [{"payload": "write\ntests"}]}));
+    let text = two.refusal("claim", &json!({"items": ["issue:1"]}));
+    assert!(text.contains(" of \"default\": \"write tests\"\n"), "{text}");
+    let claimed = two.call("claim", &json!({"items": ["issue:1", "issue:2"], "any": true}));
+    assert_eq!(claimed["items"][0]["item"], "issue:2");
+    one.close();
+    two.close();
+}

@@ -22,6 +22,9 @@ pub(super) struct Claim {
     /// advisory tells others and keeps nobody out
     #[serde(default)]
     mode: Strength,
+    /// Only one of them: the first that is free
+    #[serde(default)]
+    any: bool,
     /// E.g. 30m; as long as your session when absent
     ttl: Option<String>,
 }
@@ -51,6 +54,7 @@ impl Tool for Claim {
             intent: self.intent,
             ttl_ms: self.ttl.as_deref().map(parse_duration).transpose()?,
             automatic: false,
+            any: self.any,
         })?;
         let mut answer = Map::new();
         answer.insert("items".to_owned(), json!(claimed.items));

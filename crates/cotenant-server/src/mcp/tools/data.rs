@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Call, Manner, Output, Tool};
 
 /// As many characters as a client shows at all.
-const SHOWN_MAX: u32 = 500_000;
+pub(super) const SHOWN_MAX: u32 = 500_000;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ mod claim;
 mod data;
 mod event;
 mod session;
+mod task;
 
 use std::sync::{Arc, LazyLock};
 
@@ -56,6 +57,9 @@ pub(crate) const TABLE: &[Entry] = &[
     entry::<claim::Claim>(),
     entry::<claim::Unclaim>(),
     entry::<claim::Who>(),
+    entry::<task::NextTask>(),
+    entry::<task::FinishTask>(),
+    entry::<task::AddTasksTool>(),
     entry::<data::StoreData>(),
     entry::<data::RetrieveData>(),
     entry::<data::UpdateData>(),

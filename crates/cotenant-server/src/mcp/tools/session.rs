@@ -133,6 +133,10 @@ impl Tool for Status {
                 add(name, Value::Array(rows));
             }
         }
+        let tasks = status.tasks.in_words();
+        if !tasks.is_empty() {
+            add("tasks", json!(tasks));
+        }
         add("keys", json!(status.keys));
         add("events", json!(status.seq));
         Ok(Output::Facts(Value::Object(answer)))
