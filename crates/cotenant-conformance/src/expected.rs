@@ -1,11 +1,12 @@
 //! Which operation fails with which codes, from the contract.
 
 use cotenant_core::Code::{
-    self, AgentBusy, Busy, Claimed, ClockDomain, Compacted, Cooling, CursorAhead, CursorBehind,
-    Deadlock, Fenced, Forbidden, FsUnsupported, Held, HistoryChanged, IdempotencyMismatch, Invalid,
-    NotDead, NotFound, Quota, RevMismatch, SchemaNewer, SchemaOlder, SessionEnded, SessionLost,
-    SlotsMismatch, StoreCorrupt, StoreForeign, StoreFull, StoreIo, StoreMissing, StoreReadonly,
-    Timeout, TooLarge, TypeMismatch, Unauthenticated,
+    self, AgentBusy, Busy, Cancelled, Claimed, ClockDomain, Compacted, Cooling, CursorAhead,
+    CursorBehind, Deadlock, Fenced, Forbidden, FsUnsupported, Gone, Held, HistoryChanged,
+    IdempotencyMismatch, Invalid, NotDead, NotFound, NotOwner, Offered, Quota, RevMismatch,
+    SchemaNewer, SchemaOlder, SessionEnded, SessionLost, SlotsMismatch, StoreCorrupt, StoreForeign,
+    StoreFull, StoreIo, StoreMissing, StoreReadonly, Timeout, TooLarge, TypeMismatch,
+    Unauthenticated,
 };
 
 /// The codes that any operation can fail with and that no request can provoke.
@@ -64,6 +65,19 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("event.verify", &[Invalid]),
     ("event.head", &[]),
     ("status", &[Invalid]),
+    ("progress.set", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, Claimed]),
+    ("progress.show", &[Invalid]),
+    ("handoff.offer", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Quota, Fenced, NotFound, NotOwner, Offered]),
+    ("handoff.accept", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Quota, Fenced, NotFound, Gone]),
+    ("handoff.decline", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone]),
+    ("handoff.withdraw", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone]),
+    ("handoff.list", &[Invalid, NotFound]),
+    ("handoff.draft", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("message.send", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound]),
+    ("message.inbox", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("message.list", &[Invalid, NotFound]),
+    ("message.ack", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("barrier.arrive", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, SlotsMismatch, Cancelled, Timeout]),
 ];
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ macro_rules! cases {
 }
 
 mod ask;
+mod barrier;
 mod batch;
 mod bench;
 mod chain;
@@ -34,6 +35,7 @@ mod event;
 mod expected;
 mod fence;
 mod guard;
+mod handoff;
 mod holder;
 mod invariant;
 mod lease;
@@ -41,7 +43,9 @@ mod life;
 mod limits;
 mod lineage;
 mod loss;
+mod message;
 mod path;
+mod progress;
 mod report;
 mod request;
 mod sample;
@@ -87,6 +91,10 @@ pub fn cases() -> Vec<Case> {
         path::CASES,
         event::CASES,
         chain::CASES,
+        progress::CASES,
+        handoff::CASES,
+        message::CASES,
+        barrier::CASES,
     ]
     .concat()
 }

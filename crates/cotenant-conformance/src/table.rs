@@ -7,7 +7,8 @@ use cotenant_core::{
     event::{Commit, Prune, Redact},
     id::{Fence, Seq},
     lease::Break,
-    name::SessionRef,
+    name::{Addressee, SessionRef},
+    offer::{Draft, Offer},
     operation::{ActorRule, Effect, Entry, TABLE},
     session::{ChangeNative, Heartbeat, Reap, SignOn},
     store::Request,
@@ -17,8 +18,9 @@ use crate::{
     Bench,
     ask::{Agent, fails, head, head_seq, succeeds},
     sample::{
-        acquire, admit, anonymous, claim, delete, delete_scope, guard, note, put, release, renew,
-        sign_off, sign_on, unclaim, update, writes,
+        accept, ack, acquire, admit, anonymous, arrive, claim, decline, delete, delete_scope,
+        guard, inbox, json, note, offer_items, progress, put, release, renew, send, sign_off,
+        sign_on, to, unclaim, update, withdraw, writes,
     },
 };
 
@@ -80,8 +82,26 @@ fn ready(person: &Agent<'_>, operation: &str) -> Op {
             Redact { seq: person.must(&note(own)).seq, reason: "private".into() }.into()
         }
         "event.prune" => Prune { before: Seq(1), force: false }.into(),
+        "progress.set" => progress(own, "testing", 50).into(),
+        "handoff.offer" => offer_items(Vec::new(), Some(json("{}"))).into(),
+        "handoff.accept" => accept(offered(person, Addressee::Everybody)).into(),
+        "handoff.decline" => decline(offered(person, to(&person.id.0))).into(),
+        "handoff.withdraw" => {
+            withdraw(person.must(&offer_items(Vec::new(), Some(json("{}")))).offer).into()
+        }
+        "handoff.draft" => Draft::default().into(),
+        "message.send" => send(own, "hello").into(),
+        "message.inbox" => inbox().into(),
+        "message.ack" => ack(&[person.must(&send(own, "hello")).message]).into(),
+        "barrier.arrive" => arrive(own, 1).into(),
         _ => panic!("`{operation}` is new: say here what it needs to succeed"),
     }
+}
+
+/// An offer that somebody else makes.
+fn offered(person: &Agent<'_>, to: Addressee) -> Seq {
+    let giver = Agent::new(person.bench, &format!("{}-giver", person.name));
+    giver.must(&Offer { to, ..offer_items(Vec::new(), Some(json("{}"))) }).offer
 }
 
 /// Tries each of these operations and tells of all that fail.

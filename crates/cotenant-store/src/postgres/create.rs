@@ -14,10 +14,7 @@ use super::{
     error::{error, silent},
     line::Line,
 };
-use crate::{
-    IfMissing, create::INSERT_META, meta::SCHEMA, migrate, params, sql::Sql,
-    tx::random,
-};
+use crate::{IfMissing, create::INSERT_META, meta::SCHEMA, migrate, params, sql::Sql, tx::random};
 
 /// Asks the catalogue itself: what a session knows of names (`to_regclass`) may be older than the lock.
 const HAS_META: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_class c \

@@ -33,7 +33,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let reply = match context.ask(&ShowStatus { limit: args.limit }) {
+    let reply = match context.ask(&ShowStatus { limit: args.limit, session: None }) {
         // A project without a store is in order: nobody has been here yet.
         Err(error) if error.code == Code::NotFound && !screen.json() => {
             nobody_yet(screen, &error);

@@ -55,7 +55,7 @@ impl Tool for SignOn {
             add("inherited", signed.inherited.iter().map(facts).collect());
         }
         // The sign-on has happened, whatever becomes of the look around.
-        if let Ok(status) = call.read(&ShowStatus { limit: Some(SESSIONS_MAX) }) {
+        if let Ok(status) = call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session: None }) {
             let holds = holds(&status.holdings);
             let others = status.sessions.iter().filter(|view| view.session != signed.session);
             add("others", others.map(|view| view_facts(view, &holds)).collect());
@@ -107,7 +107,7 @@ impl Tool for Status {
     const MANNER: Manner = Manner::Reads;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let status = call.read(&ShowStatus { limit: Some(SESSIONS_MAX) })?;
+        let status = call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session: None })?;
         // Who cannot act as its session, for lack of its token, may still look around.
         let you = call.find().ok().flatten();
         let holds = holds(&status.holdings);
