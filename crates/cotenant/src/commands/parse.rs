@@ -1,6 +1,9 @@
 //! Values of the command line, read by the rules of the core.
 
-use cotenant_core::{Error, claim::Item, clock::parse_duration, id::Fence, json::Json};
+use cotenant_core::{
+    Error, claim::Item, clock::parse_duration, id::Fence, json::Json, name::Addressee,
+    offer::OfferItem,
+};
 
 /// What clap shows of an error: the message, and the hint if there is one.
 fn told(error: Error) -> String {
@@ -28,4 +31,14 @@ pub(super) fn fence(text: &str) -> Result<Fence, String> {
 /// A JSON text.
 pub(super) fn json(text: &str) -> Result<Json, Error> {
     Json::parse(text)
+}
+
+/// Something to hand over, such as `issue:15` or `lease:deploy`.
+pub(super) fn offer_item(text: &str) -> Result<OfferItem, String> {
+    text.parse().map_err(told)
+}
+
+/// A session, `label:WORD` or `everybody`.
+pub(super) fn addressee(text: &str) -> Result<Addressee, String> {
+    text.parse().map_err(told)
 }

@@ -11,6 +11,7 @@ use cotenant_core::{
     status::{ShowStatus, Status},
 };
 
+use super::progress::progress_table;
 use crate::{
     config,
     context::Context,
@@ -81,6 +82,7 @@ impl Page<'_> {
             self.print_sessions(screen);
         }
         self.print_holdings(screen);
+        self.print_progress(screen);
         if !status.sessions.is_empty() {
             screen.gap();
             let summary = format!(
@@ -140,6 +142,13 @@ impl Page<'_> {
         match session.state {
             State::Silent => (Look::Faint, "quiet, its process lives".to_owned()),
             _ => (Look::Plain, String::new()),
+        }
+    }
+
+    fn print_progress(&self, screen: &mut Screen) {
+        if !self.status.progress.is_empty() {
+            screen.gap();
+            screen.table(&progress_table(&self.status.progress));
         }
     }
 

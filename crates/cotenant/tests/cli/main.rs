@@ -22,5 +22,6 @@ mod sessions;
 mod status;
 mod terminal;
 mod usage;
+mod work;
 
 use env::TestEnv;
