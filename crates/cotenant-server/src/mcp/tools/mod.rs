@@ -3,7 +3,9 @@
 mod claim;
 mod data;
 mod event;
+mod message;
 mod session;
+mod work;
 
 use std::sync::{Arc, LazyLock};
 
@@ -63,6 +65,10 @@ pub(crate) const TABLE: &[Entry] = &[
     entry::<data::ListScopes>(),
     entry::<data::DeleteScope>(),
     entry::<event::LogEvent>(),
+    entry::<work::ReportProgress>(),
+    entry::<work::HandOff>(),
+    entry::<message::Send>(),
+    entry::<message::Read>(),
     entry::<session::SignOff>(),
 ];
 
