@@ -246,6 +246,7 @@ fn work_ops() -> Vec<Op> {
         SendMessage { ttl_ms: Some(31 * DAY), ..send("b", "x") }.into(),
         Inbox { limit: 0, ..inbox() }.into(),
         Inbox { limit: 129, ..inbox() }.into(),
+        Inbox { bytes: Some(0), ..inbox() }.into(),
         Inbox { wait_ms: Some(DAY + 1), ..inbox() }.into(),
         messages("").into(),
         ListMessages { limit: 1_001, ..messages("b") }.into(),

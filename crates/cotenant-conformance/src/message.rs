@@ -128,6 +128,14 @@ fn m2_a_message_is_handed_out_once(bench: &dyn Bench) {
     let two = b.must(&Inbox { limit: 2, ..inbox() });
     assert_eq!((texts(&two.messages), two.more), (vec!["0", "1"], true));
     assert_eq!(read_by(&b), ["2"]);
+    for text in ["123", "456", "78901"] {
+        a.must(&send("b", text));
+    }
+    let room = |bytes| b.must(&Inbox { bytes: Some(bytes), ..inbox() });
+    let some = room(7);
+    assert_eq!((texts(&some.messages), some.more), (vec!["123", "456"], true));
+    let one = room(1);
+    assert_eq!((texts(&one.messages), one.more), (vec!["78901"], false));
 }
 
 fn m2_looking_does_not_read(bench: &dyn Bench) {

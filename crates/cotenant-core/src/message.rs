@@ -142,6 +142,9 @@ pub struct Inbox {
     /// At most so many, 1 to 128; 32 when absent.
     #[serde(default = "inbox_limit")]
     pub limit: u32,
+    /// At most so many bytes of text, though one message in any case: for a reader with little room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u32>,
     /// How long to wait for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
@@ -149,7 +152,7 @@ pub struct Inbox {
 
 impl Default for Inbox {
     fn default() -> Self {
-        Self { limit: INBOX_LIMIT, wait_ms: None }
+        Self { limit: INBOX_LIMIT, bytes: None, wait_ms: None }
     }
 }
 
@@ -175,6 +178,9 @@ impl Operation for Inbox {
                 "limit is {}; it must be between 1 and {HANDED_MAX}",
                 self.limit
             )));
+        }
+        if self.bytes == Some(0) {
+            return Err(Error::invalid("bytes is 0; it must be at least 1"));
         }
         self.wait_ms.map_or(Ok(()), |wait| check_duration("wait", wait, 0, WAIT_MAX_MS))
     }

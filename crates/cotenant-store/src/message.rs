@@ -262,8 +262,15 @@ pub(crate) fn inbox(tx: &mut Tx<'_>, op: &Inbox) -> Result<Verdict<HandedOut>> {
     let actor = tx.actor()?.clone();
     let limit = op.limit as usize;
     let mut rows = unread_rows(tx, &actor.id, limit + 1)?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
+    let mut room = op.bytes.map_or(usize::MAX, |bytes| bytes as usize);
+    let fit = rows.iter().take_while(|row| {
+        let fits = row.text.len() <= room;
+        room = room.saturating_sub(row.text.len());
+        fits
+    });
+    let fit = fit.count().clamp(1, limit);
+    let more = rows.len() > fit;
+    rows.truncate(fit);
     if rows.is_empty() {
         return Ok(match op.wait_ms {
             Some(wait) if wait > 0 && !tx.wait_over => {

@@ -69,7 +69,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         screen.answer::<ListMessages>(&reply, |screen, found| print(screen, &found.messages))?;
         return Ok(Exit::SUCCESS);
     }
-    let reply = context.ask(&Inbox { limit: args.limit, wait_ms: args.wait })?;
+    let reply = context.ask(&Inbox { limit: args.limit, bytes: None, wait_ms: args.wait })?;
     screen.answer::<Inbox>(&reply, |screen, handed| {
         print(screen, &handed.messages);
         if handed.more {

@@ -9,7 +9,11 @@ mod crew;
 #[path = "../cli/env.rs"]
 #[allow(dead_code, reason = "most of it is for the commands")]
 mod env;
+mod handing;
 mod idle;
+#[path = "../hook/stage.rs"]
+#[allow(dead_code, reason = "most of it is for the hooks")]
+mod stage;
 mod stopped;
 
 use env::TestEnv;

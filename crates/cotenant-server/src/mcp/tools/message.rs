@@ -15,6 +15,8 @@ use super::{Call, Manner, Output, Tool};
 
 /// The most messages that an answer tells.
 const MESSAGES_MAX: u32 = 16;
+/// How much of their text: what is read must also be shown.
+const BYTES_MAX: u32 = 8_000;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +58,8 @@ impl Tool for Read {
             let done = call.write(Acknowledge { messages: self.ack })?;
             answer.insert("acknowledged".to_owned(), json!(done.acknowledged));
         }
-        let handed = call.write(Inbox { limit: MESSAGES_MAX, wait_ms: None })?;
+        let handed =
+            call.write(Inbox { limit: MESSAGES_MAX, bytes: Some(BYTES_MAX), wait_ms: None })?;
         let numbers: Vec<Seq> = handed.messages.iter().map(|message| message.message).collect();
         answer.insert("messages".to_owned(), json!(numbers));
         if !handed.messages.is_empty() {

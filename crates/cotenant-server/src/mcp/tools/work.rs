@@ -77,7 +77,7 @@ enum Action {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HandOff {
-    /// draft notes for yourself, e.g. next_steps; you get it back after a compaction
+    /// draft notes for yourself, e.g. `next_steps`; you get it back after a compaction
     action: Action,
     /// What to accept, decline or withdraw
     offer: Option<Seq>,
@@ -86,7 +86,7 @@ pub(super) struct HandOff {
     items: Vec<String>,
     /// A session, label:WORD or everybody
     to: Option<String>,
-    /// An object: phase, next_steps, context {files_modified, tests_added, branch}, more
+    /// An object: `phase`, `next_steps`, `context` {`files_modified`, `tests_added`, `branch`}, more
     payload: Option<Json>,
     /// How long it stands, e.g. 2h; 24h when absent
     ttl: Option<String>,
