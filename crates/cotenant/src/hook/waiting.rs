@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::Read as _,
     os::unix::fs::FileExt as _,
 };
 
@@ -162,13 +162,12 @@ pub(super) fn deliver(
         // Another hook of the session is at it.
         return Ok(None);
     };
-    let id = match pending(&file) {
-        Some(id) => id,
-        None => {
-            let id = token::request_id()?;
-            note(&file, &id)?;
-            id
-        }
+    let id = if let Some(id) = pending(&file) {
+        id
+    } else {
+        let id = token::request_id()?;
+        note(&file, &id)?;
+        id
     };
     cotenant_store::testing::failpoint("handing.noted")?;
     let inbox = Inbox { limit: MESSAGES_MAX, bytes: Some(TEXT_BYTES_MAX), wait_ms: None };
@@ -194,7 +193,7 @@ pub(super) fn deliver(
 /// The id of the request that a hook died with.
 fn pending(file: &File) -> Option<String> {
     let mut text = String::new();
-    (&*file).take(ID_BYTES_MAX).read_to_string(&mut text).ok()?;
+    file.take(ID_BYTES_MAX).read_to_string(&mut text).ok()?;
     let id = text.strip_suffix('\n')?;
     cotenant_core::name::check_name("request id", id).ok()?;
     Some(id.to_owned())
@@ -202,7 +201,7 @@ fn pending(file: &File) -> Option<String> {
 
 fn note(file: &File, id: &str) -> Result<()> {
     let noted = file.set_len(0).and_then(|()| file.write_all_at(format!("{id}\n").as_bytes(), 0));
-    noted.and_then(|()| (&*file).flush()).map_err(|cause| {
+    noted.map_err(|cause| {
         Error::new(Code::StoreIo, "a note beside the store cannot be written").caused_by(cause)
     })
 }

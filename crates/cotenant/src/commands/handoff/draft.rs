@@ -19,7 +19,7 @@ pub(crate) struct Args {
     fields: Fields,
 }
 
-pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
     let reply = context.ask(&Draft { payload: args.fields.payload()? })?;
     screen.answer::<Draft>(&reply, |screen, drafted| {
         screen.line("noted");

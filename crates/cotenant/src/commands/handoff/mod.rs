@@ -44,7 +44,7 @@ impl Command {
             Self::Decline(args) => decline::run(context, screen, args),
             Self::Withdraw(args) => withdraw::run(context, screen, &args),
             Self::List(args) => list::run(context, screen, args),
-            Self::Draft(args) => draft::run(context, screen, args),
+            Self::Draft(args) => draft::run(context, screen, &args),
         }
     }
 }
