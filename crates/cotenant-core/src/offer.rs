@@ -217,6 +217,8 @@ pub struct AcceptedOffer {
     pub from: SessionId,
     /// That session's name.
     pub from_name: String,
+    /// How far that session is trusted.
+    pub trust: String,
     /// What it wants the next one to know.
     pub payload: Json,
     /// What is the acceptor's now, with new fences.

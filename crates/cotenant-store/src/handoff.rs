@@ -438,6 +438,7 @@ pub(crate) fn accept(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<AcceptedOffer>
         offer: row.id,
         from: SessionId(row.giver),
         from_name: row.name,
+        trust: row.trust,
         payload: row.payload,
         items,
         not_moved,
@@ -483,8 +484,12 @@ fn take_over(
     if let Some(row) = givers.filter(|_| !mutant("giver_keeps_its_fence")) {
         holding::delete(tx, &row)?;
     }
-    let lifetime = if kept.automatic { Some(AUTOMATIC_MS) } else { kept.ttl_ms };
     // What the acceptor holds already is not weakened.
+    let lifetime = match &own {
+        Some(row) if row.ttl_ms.is_none() => None,
+        _ if kept.automatic => Some(AUTOMATIC_MS),
+        _ => kept.ttl_ms,
+    };
     let mode = match &own {
         Some(row) if row.mode == Mode::Exclusive => Mode::Exclusive,
         _ => kept.mode,

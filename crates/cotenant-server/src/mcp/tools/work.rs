@@ -153,7 +153,7 @@ fn accept(call: &Call<'_>, offer: Seq) -> Result<Output> {
     }
     let payload = Part::Quote {
         writer: accepted.from_name,
-        trust: "agent".to_owned(),
+        trust: accepted.trust,
         text: accepted.payload.text().to_owned(),
     };
     answer.insert("payload".to_owned(), json!(call.framed(&[payload])?));
