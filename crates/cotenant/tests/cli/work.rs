@@ -75,7 +75,7 @@ fn work_is_handed_over_with_what_one_needs_to_know() {
     let lines: Vec<&str> = seen.lines().collect();
     assert_eq!(lines[0], format!("took over offer {number} of alice"));
     assert_eq!(lines[1..3], ["  issue:15 (fence FENCE)", "  lease:deploy (fence FENCE)"]);
-    assert!(seen.contains("    - Run the test suite"), "{seen}");
+    assert!(seen.contains("- Run the test suite"), "{seen}");
     env.shows("handoff list", "nothing is offered");
     env.sign_on(&["carol"]);
     env.shows(
