@@ -2,10 +2,11 @@
 
 use cotenant_core::Code::{
     self, AgentBusy, Busy, Cancelled, Claimed, ClockDomain, Compacted, Cooling, CursorAhead,
-    CursorBehind, Cycle, Deadlock, Fenced, Forbidden, FsUnsupported, Held, HistoryChanged,
-    IdempotencyMismatch, Invalid, NotDead, NotFound, Quota, RevMismatch, SchemaNewer, SchemaOlder,
-    SessionEnded, SessionLost, SlotsMismatch, StoreCorrupt, StoreForeign, StoreFull, StoreIo,
-    StoreMissing, StoreReadonly, Timeout, TooLarge, TypeMismatch, Unauthenticated,
+    CursorBehind, Cycle, Deadlock, Fenced, Forbidden, FsUnsupported, Gone, Held, HistoryChanged,
+    IdempotencyMismatch, Invalid, NotDead, NotFound, NotOwner, Offered, Quota, RevMismatch,
+    SchemaNewer, SchemaOlder, SessionEnded, SessionLost, SlotsMismatch, StoreCorrupt, StoreForeign,
+    StoreFull, StoreIo, StoreMissing, StoreReadonly, Timeout, TooLarge, TypeMismatch,
+    Unauthenticated,
 };
 
 /// The codes that any operation can fail with and that no request can provoke.
@@ -77,6 +78,19 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("task.show", &[Invalid, NotFound]),
     ("task.list", &[Invalid, NotFound]),
     ("task.graph", &[Invalid, NotFound]),
+    ("progress.set", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, Claimed]),
+    ("progress.show", &[Invalid]),
+    ("handoff.offer", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Quota, Fenced, NotFound, NotOwner, Offered]),
+    ("handoff.accept", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Quota, Fenced, NotFound, Gone]),
+    ("handoff.decline", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone]),
+    ("handoff.withdraw", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone]),
+    ("handoff.list", &[Invalid, NotFound]),
+    ("handoff.draft", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("message.send", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, NotFound]),
+    ("message.inbox", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("message.list", &[Invalid, NotFound]),
+    ("message.ack", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
+    ("barrier.arrive", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, SlotsMismatch, Cancelled, Timeout]),
 ];
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use cotenant_core::{
 use crate::{
     Bench, Recorder,
     ask::{log, must},
-    sample::{every_session, list},
+    sample::{every_session, list, offers},
 };
 
 /// Panics at the first invariant that does not hold.
@@ -36,9 +36,10 @@ pub(crate) fn check(bench: &dyn Bench, recorder: &Recorder) {
     check_slots(&leases, &recorder.record().slots);
     check_claims(&claims);
     check_ephemeral(bench, &sessions);
-    let log = log(bench);
-    check_log(&log);
-    check_tasks(&tasks(bench), &live, &log);
+    let events = log(bench);
+    check_log(&events);
+    check_tasks(&tasks(bench), &live, &events);
+    check_offers(bench, &events, leases.iter().chain(&claims));
     check_fences(&recorder.record().fences);
     let verified = must(bench, &Verify::default());
     assert!(verified.ok, "the chain does not verify: {verified:?}");
@@ -221,14 +222,51 @@ fn check_ephemeral(bench: &dyn Bench, sessions: &[SessionView]) {
     }
 }
 
+/// No giver has an item in two open offers; what moved, moved once, and nobody has it any more by the fence that
+/// its giver had.
+fn check_offers<'a>(
+    bench: &dyn Bench,
+    events: &[Event],
+    holdings: impl Iterator<Item = &'a Holding>,
+) {
+    let mut offered = HashSet::new();
+    for offer in must(bench, &offers()).offers {
+        for item in offer.items {
+            let once = offered.insert((offer.from.clone(), item.clone()));
+            assert!(once, "`{item}` is in two open offers of `{}`", offer.from_name);
+        }
+    }
+    let facts = |event: &Event| event.payload.as_ref().and_then(|it| it.value().ok());
+    let (mut accepted, mut moved, mut void) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for event in events {
+        let Some(facts) = facts(event) else { continue };
+        if event.kind == "handoff.accepted" {
+            assert!(accepted.insert(facts["offer"].as_i64()), "accepted twice: {facts}");
+        }
+        if is_move(&event.kind) {
+            let what = (facts["offer"].as_i64(), facts["resource"].to_string());
+            assert!(moved.insert(what), "moved twice: {facts}");
+            assert!(accepted.contains(&facts["offer"].as_i64()), "moved unaccepted: {facts}");
+            void.extend(facts["before"].as_i64());
+        }
+    }
+    for holding in holdings.filter(|holding| holding.state == HoldingState::Held) {
+        assert!(!void.contains(&holding.fence.0), "handed over and still held: {holding:?}");
+    }
+}
+
+/// Whether an event tells of something that was handed over.
+fn is_move(kind: &str) -> bool {
+    matches!(kind, "claim.moved" | "lease.moved")
+}
+
 fn check_log(events: &[Event]) {
     for pair in events.windows(2) {
         assert_eq!(pair[1].seq.0, pair[0].seq.0 + 1, "the log has no gap");
         assert!(pair[0].tick <= pair[1].tick, "the tick went back at {}", pair[1].seq);
     }
-    let granted = events
-        .iter()
-        .filter(|event| event.kind.ends_with(".granted") || event.kind == "task.taken");
+    let is_grant = |kind: &str| kind.ends_with(".granted") || kind == "task.taken" || is_move(kind);
+    let granted = events.iter().filter(|event| is_grant(&event.kind));
     let fences: Vec<i64> = granted.filter_map(|event| fence(event.payload.as_ref()?)).collect();
     assert!(fences.is_sorted_by(|a, b| a < b), "fences ascend in the log: {fences:?}");
 }

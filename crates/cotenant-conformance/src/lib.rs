@@ -24,6 +24,7 @@ macro_rules! cases {
 }
 
 mod ask;
+mod barrier;
 mod batch;
 mod bench;
 mod chain;
@@ -35,6 +36,7 @@ mod event;
 mod expected;
 mod fence;
 mod guard;
+mod handoff;
 mod holder;
 mod invariant;
 mod lease;
@@ -42,7 +44,9 @@ mod life;
 mod limits;
 mod lineage;
 mod loss;
+mod message;
 mod path;
+mod progress;
 mod projection;
 mod queue;
 mod report;
@@ -97,6 +101,10 @@ pub fn cases() -> Vec<Case> {
         task::CASES,
         queue::CASES,
         dependency::CASES,
+        progress::CASES,
+        handoff::CASES,
+        message::CASES,
+        barrier::CASES,
     ]
     .concat()
 }

@@ -3,6 +3,7 @@
 
 use cotenant_core::{
     Code, Op,
+    barrier::Arrive,
     claim::{Claim, ITEMS_MAX, Unclaim, Who},
     clock::{DAY, HOUR, MINUTE, SECOND},
     data::{Change, Compare, Delete, List, ListScopes, Put, Txn, Update, Write},
@@ -10,8 +11,11 @@ use cotenant_core::{
     id::{Fence, MAX_INTEGER, Rev, Seq, SessionId, TaskId},
     json::{DEPTH_MAX, Json, VALUE_BYTES_MAX},
     lease::{Acquire, Break, Renew},
-    name::{NAME_BYTES_MAX, SessionRef, TEXT_BYTES_MAX},
+    message::{Inbox, ListMessages, SendMessage},
+    name::{Addressee, NAME_BYTES_MAX, SessionRef, TEXT_BYTES_MAX},
+    offer::{DeclineOffer, Draft, ListOffers, Offer, PAYLOAD_BYTES_MAX},
     operation::{Effect, TABLE},
+    progress::{SetProgress, ShowProgress},
     retention::{ListLeftovers, RemoveLeftovers},
     session::{ChangeNative, Lineage, ListSessions, Reap, Relation, SignOff, SignOn},
     status::ShowStatus,
@@ -27,9 +31,11 @@ use crate::{
     Bench,
     ask::{Agent, head_seq, must},
     sample::{
-        acquire, add, admit, check, claim, claim_items, delete_scope, every_session, get, item,
-        json, leftovers, lineage, list, newest, next, note, path, put, put_expecting, read,
-        release, remove_leftovers, scopes, show, sign_off, sign_on, task, update, writes,
+        accept, ack, acquire, add, admit, arrive, check, claim, claim_items, decline, delete_scope,
+        every_session, get, inbox, item, json, leftovers, lineage, list, messages, newest, next,
+        note, offer, offer_items, offers, path, progress, put, put_expecting, read, release,
+        remove_leftovers, scopes, send, show, show_progress, sign_off, sign_on, task, to, update,
+        withdraw, writes,
     },
 };
 
@@ -101,8 +107,9 @@ fn session_ops() -> Vec<Op> {
         Lineage { session: reference("a\nb"), ..lineage(&SessionId("x".into())) }.into(),
         ListSessions { limit: 0, ..every_session() }.into(),
         ListSessions { limit: 1_001, ..every_session() }.into(),
-        ShowStatus { limit: Some(0) }.into(),
-        ShowStatus { limit: Some(1_001) }.into(),
+        ShowStatus { limit: Some(0), session: None }.into(),
+        ShowStatus { limit: Some(1_001), session: None }.into(),
+        ShowStatus { limit: None, session: Some(reference("")) }.into(),
     ]
 }
 
@@ -262,6 +269,62 @@ fn task_ops() -> Vec<Op> {
     ]
 }
 
+fn work_ops() -> Vec<Op> {
+    let something = || offer(&["issue:1"]);
+    let payload = |text: &str| Offer { payload: Some(json(text)), ..offer(&[]) };
+    let reference = |text: &str| SessionRef(text.into());
+    vec![
+        progress("", "x", 1).into(),
+        progress("s", "a\nb", 1).into(),
+        progress("s", "x", 101).into(),
+        SetProgress { message: Some("a\0".into()), ..progress("s", "x", 1) }.into(),
+        ShowProgress { limit: 0, ..show_progress(None) }.into(),
+        ShowProgress { limit: 1_001, ..show_progress(None) }.into(),
+        offer(&[]).into(),
+        offer(&["issue:1", "issue:1"]).into(),
+        offer(&["path:src"]).into(),
+        offer(&["lease:a//b"]).into(),
+        Offer { to: Addressee::Label(String::new()), ..something() }.into(),
+        Offer { to: to("a\nb"), ..something() }.into(),
+        Offer { ttl_ms: Some(MINUTE - 1), ..something() }.into(),
+        Offer { ttl_ms: Some(31 * DAY), ..something() }.into(),
+        payload("[1]").into(),
+        payload("null").into(),
+        payload(AMBIGUOUS).into(),
+        offer_items((0..65).map(|_| "issue:1").collect(), None).into(),
+        accept(Seq(-1)).into(),
+        decline(Seq(MAX_INTEGER + 1)).into(),
+        DeclineOffer { reason: Some("a\0".into()), ..decline(Seq(1)) }.into(),
+        withdraw(Seq(-1)).into(),
+        ListOffers { limit: 0, ..offers() }.into(),
+        ListOffers { from: Some(reference("")), ..offers() }.into(),
+        ListOffers { acceptor: Some(reference("")), ..offers() }.into(),
+        ListOffers { after: Some(Seq(-1)), ..offers() }.into(),
+        Draft { payload: Some(json("1")) }.into(),
+        send("", "x").into(),
+        send("b", " ").into(),
+        send("b", "a\0").into(),
+        SendMessage { ttl_ms: Some(MINUTE - 1), ..send("b", "x") }.into(),
+        SendMessage { ttl_ms: Some(31 * DAY), ..send("b", "x") }.into(),
+        Inbox { limit: 0, ..inbox() }.into(),
+        Inbox { limit: 129, ..inbox() }.into(),
+        Inbox { bytes: Some(0), ..inbox() }.into(),
+        Inbox { wait_ms: Some(DAY + 1), ..inbox() }.into(),
+        messages("").into(),
+        ListMessages { limit: 1_001, ..messages("b") }.into(),
+        ListMessages { after: Some(Seq(-1)), ..messages("b") }.into(),
+        ack(&[]).into(),
+        ack(&[Seq(-1)]).into(),
+        ack(&[Seq(1); 129]).into(),
+        arrive("", 2).into(),
+        arrive("b", 0).into(),
+        arrive("b", 1_001).into(),
+        Arrive { timeout_ms: Some(5 * SECOND - 1), ..arrive("b", 2) }.into(),
+        Arrive { timeout_ms: Some(DAY + 1), ..arrive("b", 2) }.into(),
+        Arrive { wait_ms: Some(DAY + 1), ..arrive("b", 2) }.into(),
+    ]
+}
+
 fn too_large_ops() -> Vec<Op> {
     let text = || long(TEXT_BYTES_MAX + 1);
     let value = || json(&format!("\"{}\"", long(VALUE_BYTES_MAX)));
@@ -289,6 +352,10 @@ fn too_large_ops() -> Vec<Op> {
         }
         .into(),
         CancelTask { task: TaskId(1), reason: Some(text()) }.into(),
+        SetProgress { message: Some(text()), ..progress("s", "x", 1) }.into(),
+        offer_items(Vec::new(), Some(json(&format!("\"{}\"", long(PAYLOAD_BYTES_MAX))))).into(),
+        DeclineOffer { reason: Some(text()), ..decline(Seq(1)) }.into(),
+        send("b", &text()).into(),
     ]
 }
 
@@ -311,7 +378,8 @@ fn all_fail(bench: &dyn Bench, ops: Vec<Op>, code: Code) {
 }
 
 fn s0_wrong_arguments_are_refused_before_the_store_is_looked_at(bench: &dyn Bench) {
-    let ops = [session_ops(), data_ops(), lease_ops(), event_ops(), task_ops()].concat();
+    let ops =
+        [session_ops(), data_ops(), lease_ops(), event_ops(), task_ops(), work_ops()].concat();
     all_fail(bench, ops, Code::Invalid);
 }
 

@@ -11,6 +11,7 @@ use cotenant_core::{
     claim::{Claimed, HoldingState},
     id::{Fence, Seq},
     lease::Granted,
+    offer::AcceptedOffer,
     session::SignedOn,
     store::{Outcome, Reply, Request, Store},
     task::Next,
@@ -133,6 +134,11 @@ fn new_fences(operation: &str, reply: &Reply) -> Vec<Fence> {
             .flat_map(|signed_on| signed_on.inherited)
             .filter(|holding| holding.state == HoldingState::Held)
             .map(|holding| holding.fence)
+            .collect(),
+        "handoff.accept" => serde_json::from_str::<AcceptedOffer>(data)
+            .into_iter()
+            .flat_map(|accepted| accepted.items)
+            .map(|moved| moved.fence)
             .collect(),
         _ => Vec::new(),
     }

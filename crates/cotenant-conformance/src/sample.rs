@@ -9,14 +9,18 @@ use std::{
 };
 
 use cotenant_core::{
+    barrier::Arrive,
     claim::{Claim, Item, ItemKind, Mode, Unclaim, Who},
     clock::{DAY, MINUTE},
     data::{Change, Delete, DeleteScope, Get, List, ListScopes, Put, Txn, Update, Write},
     event::{Append, Read, sha256_hex},
-    id::{Fence, Rev, SessionId},
+    id::{Fence, Rev, Seq, SessionId},
     json::Json,
     lease::{Acquire, Admit, Check, Release, Renew},
-    name::SessionRef,
+    message::{Acknowledge, Inbox, ListMessages, SendMessage},
+    name::{Addressee, SessionRef},
+    offer::{AcceptOffer, DeclineOffer, ListOffers, Offer, WithdrawOffer},
+    progress::{SetProgress, ShowProgress},
     retention::{ListLeftovers, RemoveLeftovers},
     session::{Lineage, ListSessions, ShowSession, SignOff, SignOn},
     store::Guard,
@@ -79,6 +83,7 @@ pub(crate) fn every_session() -> ListSessions {
         kind: None,
         label: None,
         silent_for_ms: None,
+        handoff_ready: false,
         after: None,
         limit: 1_000,
     }
@@ -244,4 +249,72 @@ pub(crate) fn next(queue: &str) -> NextTask {
 /// A reading of so many of the newest events.
 pub(crate) fn newest(last: u32) -> Read {
     Read { after: None, last: Some(last), ..read("start") }
+}
+
+pub(crate) fn progress(subject: &str, phase: &str, percent: u8) -> SetProgress {
+    SetProgress { subject: subject.into(), phase: phase.into(), percent, message: None }
+}
+
+pub(crate) fn show_progress(pattern: Option<&str>) -> ShowProgress {
+    ShowProgress { pattern: pattern.map(str::to_owned), after: None, limit: 1_000 }
+}
+
+/// An offer to everybody of items such as `issue:15` or `lease:deploy`.
+pub(crate) fn offer(items: &[&str]) -> Offer {
+    offer_items(items.to_vec(), None)
+}
+
+pub(crate) fn offer_items(items: Vec<&str>, payload: Option<Json>) -> Offer {
+    let read = |text: &str| {
+        text.parse().unwrap_or_else(|error| panic!("`{text}` cannot be offered: {error}"))
+    };
+    Offer {
+        to: Addressee::Everybody,
+        payload,
+        items: items.into_iter().map(read).collect(),
+        ttl_ms: None,
+    }
+}
+
+/// A session as an addressee.
+pub(crate) fn to(session: &str) -> Addressee {
+    Addressee::Session(SessionRef(session.into()))
+}
+
+pub(crate) fn accept(offer: Seq) -> AcceptOffer {
+    AcceptOffer { offer }
+}
+
+pub(crate) fn decline(offer: Seq) -> DeclineOffer {
+    DeclineOffer { offer, reason: None }
+}
+
+pub(crate) fn withdraw(offer: Seq) -> WithdrawOffer {
+    WithdrawOffer { offer }
+}
+
+/// The open offers.
+pub(crate) fn offers() -> ListOffers {
+    ListOffers { all: false, from: None, acceptor: None, after: None, limit: 1_000 }
+}
+
+pub(crate) fn send(session: &str, text: &str) -> SendMessage {
+    SendMessage { to: to(session), text: text.into(), ttl_ms: None }
+}
+
+pub(crate) fn inbox() -> Inbox {
+    Inbox::default()
+}
+
+/// What a session has not read.
+pub(crate) fn messages(session: &str) -> ListMessages {
+    ListMessages { session: SessionRef(session.into()), all: false, after: None, limit: 1_000 }
+}
+
+pub(crate) fn ack(messages: &[Seq]) -> Acknowledge {
+    Acknowledge { messages: messages.to_vec() }
+}
+
+pub(crate) fn arrive(name: &str, parties: u32) -> Arrive {
+    Arrive { name: name.into(), parties, timeout_ms: None, wait_ms: None }
 }

@@ -111,5 +111,8 @@ fn the_status_counts_who_is_here(bench: &dyn Bench) {
     assert!(status.holdings.iter().all(|holding| holding.state == HoldingState::Held));
     let newest = head(bench);
     assert_eq!((status.seq, status.history), (newest.seq, newest.history));
-    assert_eq!(must(bench, &ShowStatus { limit: Some(1) }).sessions.len(), 1);
+    assert_eq!(
+        must(bench, &ShowStatus { limit: Some(1), ..ShowStatus::default() }).sessions.len(),
+        1
+    );
 }

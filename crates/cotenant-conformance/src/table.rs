@@ -7,7 +7,8 @@ use cotenant_core::{
     event::{Commit, Prune, Redact},
     id::{Fence, Seq, TaskId},
     lease::Break,
-    name::SessionRef,
+    name::{Addressee, SessionRef},
+    offer::{Draft, Offer},
     operation::{ActorRule, Effect, Entry, TABLE},
     session::{ChangeNative, Heartbeat, Reap, SignOn},
     store::Request,
@@ -18,8 +19,9 @@ use crate::{
     Bench,
     ask::{Agent, fails, head, head_seq, succeeds},
     sample::{
-        acquire, add, admit, anonymous, claim, delete, delete_scope, guard, next, note, put,
-        release, remove_leftovers, renew, sign_off, sign_on, task, unclaim, update, writes,
+        accept, ack, acquire, add, admit, anonymous, arrive, claim, decline, delete, delete_scope,
+        guard, inbox, json, next, note, offer_items, progress, put, release, remove_leftovers,
+        renew, send, sign_off, sign_on, task, to, unclaim, update, withdraw, writes,
     },
 };
 
@@ -109,6 +111,18 @@ fn ready(person: &Agent<'_>, operation: &str) -> Op {
             person.must(&CancelTask { task, reason: None });
             RequeueTask { task }.into()
         }
+        "progress.set" => progress(own, "testing", 50).into(),
+        "handoff.offer" => offer_items(Vec::new(), Some(json("{}"))).into(),
+        "handoff.accept" => accept(offered(person, Addressee::Everybody)).into(),
+        "handoff.decline" => decline(offered(person, to(&person.id.0))).into(),
+        "handoff.withdraw" => {
+            withdraw(person.must(&offer_items(Vec::new(), Some(json("{}")))).offer).into()
+        }
+        "handoff.draft" => Draft::default().into(),
+        "message.send" => send(own, "hello").into(),
+        "message.inbox" => inbox().into(),
+        "message.ack" => ack(&[person.must(&send(own, "hello")).message]).into(),
+        "barrier.arrive" => arrive(own, 1).into(),
         _ => panic!("`{operation}` is new: say here what it needs to succeed"),
     }
 }
@@ -123,6 +137,12 @@ fn taken(person: &Agent<'_>) -> (TaskId, Fence) {
     added(person);
     let taken = person.must(&next(&person.name)).task.expect("a task is ready");
     (taken.task, taken.fence)
+}
+
+/// An offer that somebody else makes.
+fn offered(person: &Agent<'_>, to: Addressee) -> Seq {
+    let giver = Agent::new(person.bench, &format!("{}-giver", person.name));
+    giver.must(&Offer { to, ..offer_items(Vec::new(), Some(json("{}"))) }).offer
 }
 
 /// Tries each of these operations and tells of all that fail.

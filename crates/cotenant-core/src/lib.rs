@@ -4,6 +4,7 @@
 //! everything that can go wrong has a code ([`error::Code`]). Stores, servers and the command line
 //! build on this crate and do not know each other.
 
+pub mod barrier;
 pub mod claim;
 pub mod clock;
 pub mod data;
@@ -12,9 +13,12 @@ pub mod event;
 pub mod id;
 pub mod json;
 pub mod lease;
+pub mod message;
 pub mod name;
+pub mod offer;
 pub mod operation;
 pub mod process;
+pub mod progress;
 pub mod render;
 pub mod retention;
 pub mod session;

@@ -127,6 +127,55 @@ impl SessionRef {
     }
 }
 
+/// Whom an offer or a message is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Addressee {
+    /// One session.
+    Session(SessionRef),
+    /// The sessions with a label.
+    Label(String),
+    /// Every session.
+    #[default]
+    Everybody,
+}
+
+impl Addressee {
+    /// Checks the form.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Session(session) => session.check(),
+            Self::Label(label) => check_name("label", label),
+            Self::Everybody => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Addressee {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Session(session) => formatter.write_str(&session.0),
+            Self::Label(label) => write!(formatter, "label:{label}"),
+            Self::Everybody => formatter.write_str("everybody"),
+        }
+    }
+}
+
+impl std::str::FromStr for Addressee {
+    type Err = Error;
+
+    /// Reads a session's name or id, `label:WORD` or `everybody`.
+    fn from_str(text: &str) -> Result<Self> {
+        let addressee = match text.split_once(':') {
+            Some(("label", label)) => Self::Label(label.to_owned()),
+            _ if text == "everybody" => Self::Everybody,
+            _ => Self::Session(SessionRef(text.to_owned())),
+        };
+        addressee.check()?;
+        Ok(addressee)
+    }
+}
+
 /// The beginning of a text, safe to show in a message.
 pub fn shown(text: &str) -> String {
     shown_up_to(text, 60)

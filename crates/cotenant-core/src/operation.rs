@@ -121,6 +121,19 @@ macro_rules! for_each_operation {
             ShowTask: $crate::task::view::ShowTask,
             ListTasks: $crate::task::view::ListTasks,
             GraphTasks: $crate::task::view::GraphTasks,
+            SetProgress: $crate::progress::SetProgress,
+            ShowProgress: $crate::progress::ShowProgress,
+            Offer: $crate::offer::Offer,
+            AcceptOffer: $crate::offer::AcceptOffer,
+            DeclineOffer: $crate::offer::DeclineOffer,
+            WithdrawOffer: $crate::offer::WithdrawOffer,
+            ListOffers: $crate::offer::ListOffers,
+            Draft: $crate::offer::Draft,
+            SendMessage: $crate::message::SendMessage,
+            Inbox: $crate::message::Inbox,
+            ListMessages: $crate::message::ListMessages,
+            Acknowledge: $crate::message::Acknowledge,
+            Arrive: $crate::barrier::Arrive,
         }
     };
 }

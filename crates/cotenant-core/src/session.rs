@@ -502,6 +502,9 @@ pub struct ListSessions {
     /// Only those quiet for at least this long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_for_ms: Option<u64>,
+    /// Only those that signed off with an offer that is still open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub handoff_ready: bool,
     /// Go on below this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<SessionId>,

@@ -7,7 +7,11 @@ use crate::{
     Operation, Result,
     claim::Holding,
     id::{Seq, Tick},
+    json::Json,
+    name::SessionRef,
+    offer::OfferView,
     operation::{ActorRule, Effect},
+    progress::Progress,
     session::SessionView,
     task::TaskCounts,
 };
@@ -19,6 +23,9 @@ pub struct ShowStatus {
     /// At most so many sessions; 200 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Also what waits for this session: offers, messages, its draft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionRef>,
 }
 
 /// The answer of [`ShowStatus`].
@@ -43,6 +50,24 @@ pub struct Status {
     pub tick: Tick,
     /// The history of the store.
     pub history: String,
+    /// How far the work is that is not done, the newest report first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<Progress>,
+    /// What waits for the session that was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// What waits for a session.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// The open offers that it may accept, the newest first.
+    pub offers: Vec<OfferView>,
+    /// How many messages it has not read.
+    pub unread: u64,
+    /// Its note to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<Json>,
 }
 
 impl Operation for ShowStatus {
@@ -53,6 +78,7 @@ impl Operation for ShowStatus {
     type Answer = Status;
 
     fn check(&mut self) -> Result<()> {
+        self.session.as_ref().map_or(Ok(()), SessionRef::check)?;
         self.limit.map_or(Ok(()), crate::data::check_limit)
     }
 }

@@ -241,6 +241,10 @@ fn the_tool_list_is_short() {
             "list_scopes",
             "delete_scope",
             "log_event",
+            "report_progress",
+            "hand_off",
+            "send_message",
+            "read_inbox",
             "sign_off",
         ]
     );

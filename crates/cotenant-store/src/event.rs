@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::{
     lease::{mark, set_mark},
+    message,
     meta::Meta,
     params,
     sql::{Row, Sql},
@@ -48,7 +49,7 @@ const SELECT_NEWEST: &str = select!(
 );
 const SELECT_HASH: &str = "SELECT hash FROM event WHERE seq = $1";
 const SELECT_AUTHOR: &str =
-    "SELECT session, CASE WHEN payload IS NULL THEN 1 ELSE 0 END FROM event WHERE seq = $1";
+    "SELECT session, kind, CASE WHEN payload IS NULL THEN 1 ELSE 0 END FROM event WHERE seq = $1";
 const UPDATE_ERASE: &str = "UPDATE event SET payload = NULL, salt = NULL WHERE seq = $1";
 const DELETE_BEFORE: &str = "DELETE FROM event WHERE seq < $1";
 const SELECT_CONSUMERS: &str = "SELECT name, value FROM mark WHERE kind = 'consumer' AND seen_tick >= $1 AND value < $2 ORDER BY value, name";
@@ -261,26 +262,29 @@ pub(crate) fn commit(tx: &mut Tx<'_>, op: &Commit) -> Result<Committed> {
 pub(crate) fn check_author(tx: &mut Tx<'_>, op: &Redact) -> Result<()> {
     let actor = tx.actor()?.clone();
     let author = author(tx, op.seq)?;
-    if actor.kind == "human" || author.is_none_or(|(author, _)| author == actor.id) {
+    if actor.kind == "human" || author.is_none_or(|(author, ..)| author == actor.id) {
         return Ok(());
     }
     Err(Error::new(Code::Forbidden, "only its author or a person may erase an event"))
 }
 
-/// Who wrote an event, and whether its payload was erased.
-fn author(tx: &mut Tx<'_>, seq: Seq) -> Result<Option<(String, bool)>> {
+/// Who wrote an event, of what kind it is, and whether its payload was erased.
+fn author(tx: &mut Tx<'_>, seq: Seq) -> Result<Option<(String, String, bool)>> {
     let row = tx.sql.rows(SELECT_AUTHOR, params![seq.0])?.pop();
-    row.map(|mut row| Ok((row.text()?, row.int()? != 0))).transpose()
+    row.map(|mut row| Ok((row.text()?, row.text()?, row.int()? != 0))).transpose()
 }
 
 pub(crate) fn redact(tx: &mut Tx<'_>, op: &Redact) -> Result<Redacted> {
-    let Some((_, erased)) = author(tx, op.seq)? else {
+    let Some((_, kind, erased)) = author(tx, op.seq)? else {
         return Err(Error::new(Code::NotFound, format!("there is no event {}", op.seq)));
     };
     if erased {
         return Ok(Redacted { already: true });
     }
     tx.sql.run(UPDATE_ERASE, params![op.seq.0])?;
+    if kind == "message.sent" {
+        message::erase(tx, op.seq)?;
+    }
     tx.meta.erasing = 1;
     let facts = Json::of(&json!({"seq": op.seq, "reason": op.reason}));
     tx.event("event.redacted", &format!("event:{}", op.seq), &facts)?;

@@ -11,7 +11,8 @@ use cotenant_core::{
 use serde_json::value::RawValue;
 
 use crate::{
-    claim, data, event, holding, lease, lineage, params, retention, session, sign_on,
+    barrier, claim, data, event, handoff, holding, lease, lineage, message, params, progress,
+    retention, session, sign_on,
     sql::{Query, corrupt},
     status, task,
     testing::mutant,
@@ -57,6 +58,9 @@ pub(crate) fn ring_timers(tx: &mut Tx<'_>) -> Result<()> {
             "lease" => holding::on_timer(tx, &id)?,
             "data" => data::on_timer(tx, &id)?,
             "task" => task::on_timer(tx, &id)?,
+            "offer" => handoff::on_timer(tx, &id)?,
+            "message" => message::on_timer(tx, &id)?,
+            "barrier" => barrier::on_timer(tx, &id)?,
             _ => {}
         }
     }
@@ -197,6 +201,8 @@ fn check_quota(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
     match op {
         Op::Acquire(op) => lease::check_quota(tx, op),
         Op::Claim(op) => claim::check_quota(tx, op),
+        Op::Offer(_) => handoff::check_offers(tx),
+        Op::AcceptOffer(op) => handoff::check_quota(tx, op),
         _ => Ok(()),
     }
 }
@@ -314,6 +320,19 @@ pub(crate) fn dispatch(tx: &mut Tx<'_>, op: &Op) -> Result<Verdict<Box<RawValue>
         Op::ShowTask(op) => raw(&task::show(tx, op)?),
         Op::ListTasks(op) => raw(&task::list(tx, op)?),
         Op::GraphTasks(op) => raw(&task::graph(tx, op)?),
+        Op::SetProgress(op) => raw(&progress::set(tx, op)?),
+        Op::ShowProgress(op) => raw(&progress::show(tx, op)?),
+        Op::Offer(op) => raw(&handoff::offer(tx, op)?),
+        Op::AcceptOffer(op) => raw(&handoff::accept(tx, op)?),
+        Op::DeclineOffer(op) => raw(&handoff::decline(tx, op)?),
+        Op::WithdrawOffer(op) => raw(&handoff::withdraw(tx, op)?),
+        Op::ListOffers(op) => raw(&handoff::list(tx, op)?),
+        Op::Draft(op) => raw(&handoff::draft(tx, op)?),
+        Op::SendMessage(op) => raw(&message::send(tx, op)?),
+        Op::Inbox(op) => return message::verdict(message::inbox(tx, op)?),
+        Op::ListMessages(op) => raw(&message::list(tx, op)?),
+        Op::Acknowledge(op) => raw(&message::acknowledge(tx, op)?),
+        Op::Arrive(op) => return message::verdict(barrier::arrive(tx, op)?),
     }?;
     Ok(Verdict::Done(data))
 }

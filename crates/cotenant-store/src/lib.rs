@@ -5,6 +5,7 @@
 //! behind the seam of [`sql`]: `sqlite.rs` with `create.rs`, or [`postgres`]. Operations do not know which.
 
 pub mod admin;
+mod barrier;
 mod batching;
 mod claim;
 pub mod combine;
@@ -15,16 +16,19 @@ mod draft;
 mod event;
 mod execute;
 mod gate;
+mod handoff;
 mod holding;
 pub mod host;
 mod lease;
 mod lineage;
 mod local;
 mod location;
+mod message;
 mod meta;
 pub mod migrate;
 mod place;
 pub mod postgres;
+mod progress;
 mod projection;
 mod replay;
 mod retention;

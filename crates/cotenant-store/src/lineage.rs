@@ -28,6 +28,27 @@ pub(crate) fn comes_from(tx: &mut Tx<'_>, id: &str, ancestor: &str) -> Result<bo
     Ok(above.iter().any(|edge| edge.from.0 == ancestor))
 }
 
+/// Whether one session goes on for another: each resumes the one before.
+pub(crate) fn goes_on_for(tx: &mut Tx<'_>, id: &str, earlier: &str) -> Result<bool> {
+    let mut seen = BTreeSet::from([id.to_owned()]);
+    let mut open = vec![id.to_owned()];
+    while let Some(id) = open.pop() {
+        for mut row in tx.sql.rows(SELECT_PARENTS, params![&id])? {
+            let (from, _, word) = (row.text()?, row.text()?, row.text()?);
+            if word != Relation::Resume.word() {
+                continue;
+            }
+            if from == earlier {
+                return Ok(true);
+            }
+            if seen.len() < DEPTH_MAX && seen.insert(from.clone()) {
+                open.push(from);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// Adds an edge that closes no cycle.
 pub(crate) fn add_edge(
     tx: &mut Tx<'_>,

@@ -1,11 +1,14 @@
 //! Sessions: sign-on, heartbeat, sign-off, and what happens to those that vanish.
 
+use std::collections::BTreeSet;
+
 use cotenant_core::{
     Code, Error, Result,
     clock::SECOND,
     id::{SessionId, Tick},
     json::Json,
     name::SessionRef,
+    offer::HANDOFF_READY,
     process::{Liveness, ProcessIdentity},
     session::{
         ALIASES, Beat, ChangeNative, Heartbeat, ListSessions, NativeChanged, Reap, Reaped,
@@ -16,7 +19,7 @@ use cotenant_core::{
 use serde_json::json;
 
 use crate::{
-    holding, params, sign_on,
+    barrier, handoff, holding, message, params, sign_on,
     sql::{Query, Row, Sql},
     tx::{Settlement, Tx},
 };
@@ -277,6 +280,8 @@ pub(crate) fn lose(tx: &mut Tx<'_>, row: SessionRow, reason: &str) -> Result<Ses
     let cooling = holding::cool_all(tx, &row)?;
     let keys = crate::data::drop_owned(tx, &row.id)?;
     let tasks = crate::task::lose_all(tx, &row, reason)?;
+    message::on_over(tx, &row, reason)?;
+    barrier::on_over(tx, &row, reason)?;
     tx.sql.run(UPDATE_STATE, params![State::Lost.word(), None::<&str>, reason, &row.id])?;
     let facts = json!({"session": row.id, "name": row.name, "reason": reason, "cooling": cooling, "keys": keys, "tasks": tasks});
     tx.event_of_store("session.lost", &format!("session:{}", row.name), &facts)?;
@@ -398,7 +403,9 @@ pub(crate) fn sign_off(tx: &mut Tx<'_>, op: &SignOff) -> Result<SignedOff> {
     let (leases, claims, tickets) = holding::release_all(tx, &actor)?;
     let keys = crate::data::drop_owned(tx, &actor.id)?;
     let tasks = crate::task::give_back_all(tx, &actor.id)?;
-    let outcome = op.outcome.as_deref().unwrap_or("done");
+    let outcome = outcome(tx, op, &actor)?;
+    message::on_over(tx, &actor, "ended")?;
+    barrier::on_over(tx, &actor, "ended")?;
     let facts = json!({"session": actor.id, "outcome": outcome, "note": op.note,
         "leases": leases, "claims": claims, "keys": keys, "tickets": tickets, "tasks": tasks});
     tx.event("session.off", &format!("session:{}", actor.name), &Json::of(&facts))?;
@@ -406,6 +413,24 @@ pub(crate) fn sign_off(tx: &mut Tx<'_>, op: &SignOff) -> Result<SignedOff> {
     // Nothing extends the life of a session that has ended.
     tx.actor = None;
     Ok(SignedOff { leases, claims, keys, tickets, tasks, already: false })
+}
+
+/// How a session ended: with an open offer it is ready to be taken over, unless it says otherwise.
+fn outcome<'a>(tx: &mut Tx<'_>, op: &'a SignOff, actor: &SessionRow) -> Result<&'a str> {
+    let given = op.outcome.as_deref();
+    if !matches!(given, None | Some("ended" | HANDOFF_READY)) {
+        return Ok(given.unwrap_or_default());
+    }
+    if handoff::givers(tx)?.contains(&actor.id) {
+        return Ok(HANDOFF_READY);
+    }
+    if given == Some(HANDOFF_READY) {
+        return Err(Error::invalid(
+            "the session has no open offer, so that nobody could take it over",
+        )
+        .hint("make one first: `cotenant handoff offer`"));
+    }
+    Ok(given.unwrap_or("done"))
 }
 
 pub(crate) fn reap(tx: &mut Tx<'_>, op: &Reap) -> Result<Reaped> {
@@ -443,6 +468,7 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowSession) -> Result<ShownSession> {
 
 pub(crate) fn list(tx: &mut Tx<'_>, op: &ListSessions) -> Result<Sessions> {
     let limit = op.limit as usize;
+    let ready = if op.handoff_ready { Some(handoff::givers(tx)?) } else { None };
     let mut sessions = Vec::new();
     let mut below = op.after.as_ref().map_or_else(|| "~".to_owned(), |id| id.0.clone());
     loop {
@@ -452,7 +478,10 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: &ListSessions) -> Result<Sessions> {
             let row = session(&mut row)?;
             below.clone_from(&row.id);
             let view = row.view(tx);
-            let wanted = (op.all || view.state.is_live())
+            let is_ready = |ready: &BTreeSet<String>| {
+                view.outcome.as_deref() == Some(HANDOFF_READY) && ready.contains(&view.session.0)
+            };
+            let wanted = ready.as_ref().map_or(op.all || view.state.is_live(), is_ready)
                 && op.kind.as_ref().is_none_or(|kind| *kind == view.kind)
                 && op.label.as_ref().is_none_or(|label| view.labels.contains(label))
                 && op.silent_for_ms.is_none_or(|least| view.heartbeat_age_ms >= least);
@@ -470,7 +499,7 @@ pub(crate) fn list(tx: &mut Tx<'_>, op: &ListSessions) -> Result<Sessions> {
     }
 }
 
-/// All live sessions.
+/// All live sessions, the newest first.
 pub(crate) fn all_live(tx: &mut Tx<'_>) -> Result<Vec<SessionRow>> {
     let rows = tx.sql.rows(SELECT_LIVE, params![i64::MAX])?;
     let mut found =

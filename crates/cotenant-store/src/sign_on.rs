@@ -2,6 +2,7 @@
 
 use cotenant_core::{
     Code, Error, Result,
+    claim::Holding,
     clock::SECOND,
     id::{SessionId, uuid_v7},
     json::Json,
@@ -11,7 +12,7 @@ use cotenant_core::{
 use serde_json::json;
 
 use crate::{
-    holding, lineage, params,
+    handoff, holding, lineage, message, params,
     session::{
         DELETE_ALIAS, SessionRow, UPSERT_ALIAS, all_live, by_alias, name_key, native_key,
         process_key, require, set_native, settle, settle_holder, touch,
@@ -216,9 +217,16 @@ fn take_name(
                 row.relation = Some(Relation::Resume.word().to_owned());
             }
         }
-        inherited = holding::pass_on(tx, &earlier, &row)?;
+        inherited = pass_on(tx, &earlier, &row)?;
     }
     Ok(SignedOn { inherited, ..existing(tx, row, op)? })
+}
+
+/// What an earlier incarnation leaves to the next: what it still holds, unread messages, its draft.
+fn pass_on(tx: &mut Tx<'_>, from: &SessionRow, to: &SessionRow) -> Result<Vec<Holding>> {
+    message::pass_on(tx, from, to)?;
+    handoff::pass_on(tx, from, to)?;
+    holding::pass_on(tx, from, to)
 }
 
 fn rename(tx: &mut Tx<'_>, row: SessionRow, name: &str) -> Result<SessionRow> {
@@ -322,7 +330,7 @@ fn create(
     }
     let mut inherited = Vec::new();
     for from in earlier {
-        inherited.extend(holding::pass_on(tx, from, &row)?);
+        inherited.extend(pass_on(tx, from, &row)?);
     }
     Ok(SignedOn {
         session: SessionId(row.id),

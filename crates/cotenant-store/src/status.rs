@@ -2,13 +2,22 @@
 
 use cotenant_core::{
     Result,
-    status::{ShowStatus, Status},
+    status::{ShowStatus, Status, Waiting},
 };
 
-use crate::{data, holding, session, task, tx::Tx};
+use crate::{
+    data, handoff, holding, message, progress,
+    session::{self, SessionRow},
+    task,
+    tx::Tx,
+};
 
 /// Sessions shown unless asked otherwise.
 const SESSIONS: u32 = 200;
+/// Reports of progress shown.
+const PROGRESS: i64 = 50;
+/// Offers to one session shown.
+const OFFERS: usize = 16;
 /// Keys are counted up to here: an exact count of very many would make the page slow.
 const KEYS_COUNTED: i64 = 100_000;
 
@@ -18,6 +27,9 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
     for kind in ["lease", "issue", "branch", "other", "path"] {
         holdings.extend(holding::of_kind(tx, kind)?);
     }
+    let session = op.session.as_ref();
+    let session = session.map(|session| session::find(tx, &session.0)).transpose()?.flatten();
+    let waiting = session.map(|session| waiting(tx, &session)).transpose()?;
     Ok(Status {
         sessions,
         sessions_live,
@@ -28,5 +40,16 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
         seq: tx.meta.head(),
         tick: tx.now,
         history: tx.meta.history.clone(),
+        progress: progress::undone(tx, PROGRESS)?,
+        waiting,
+    })
+}
+
+/// What waits for a session.
+fn waiting(tx: &mut Tx<'_>, session: &SessionRow) -> Result<Waiting> {
+    Ok(Waiting {
+        offers: handoff::open_for(tx, session, OFFERS)?,
+        unread: message::unread(tx, &session.id)?,
+        draft: handoff::draft_of(tx, &session.id)?,
     })
 }

@@ -39,6 +39,7 @@ pub(crate) fn sessions() -> ArgValueCompleter {
             kind: None,
             label: None,
             silent_for_ms: None,
+            handoff_ready: false,
             after: None,
             limit: 200,
         };

@@ -20,7 +20,7 @@ mod table;
 mod words;
 
 pub(crate) use table::Table;
-pub(crate) use words::{ago, holding_line, in_time, item_words, since};
+pub(crate) use words::{ago, bar, holding_line, in_time, item_words, since};
 
 /// How a piece of text looks on a terminal that shows colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -152,6 +152,13 @@ impl<'a> Stream<'a> {
         Ok(after)
     }
 
+    /// Has the conversation so far replaced by a summary, as the user does with `/compact`.
+    pub(crate) fn compact(&mut self) -> Result<()> {
+        self.send_user("/compact")?;
+        self.wait_event(COMMAND_TIMEOUT, |event| event["subtype"] == "compact_boundary")?;
+        self.wait_result(COMMAND_TIMEOUT).map(drop)
+    }
+
     /// Kills the client alone, as `kill -9 PID` does.
     pub(crate) fn kill9(&mut self) -> Result<ExitStatus> {
         self.group.kill9()

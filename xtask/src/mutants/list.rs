@@ -576,4 +576,71 @@ pub(super) const MUTANTS: &[Mutant] = &[
         FAILPOINTS,
         "then repeated with",
     ),
+    // Progress, handoff, messages, barriers.
+    case(
+        "progress_of_a_held_item",
+        "anybody reports on an item that another holds",
+        "g2_an_item_that_another_holds_is_not_reported_on",
+        "`progress.set` must fail with CLAIMED",
+    ),
+    case(
+        "progress_overwritten_silently",
+        "who overwrites a report is not told",
+        "g1_the_last_report_stands_and_names_what_it_replaced",
+        "what b overwrites",
+    ),
+    case(
+        "offer_accepted_twice",
+        "an offer is accepted by whoever comes",
+        "h1_an_accepted_offer_is_gone",
+        "`handoff.accept` must fail with GONE",
+    ),
+    case(
+        "giver_keeps_its_fence",
+        "what was handed over is still the giver's too",
+        "h1_what_moves_gets_new_fences_and_the_givers_are_void",
+        "`data.put` must fail with FENCED",
+    ),
+    case(
+        "expired_offer_accepted",
+        "an offer is accepted after its time",
+        "h3_an_offer_ends_with_its_time",
+        "`handoff.accept` must fail with GONE",
+    ),
+    case(
+        "offered_twice",
+        "an item is put into two offers",
+        "an_item_is_in_one_open_offer",
+        "`handoff.offer` must fail with OFFERED",
+    ),
+    case(
+        "message_handed_out_twice",
+        "a message that was handed out stays unread",
+        "m2_a_message_is_handed_out_once",
+        "(80, [Seq(",
+    ),
+    case(
+        "messages_to_the_dead",
+        "a message to a dead session counts as delivered",
+        "m4_a_message_to_the_dead_is_reported",
+        "left: (1, [])",
+    ),
+    case(
+        "heirs_get_no_messages",
+        "unread messages end with their session",
+        "m3_the_next_incarnation_reads_what_was_not_read",
+        "left: []",
+    ),
+    case(
+        "barrier_opens_early",
+        "a barrier opens before its last party",
+        "y1_a_barrier_opens_with_its_last_party",
+        "assertion failed: !b.must",
+    ),
+    case(
+        "barrier_waits_for_the_lost",
+        "a barrier waits for a party that was lost",
+        "y3_a_party_that_is_lost_breaks_the_barrier",
+        "`barrier.arrive` must fail with CANCELLED",
+    ),
 ];

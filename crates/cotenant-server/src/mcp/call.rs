@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use cotenant_core::{
     Code, Error, Operation, Result,
     claim::{Item, ItemKind},
+    event::sha256_hex,
+    render::{Part, for_agent},
     store::{Actor, Guard, Request},
 };
 
@@ -82,6 +84,12 @@ impl<'a> Call<'a> {
     pub(crate) fn item(&self, item: &str) -> Result<Item> {
         let item: Item = item.parse()?;
         if item.kind == ItemKind::Path { self.host.locate(item) } else { Ok(item) }
+    }
+
+    /// What others wrote, framed so that it cannot be taken for anything else. The delimiter is drawn anew.
+    pub(crate) fn framed(&self, parts: &[Part]) -> Result<String> {
+        let drawn = sha256_hex(&self.host.request_id()?);
+        Ok(for_agent(parts, &drawn[..12]))
     }
 
     /// Sends a request, again when it certainly had no effect or its repetition is harmless.

@@ -42,3 +42,62 @@ CREATE TABLE dependency (
     task INTEGER NOT NULL,
     PRIMARY KEY (needs, task)
 ) STRICT, WITHOUT ROWID;
+
+-- How far pieces of work are: the last report on each subject.
+CREATE TABLE progress (
+    subject TEXT PRIMARY KEY,
+    phase TEXT NOT NULL,
+    percent INTEGER NOT NULL,
+    message TEXT,
+    session TEXT NOT NULL,
+    name TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    tick INTEGER NOT NULL,
+    seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Offers, and drafts, which are notes of sessions to themselves. The key begins with the state: the few
+-- that are open are one range.
+CREATE TABLE offer (
+    state TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    giver TEXT NOT NULL,
+    name TEXT NOT NULL,
+    trust TEXT NOT NULL,
+    addressee TEXT NOT NULL,
+    to_session TEXT,
+    payload TEXT NOT NULL,
+    items TEXT NOT NULL,
+    expires_tick INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    closed_by TEXT,
+    PRIMARY KEY (state, id)
+) STRICT, WITHOUT ROWID;
+
+-- A row for each addressee. What it has not read is one range.
+CREATE TABLE message (
+    recipient TEXT NOT NULL,
+    state TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    name TEXT NOT NULL,
+    trust TEXT NOT NULL,
+    addressee TEXT NOT NULL,
+    text TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    tick INTEGER NOT NULL,
+    expires_tick INTEGER NOT NULL,
+    PRIMARY KEY (recipient, state, id)
+) STRICT, WITHOUT ROWID;
+
+-- A barrier, whose session is empty, and the parties that have arrived at it.
+CREATE TABLE barrier (
+    name TEXT NOT NULL,
+    session TEXT NOT NULL,
+    state TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    parties INTEGER NOT NULL,
+    expires_tick INTEGER,
+    why TEXT,
+    PRIMARY KEY (name, session)
+) STRICT, WITHOUT ROWID;

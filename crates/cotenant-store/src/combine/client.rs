@@ -203,6 +203,8 @@ fn may_be_posted(request: &Request) -> bool {
         | Op::Who(_)
         | Op::ShowTask(_)
         | Op::Heartbeat(_) => true,
+        // Whether there is any: the answer is seldom longer than a slot.
+        Op::ListMessages(op) => op.limit == 1,
         Op::SignOn(_)
         | Op::ChangeNative(_)
         | Op::SignOff(_)
@@ -224,7 +226,11 @@ fn may_be_posted(request: &Request) -> bool {
         | Op::FailTask(_)
         | Op::ReleaseTask(_)
         | Op::CancelTask(_)
-        | Op::RequeueTask(_) => request.request_id.is_some(),
+        | Op::RequeueTask(_)
+        | Op::SetProgress(_)
+        | Op::SendMessage(_)
+        | Op::Acknowledge(_)
+        | Op::Arrive(_) => request.request_id.is_some(),
         _ => false,
     };
     short && request.op.wait_ms().unwrap_or(0) == 0 && request.at_least_seq.is_none()

@@ -28,7 +28,7 @@ type Check = fn(&mut dyn Sql) -> Result<Vec<String>>;
 
 /// The invariants of the contract's section 15 that rows and log can show, on one snapshot.
 pub(super) fn invariants(store: &LocalStore) -> Vec<Finding> {
-    let checks: [(&str, Check); 7] = [
+    let checks: [(&str, Check); 10] = [
         ("fences", fences),
         ("holders", holders),
         ("slots", slots),
@@ -36,6 +36,9 @@ pub(super) fn invariants(store: &LocalStore) -> Vec<Finding> {
         ("holdings", holdings),
         ("sessions", sessions),
         ("tasks", tasks),
+        ("offers", offers),
+        ("messages", messages),
+        ("progress", progress),
     ];
     let mut findings = Vec::new();
     let read = store.with_engine(|engine| {
@@ -97,7 +100,8 @@ fn facts(payload: Option<String>) -> serde_json::Value {
 fn fences(sql: &mut dyn Sql) -> Result<Vec<String>> {
     let (mut last, mut faults) = (-1, Vec::new());
     let query = "SELECT seq, payload FROM event WHERE seq > $1 AND kind IN ('lease.granted', \
-         'claim.granted', 'lease.passed', 'claim.passed', 'task.taken') ORDER BY seq LIMIT $2";
+         'claim.granted', 'lease.passed', 'claim.passed', 'lease.moved', 'claim.moved', 'task.taken') \
+         ORDER BY seq LIMIT $2";
     fold(sql, query, &mut |seq, row| {
         if let Some(fence) = facts(row.optional_text()?)["fence"].as_i64() {
             if fence <= last {
@@ -133,6 +137,12 @@ fn holders(sql: &mut dyn Sql) -> Result<Vec<String>> {
         sql,
         "SELECT 'a row of ' || l.name || ' has no session' FROM lease l \
          WHERE NOT EXISTS (SELECT 1 FROM session s WHERE s.id = l.session)",
+    )?);
+    faults.extend(texts(
+        sql,
+        "SELECT s.name || ' waits at barrier ' || b.name || ' and is ' || s.state \
+         FROM barrier b JOIN session s ON s.id = b.session \
+         WHERE b.state = 'waiting' AND s.state NOT IN ('active', 'silent')",
     )?);
     Ok(faults)
 }
@@ -222,9 +232,16 @@ fn holdings(sql: &mut dyn Sql) -> Result<Vec<String>> {
          AND (kind LIKE 'lease.%' OR kind LIKE 'claim.%') ORDER BY seq LIMIT $2";
     fold(sql, query, &mut |_, row| {
         let kind = row.text()?;
-        let Some(fence) = facts(row.optional_text()?)["fence"].as_i64() else { return Ok(()) };
+        let facts = facts(row.optional_text()?);
+        let Some(fence) = facts["fence"].as_i64() else { return Ok(()) };
         match kind.rsplit_once('.').map_or("", |(_, what)| what) {
             "granted" | "passed" => {
+                expected.insert(fence);
+            }
+            "moved" => {
+                for void in ["before", "replaces"] {
+                    expected.remove(&facts[void].as_i64().unwrap_or(-1));
+                }
                 expected.insert(fence);
             }
             "released" | "expired" | "lost" | "broken" => {
@@ -338,5 +355,100 @@ fn tasks(sql: &mut dyn Sql) -> Result<Vec<String>> {
         Ok(())
     })?;
     faults.extend(texts(sql, SELECT_WITHOUT_TIMER)?);
+    Ok(faults)
+}
+
+/// Every offer stands as its events say, and left `open` once.
+fn offers(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut expected: BTreeMap<i64, &'static str> = BTreeMap::new();
+    let mut faults = Vec::new();
+    let query = "SELECT seq, kind, payload FROM event WHERE seq > $1 \
+         AND kind LIKE 'handoff.%' ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |seq, row| {
+        let (kind, facts) = (row.text()?, facts(row.optional_text()?));
+        let state = match kind.as_str() {
+            "handoff.offered" => {
+                expected.insert(seq, "open");
+                return Ok(());
+            }
+            "handoff.accepted" => "accepted",
+            "handoff.declined" => "declined",
+            "handoff.withdrawn" => "withdrawn",
+            "handoff.expired" => "expired",
+            _ => return Ok(()),
+        };
+        let Some(offer) = facts["offer"].as_i64() else { return Ok(()) };
+        match expected.insert(offer, state) {
+            None | Some("open") => {}
+            Some(before) => faults.push(format!("offer {offer} was {before}, then {state}")),
+        }
+        Ok(())
+    })?;
+    for mut row in sql.rows("SELECT id, state FROM offer WHERE state <> 'draft'", &[])? {
+        let (id, state) = (row.int()?, row.text()?);
+        match expected.remove(&id) {
+            Some(told) if told == state => {}
+            Some(told) => faults.push(format!("offer {id} is {state}, the log says {told}")),
+            None if complete => faults.push(format!("offer {id} is {state}, the log says nothing")),
+            None => {}
+        }
+    }
+    // A closed one is forgotten after some days.
+    let open = expected.into_iter().filter(|(_, told)| *told == "open");
+    faults.extend(open.map(|(id, _)| format!("offer {id} is gone, the log says that it is open")));
+    Ok(faults)
+}
+
+/// Every message that was handed out had been sent, and is not waiting to be handed out again.
+fn messages(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let mut read: BTreeSet<(String, i64)> = BTreeSet::new();
+    let mut faults = Vec::new();
+    let query = "SELECT seq, session, payload FROM event WHERE seq > $1 \
+         AND kind = 'message.read' ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |seq, row| {
+        let (session, facts) = (row.text()?, facts(row.optional_text()?));
+        for id in
+            facts["messages"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_i64)
+        {
+            if !read.insert((session.clone(), id)) {
+                faults.push(format!("event {seq} handed message {id} out a second time"));
+            }
+        }
+        Ok(())
+    })?;
+    for mut row in sql.rows("SELECT recipient, id FROM message WHERE state = 'unread'", &[])? {
+        let (recipient, id) = (row.text()?, row.int()?);
+        if read.contains(&(recipient, id)) {
+            faults.push(format!("message {id} was handed out and is unread"));
+        }
+    }
+    Ok(faults)
+}
+
+/// Every subject is as far as its last event says.
+fn progress(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut expected: BTreeMap<String, (i64, Option<i64>)> = BTreeMap::new();
+    let query = "SELECT seq, scope, payload FROM event WHERE seq > $1 \
+         AND kind = 'progress.set' ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |seq, row| {
+        let subject = row.text()?;
+        expected.insert(subject, (seq, facts(row.optional_text()?)["percent"].as_i64()));
+        Ok(())
+    })?;
+    let mut faults = Vec::new();
+    for mut row in sql.rows("SELECT subject, seq, percent FROM progress", &[])? {
+        let (subject, seq, percent) = (row.text()?, row.int()?, row.int()?);
+        match expected.remove(&subject) {
+            Some((told, is)) if told == seq && is.is_none_or(|is| is == percent) => {}
+            Some((told, _)) => {
+                faults.push(format!("progress of {subject} is not as event {told} says"));
+            }
+            None if complete => faults.push(format!("progress of {subject} has no event")),
+            None => {}
+        }
+    }
+    faults.extend(expected.into_keys().map(|subject| format!("progress of {subject} is gone")));
     Ok(faults)
 }

@@ -1,6 +1,7 @@
 //! The commands, one file each: they parse, call and print, and decide nothing.
 
 mod backup;
+mod barrier;
 mod carry;
 mod claim;
 mod completions;
@@ -11,17 +12,21 @@ mod doctor;
 mod event;
 mod export;
 mod gc;
+mod handoff;
 mod heartbeat;
 mod hook;
 mod import;
+mod inbox;
 mod init;
 mod lease;
 mod mcp;
 mod move_;
 mod parse;
+mod progress;
 mod restore;
 mod rpc;
 mod scope;
+mod send;
 mod session;
 mod sign_off;
 mod sign_on;
@@ -52,6 +57,13 @@ pub(crate) enum Command {
     Claim(claim::Args),
     Unclaim(unclaim::Args),
     Who(who::Args),
+    #[command(subcommand)]
+    Progress(progress::Command),
+    #[command(subcommand)]
+    Handoff(handoff::Command),
+    Send(send::Args),
+    Inbox(inbox::Args),
+    Barrier(barrier::Args),
     #[command(subcommand)]
     Lease(lease::Command),
     #[command(subcommand)]
@@ -94,6 +106,11 @@ impl Command {
             Self::Claim(args) => claim::run(context, screen, args),
             Self::Unclaim(args) => unclaim::run(context, screen, args),
             Self::Who(args) => who::run(context, screen, args),
+            Self::Progress(command) => command.run(context, screen),
+            Self::Handoff(command) => command.run(context, screen),
+            Self::Send(args) => send::run(context, screen, args),
+            Self::Inbox(args) => inbox::run(context, screen, args),
+            Self::Barrier(args) => barrier::run(context, screen, args),
             Self::Lease(command) => command.run(context, screen),
             Self::Task(command) => command.run(context, screen),
             Self::Data(command) => command.run(context, screen),
@@ -146,6 +163,9 @@ const VERBS: &[Verb<Command>] = &[
     verb!("claim", claim::Args, Command::Claim),
     verb!("unclaim", unclaim::Args, Command::Unclaim),
     verb!("who", who::Args, Command::Who),
+    verb!("send", send::Args, Command::Send),
+    verb!("inbox", inbox::Args, Command::Inbox),
+    verb!("barrier", barrier::Args, Command::Barrier),
     verb!("rpc", rpc::Args, Command::Rpc),
 ];
 
@@ -180,6 +200,8 @@ pub(crate) fn alone(
         "data" => noun!(data, Command::Data),
         "scope" => noun!(scope, Command::Scope),
         "event" => noun!(event, Command::Event),
+        "progress" => noun!(progress, Command::Progress),
+        "handoff" => noun!(handoff, Command::Handoff),
         _ => {
             let verb = find(VERBS, name)?;
             let matches = matches(verb.augment, 1)?;

@@ -6,6 +6,8 @@ use cotenant_core::{
     clock::parse_duration,
     id::{Fence, TaskId},
     json::Json,
+    name::Addressee,
+    offer::OfferItem,
     task::TaskState,
 };
 
@@ -48,4 +50,14 @@ pub(super) fn task_state(text: &str) -> Result<TaskState, String> {
 /// A JSON text.
 pub(super) fn json(text: &str) -> Result<Json, Error> {
     Json::parse(text)
+}
+
+/// Something to hand over, such as `issue:15` or `lease:deploy`.
+pub(super) fn offer_item(text: &str) -> Result<OfferItem, String> {
+    text.parse().map_err(told)
+}
+
+/// A session, `label:WORD` or `everybody`.
+pub(super) fn addressee(text: &str) -> Result<Addressee, String> {
+    text.parse().map_err(told)
 }

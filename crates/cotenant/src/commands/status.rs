@@ -11,6 +11,7 @@ use cotenant_core::{
     status::{ShowStatus, Status},
 };
 
+use super::progress::progress_table;
 use crate::{
     config,
     context::Context,
@@ -33,7 +34,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let reply = match context.ask(&ShowStatus { limit: args.limit }) {
+    let reply = match context.ask(&ShowStatus { limit: args.limit, session: None }) {
         // A project without a store is in order: nobody has been here yet.
         Err(error) if error.code == Code::NotFound && !screen.json() => {
             nobody_yet(screen, &error);
@@ -86,6 +87,7 @@ impl Page<'_> {
             screen.gap();
             screen.line(format!("tasks: {tasks}"));
         }
+        self.print_progress(screen);
         if !status.sessions.is_empty() {
             screen.gap();
             let summary = format!(
@@ -145,6 +147,13 @@ impl Page<'_> {
         match session.state {
             State::Silent => (Look::Faint, "quiet, its process lives".to_owned()),
             _ => (Look::Plain, String::new()),
+        }
+    }
+
+    fn print_progress(&self, screen: &mut Screen) {
+        if !self.status.progress.is_empty() {
+            screen.gap();
+            screen.table(&progress_table(&self.status.progress));
         }
     }
 

@@ -183,6 +183,7 @@ fn list_live() -> ListSessions {
         kind: None,
         label: None,
         silent_for_ms: None,
+        handoff_ready: false,
         after: None,
         limit: cotenant_core::data::PAGE_MAX,
     }

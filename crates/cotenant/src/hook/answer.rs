@@ -35,6 +35,11 @@ struct Specific<'a> {
 }
 
 impl Answer {
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Context(text) if text.is_empty())
+    }
+
     /// The answer to an event, as one line of JSON.
     pub(crate) fn line(&self, event: Event) -> String {
         let (context, reason) = match self {

@@ -9,7 +9,7 @@ use cotenant_core::{
     Code, Error, Operation, Result,
     operation::Effect,
     process::ProcessIdentity,
-    store::{Actor, Request},
+    store::{Actor, Reply, Request},
 };
 use cotenant_store::IfMissing;
 
@@ -92,12 +92,6 @@ impl<'a> Call<'a> {
         actor: Option<&Actor>,
         once: Once,
     ) -> Result<O::Answer> {
-        // A write that would wait past the deadline is not begun.
-        if O::EFFECT != Effect::Read
-            && self.begun.elapsed() + PATIENCE / HASTE + 2 * PATIENCE > DEADLINE
-        {
-            return Err(Error::new(Code::Busy, "the store was busy for too long"));
-        }
         let mut request = Request::new(operation.clone());
         if let Some(actor) = actor {
             request = request.by(actor.clone());
@@ -105,7 +99,18 @@ impl<'a> Call<'a> {
         if O::EFFECT == Effect::Write {
             request = request.id(self.request_id(once)?);
         }
-        decode::<O>(&self.context.submit(request)?)
+        decode::<O>(&self.send(request)?)
+    }
+
+    /// Sends a request.
+    pub(crate) fn send(&self, request: Request) -> Result<Reply> {
+        // A write that would wait past the deadline is not begun.
+        if request.op.effect() != Effect::Read
+            && self.begun.elapsed() + PATIENCE / HASTE + 2 * PATIENCE > DEADLINE
+        {
+            return Err(Error::new(Code::Busy, "the store was busy for too long"));
+        }
+        self.context.submit(request)
     }
 
     fn request_id(&self, once: Once) -> Result<String> {

@@ -6,6 +6,8 @@
 //! - `seen/<conversation>-<pid>`: which session an agent process has in a conversation, and what it
 //!   was told last. Its time is that of the last sign of life.
 //! - `calls/<digest of tool_use_id>`: which session, and which subagent, makes a call.
+//! - `handing/<session>`: the id of the request that hands messages out just now, locked by the hook that
+//!   does, and empty once its agent has them.
 //! - `hook-failures`: a line for each time that the store could not be reached.
 
 use std::{
@@ -20,6 +22,7 @@ use cotenant_core::{event::sha256_hex, id::SessionId, name::is_deceptive};
 
 const SEEN: &str = "seen";
 const CALLS: &str = "calls";
+const HANDING: &str = "handing";
 const FAILURES: &str = "hook-failures";
 /// A mark is a few short lines.
 const MARK_BYTES_MAX: u64 = 1024;
@@ -27,6 +30,8 @@ const MARK_BYTES_MAX: u64 = 1024;
 const FAILURES_BYTES_MAX: u64 = 64 * 1024;
 /// A call is attributed within this time or never.
 const CALL_KEPT: Duration = Duration::from_mins(10);
+/// What a session was not shown for so long has expired.
+const HANDING_KEPT: Duration = Duration::from_hours(31 * 24);
 /// A session that was silent for so long is looked up anew.
 const SEEN_KEPT: Duration = Duration::from_hours(48);
 
@@ -119,9 +124,28 @@ impl Marks {
         }
     }
 
+    /// Where a session's messages are noted while they are handed out.
+    pub(crate) fn handing(&self, session: &SessionId) -> PathBuf {
+        self.directory.join(HANDING).join(&session.0)
+    }
+
+    /// Opens a file and locks it for this process; none if another one has it.
+    pub(crate) fn hold(&self, path: &Path) -> io::Result<Option<fs::File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+        let file = self.open(path, &options)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Forgets sessions that were not heard of for days.
     pub(crate) fn tidy(&self) {
         remove_older(&self.directory.join(SEEN), SEEN_KEPT);
+        remove_older(&self.directory.join(HANDING), HANDING_KEPT);
     }
 
     /// Counts a failure to reach the store. Answers whether it is the first of this conversation,
@@ -153,7 +177,13 @@ impl Marks {
             Existing::Replace => options.create(true).truncate(true),
             Existing::Refuse => options.create_new(true),
         };
-        let mut file = match options.open(path) {
+        let mut file = self.open(path, &options)?;
+        file.write_all(text.as_bytes())
+    }
+
+    /// Opens a file, in a directory that is made if it is missing.
+    fn open(&self, path: &Path, options: &fs::OpenOptions) -> io::Result<fs::File> {
+        match options.open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let directory = path.parent().unwrap_or(&self.directory);
                 let made = fs::DirBuilder::new().mode(0o700).create(directory);
@@ -162,11 +192,10 @@ impl Marks {
                 {
                     return Err(error);
                 }
-                options.open(path)?
+                options.open(path)
             }
-            opened => opened?,
-        };
-        file.write_all(text.as_bytes())
+            opened => opened,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `payload`: what the agent says; `answer`: what it is told
 //! - `call`: what a call is about; `decide`, `member`: which session it acts for
 //! - `edit`: files before an edit; `presence`: who else is here
+//! - `waiting`: offers, messages and the session's own note
 //! - `marks`: small files that spare the next hook work
 
 mod answer;
@@ -18,5 +19,6 @@ mod member;
 mod payload;
 mod presence;
 mod run;
+mod waiting;
 
 pub(crate) use run::{is_called, run};

@@ -339,6 +339,8 @@ mod tests {
             seq: Seq(1),
             tick: Tick(1),
             history: "h".into(),
+            progress: Vec::new(),
+            waiting: None,
         }
     }
 

@@ -10,10 +10,13 @@ use std::{
 use cotenant_core::{
     Code, Error, Result,
     event::sha256_hex,
+    name::SessionRef,
+    offer::Draft,
     render::cut,
     session::{Heartbeat, SessionView, SignOff},
-    status::ShowStatus,
+    status::{ShowStatus, Waiting},
 };
+use cotenant_store::testing::failpoint;
 
 use super::{
     answer::Answer,
@@ -23,6 +26,7 @@ use super::{
     member::Member,
     payload::{Event, PAYLOAD_BYTES_MAX, Payload},
     presence,
+    waiting::{self, Delivery},
 };
 use crate::output::talk;
 
@@ -42,16 +46,20 @@ pub(crate) fn is_called(arguments: &[OsString]) -> bool {
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
     // A panic is a bug; it must neither fail the agent nor fill its screen.
     panic::set_hook(Box::new(|_| {}));
-    let line = panic::catch_unwind(|| answer(arguments)).ok().flatten();
-    if let Some(line) = line {
+    let said = panic::catch_unwind(|| answer(arguments)).ok().flatten();
+    if let Some((line, delivery)) = said {
         let mut stdout = io::stdout().lock();
         // Without a reader there is nobody to tell.
-        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        let told = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        if told.is_ok() && failpoint("handing.printed").is_ok() {
+            delivery.into_iter().for_each(Delivery::done);
+        }
     }
     0
 }
 
-fn answer(arguments: &[OsString]) -> Option<String> {
+/// The line to print, and the messages in it.
+fn answer(arguments: &[OsString]) -> Option<(String, Option<Delivery>)> {
     if io::stdin().is_terminal() {
         talk("hint: agents call `cotenant hook`, with their event on standard input");
         return None;
@@ -68,7 +76,7 @@ fn answer(arguments: &[OsString]) -> Option<String> {
     }
     let call = Call::new(&payload, event, store)?;
     match act(&call) {
-        Ok(answer) => answer.map(|answer| answer.line(call.event)),
+        Ok(answer) => answer.map(|(answer, delivery)| (answer.line(call.event), delivery)),
         Err(error) => {
             report(&call, &error);
             None
@@ -88,41 +96,104 @@ fn read_payload() -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn act(call: &Call<'_>) -> Result<Option<Answer>> {
+/// An answer, and the messages in it.
+type Said = (Answer, Option<Delivery>);
+
+fn act(call: &Call<'_>) -> Result<Option<Said>> {
     match call.event {
         Event::SessionStart => start(call).map(Some),
         Event::UserPromptSubmit => prompt(call),
-        Event::PreToolUse => before_tool(call),
-        Event::PostToolUse
-        | Event::PostToolUseFailure
-        | Event::PreCompact
-        | Event::Stop
-        | Event::SubagentStop => beat(call).map(|()| None),
+        Event::PreToolUse => Ok(before_tool(call)?.map(|answer| (answer, None))),
+        Event::PostToolUse => after_tool(call),
+        Event::PostToolUseFailure | Event::Stop | Event::SubagentStop => beat(call).map(|()| None),
+        Event::PreCompact => note(call).map(|()| None),
         Event::SessionEnd => end(call).map(|()| None),
     }
 }
 
-fn start(call: &Call<'_>) -> Result<Answer> {
+fn start(call: &Call<'_>) -> Result<Said> {
     call::open(&call.context)?;
     call.marks.tidy();
     let mut member = call.member()?;
-    member.mark.provisional =
-        call.kind == "claude" && call.payload.source.as_deref() == Some("resume");
-    let text = present(call, &mut member)?.unwrap_or_default();
+    let source = call.payload.source.as_deref();
+    member.mark.provisional = call.kind == "claude" && source == Some("resume");
+    let present = present(call, &mut member)?;
     live_on(call, &member)?;
     let policy = edit::Policy::of(call.context.project()?);
-    Ok(Answer::Context(format!("{text}{}", presence::commands(policy.auto_claim))))
+    let mut text = present.text;
+    text.push_str(&presence::commands(policy.auto_claim));
+    if let Some(draft) =
+        present.waiting.draft.filter(|_| matches!(source, Some("compact" | "resume")))
+    {
+        add(&mut text, &waiting::draft(&present.name, &draft)?);
+    }
+    add(&mut text, &waiting::offers(&present.waiting.offers)?);
+    Ok(with_messages(call, &member, present.waiting.unread > 0, text))
 }
 
-fn prompt(call: &Call<'_>) -> Result<Option<Answer>> {
+fn prompt(call: &Call<'_>) -> Result<Option<Said>> {
     call::open(&call.context)?;
     let mut member = call.member()?;
     member.mark.provisional = false;
     let before = member.mark.told.clone();
-    let text = present(call, &mut member)?;
+    let present = present(call, &mut member)?;
     live_on(call, &member)?;
-    let news = text.filter(|_| member.mark.told != before);
-    Ok(news.map(|text| Answer::Context(text.trim_end().to_owned())))
+    let mut text = String::new();
+    if member.mark.told != before {
+        text = present.text;
+        add(&mut text, &waiting::offers(&present.waiting.offers)?);
+    }
+    let (answer, delivery) = with_messages(call, &member, present.waiting.unread > 0, text);
+    Ok((!answer.is_empty()).then_some((answer, delivery)))
+}
+
+/// After a tool its session may go on with what others sent meanwhile.
+fn after_tool(call: &Call<'_>) -> Result<Option<Said>> {
+    beat(call)?;
+    if call.payload.agent_id.is_some() {
+        return Ok(None);
+    }
+    let Some((member, _)) = call.remembered() else { return Ok(None) };
+    call::open(&call.context)?;
+    let unread = waiting::has_unread(call, &member)?;
+    let (answer, delivery) = with_messages(call, &member, unread, String::new());
+    Ok((!answer.is_empty()).then_some((answer, delivery)))
+}
+
+/// Adds the messages of a session to what it is told. Those that cannot be had now come with a later hook.
+fn with_messages(call: &Call<'_>, member: &Member, unread: bool, mut text: String) -> Said {
+    let delivery = waiting::deliver(call, member, unread, text.len()).ok().flatten();
+    if let Some(delivery) = &delivery {
+        add(&mut text, &delivery.text);
+    }
+    (Answer::Context(text.trim_end().to_owned()), delivery)
+}
+
+/// Adds a paragraph.
+fn add(text: &mut String, more: &str) {
+    if !more.is_empty() && !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(more);
+}
+
+/// Before its context is shortened, a session's work is noted, to be given back to it afterwards.
+fn note(call: &Call<'_>) -> Result<()> {
+    call::open(&call.context)?;
+    let member = call.acting()?;
+    match call.ask(&Draft::default(), Some(&member.actor), Once::PerCall) {
+        Err(error) if is_over(&error) => {
+            call.marks.forget(call.place());
+            let member = call.member()?;
+            call.ask(&Draft::default(), Some(&member.actor), Once::PerCall)?;
+            call.remember(&member);
+        }
+        outcome => {
+            outcome?;
+            call.marks.touch(call.place());
+        }
+    }
+    Ok(())
 }
 
 /// Gives a sign of life and remembers the session. A sign of life that finds the store busy can
@@ -136,15 +207,28 @@ fn live_on(call: &Call<'_>, member: &Member) -> Result<()> {
     }
 }
 
-/// Who is here, as the agent may be told; remembers a digest of it.
-fn present(call: &Call<'_>, member: &mut Member) -> Result<Option<String>> {
-    let status = call.ask(&ShowStatus::default(), None, Once::PerCall)?;
+/// What an agent is told at a prompt.
+struct Present {
+    /// The name of its session.
+    name: String,
+    /// Who else is here.
+    text: String,
+    /// What waits for it.
+    waiting: Waiting,
+}
+
+/// Who is here, as the agent may be told, and what waits for it; remembers a digest of it.
+fn present(call: &Call<'_>, member: &mut Member) -> Result<Present> {
+    let session = Some(SessionRef(member.mark.session.0.clone()));
+    let mut status = call.ask(&ShowStatus { limit: None, session }, None, Once::PerCall)?;
+    let nothing = || Waiting { offers: Vec::new(), unread: 0, draft: None };
+    let waiting = status.waiting.take().unwrap_or_else(nothing);
     let listed = status.sessions.iter().find(|view| view.session == member.mark.session).cloned();
     let me = match listed {
         Some(me) => me,
         None => match call.show(&member.mark.session)? {
             Some(me) => me,
-            None => return Ok(None),
+            None => return Ok(Present { name: String::new(), text: String::new(), waiting }),
         },
     };
     let trees = presence::Trees::of(call.context.project()?);
@@ -152,8 +236,9 @@ fn present(call: &Call<'_>, member: &mut Member) -> Result<Option<String>> {
         if view.session == me.session { !member.mark.provisional } else { is_settled(call, view) }
     };
     let text = presence::text(&status, &me, &trees, &settled);
-    member.mark.told = cut(&sha256_hex(&text), 16).into();
-    Ok(Some(text))
+    let offers: Vec<String> = waiting.offers.iter().map(|offer| offer.offer.to_string()).collect();
+    member.mark.told = cut(&sha256_hex(&format!("{text}{}", offers.join(" "))), 16).into();
+    Ok(Present { name: me.name, text, waiting })
 }
 
 /// Whether another session's conversation id is certain: it is not while a resumed conversation

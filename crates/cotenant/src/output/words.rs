@@ -14,6 +14,12 @@ pub(crate) fn ago(ms: u64) -> String {
     if ms < 1_000 { "just now".to_owned() } else { format!("{} ago", in_words(ms)) }
 }
 
+/// How much is done, as a bar with its percentage.
+pub(crate) fn bar(percent: u8) -> String {
+    let full = usize::from(percent.min(100)) / 10;
+    format!("{}{} {percent}%", "█".repeat(full), "░".repeat(10 - full))
+}
+
 /// In how long, e.g. `in 3m`.
 pub(crate) fn in_time(ms: u64) -> String {
     if ms == 0 { "now".to_owned() } else { format!("in {}", in_words(ms)) }

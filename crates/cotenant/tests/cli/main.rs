@@ -23,5 +23,6 @@ mod status;
 mod tasks;
 mod terminal;
 mod usage;
+mod work;
 
 use env::TestEnv;

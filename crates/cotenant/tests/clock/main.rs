@@ -10,7 +10,11 @@ mod crew;
 #[allow(dead_code, reason = "most of it is for the commands")]
 mod env;
 mod gc;
+mod handing;
 mod idle;
+#[path = "../hook/stage.rs"]
+#[allow(dead_code, reason = "most of it is for the hooks")]
+mod stage;
 mod stopped;
 
 use env::TestEnv;

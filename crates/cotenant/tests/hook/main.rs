@@ -8,3 +8,4 @@ mod edits;
 mod faults;
 mod presence;
 mod stage;
+mod waiting;

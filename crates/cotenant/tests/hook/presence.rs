@@ -54,10 +54,10 @@ fn others_are_told_once_and_again_when_something_changes() {
 fn after_compacting_everything_is_told_again() {
     let stage = Stage::new();
     let mut agent = stage.agent();
-    let told = agent.start("one", "startup");
+    let told = agent.start("one", "startup").context();
     assert_eq!(agent.prompt("one"), Told::Nothing);
     assert_eq!(agent.hook("PreCompact", "one", &json!({"trigger": "manual"})), Told::Nothing);
-    assert_eq!(agent.start("one", "compact"), told);
+    assert!(agent.start("one", "compact").context().starts_with(&told));
     assert_eq!(stage.sessions().len(), 1);
 }
 
@@ -89,7 +89,7 @@ fn heartbeats_are_rare_and_keep_the_session() {
     let before = stage.sessions()[0].last_heartbeat.clone();
     let after = |stage: &Stage| stage.sessions()[0].last_heartbeat.clone();
     let tool = json!({"tool_name": "Bash", "tool_use_id": "toolu_1", "tool_input": {}});
-    for event in ["PostToolUse", "PostToolUseFailure", "Stop", "SubagentStop", "PreCompact"] {
+    for event in ["PostToolUse", "PostToolUseFailure", "Stop", "SubagentStop"] {
         assert_eq!(agent.hook(event, "one", &tool), Told::Nothing);
     }
     assert_eq!(after(&stage), before);

@@ -56,6 +56,11 @@ impl<'a> Agent<'a> {
         self.stream.clear()
     }
 
+    /// Has the conversation so far replaced by a summary.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        self.stream.compact()
+    }
+
     /// Kills the client, once its conversation can be resumed.
     pub(super) fn kill9(&mut self) -> Result<()> {
         let session = self.stream.session()?;
@@ -119,6 +124,11 @@ impl Turn {
         let found = found.context("the model was not told who else is here")?;
         let at = found.rfind(PRESENCE).unwrap_or_default();
         Ok(found[at..].to_owned())
+    }
+
+    /// How often a text stands in all that the model was sent last.
+    pub(super) fn count(&self, text: &str) -> usize {
+        self.last.body.to_string().matches(text).count()
     }
 
     /// Whether a text stands anywhere in what the model reads.

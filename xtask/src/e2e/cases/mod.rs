@@ -9,11 +9,12 @@ mod presence;
 mod prompt;
 mod repo;
 mod servers;
+mod work;
 
 use crate::e2e::stage::Case;
 
 /// What each case shows, and how.
-pub(crate) const CASES: [Case; 19] = [
+pub(crate) const CASES: [Case; 22] = [
     ("`claude mcp list` shows the server connected", servers::connected),
     ("the server's tools run without a question", servers::allowed),
     ("nothing is left after `cotenant uninit`", servers::removed),
@@ -33,4 +34,7 @@ pub(crate) const CASES: [Case; 19] = [
     ("a conversation that is open twice is two sessions", identity::open_twice),
     ("/clear keeps the session", identity::cleared),
     ("a subagent is its parent's session", identity::subagent),
+    ("a message reaches a model in the turn it is in", work::message_in_a_turn),
+    ("work is handed over, also by one that has left", work::handed_over),
+    ("a compaction gives back claims and next steps", work::compacted),
 ];

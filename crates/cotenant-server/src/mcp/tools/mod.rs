@@ -3,8 +3,10 @@
 mod claim;
 mod data;
 mod event;
+mod message;
 mod session;
 mod task;
+mod work;
 
 use std::sync::{Arc, LazyLock};
 
@@ -67,6 +69,10 @@ pub(crate) const TABLE: &[Entry] = &[
     entry::<data::ListScopes>(),
     entry::<data::DeleteScope>(),
     entry::<event::LogEvent>(),
+    entry::<work::ReportProgress>(),
+    entry::<work::HandOff>(),
+    entry::<message::Send>(),
+    entry::<message::Read>(),
     entry::<session::SignOff>(),
 ];
 

@@ -14,7 +14,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Manner, Output, Tool};
+use super::{
+    Call, Manner, Output, Tool,
+    work::{offer_facts, progress_facts},
+};
 use crate::mcp::answer::{facts, short};
 
 /// The most sessions that an answer lists.
@@ -55,7 +58,7 @@ impl Tool for SignOn {
             add("inherited", signed.inherited.iter().map(facts).collect());
         }
         // The sign-on has happened, whatever becomes of the look around.
-        if let Ok(status) = call.read(&ShowStatus { limit: Some(SESSIONS_MAX) }) {
+        if let Ok(status) = call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session: None }) {
             let holds = holds(&status.holdings);
             let others = status.sessions.iter().filter(|view| view.session != signed.session);
             add("others", others.map(|view| view_facts(view, &holds)).collect());
@@ -73,7 +76,7 @@ pub(super) struct SignOff {
 
 impl Tool for SignOff {
     const NAME: &'static str = "sign_off";
-    const ABOUT: &'static str = "End your session: gives back all you hold.";
+    const ABOUT: &'static str = "End your session: gives back all you hold. Open offers stand.";
     const MANNER: Manner = Manner::Destroys;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
@@ -107,9 +110,10 @@ impl Tool for Status {
     const MANNER: Manner = Manner::Reads;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let status = call.read(&ShowStatus { limit: Some(SESSIONS_MAX) })?;
         // Who cannot act as its session, for lack of its token, may still look around.
         let you = call.find().ok().flatten();
+        let session = you.as_ref().map(|actor| actor.session.clone());
+        let status = call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session })?;
         let holds = holds(&status.holdings);
         let is_you = |view: &SessionView, actor: &Actor| {
             view.session.0 == actor.session.0 || view.name == actor.session.0
@@ -136,6 +140,13 @@ impl Tool for Status {
         let tasks = status.tasks.in_words();
         if !tasks.is_empty() {
             add("tasks", json!(tasks));
+        }
+        if !status.progress.is_empty() {
+            add("progress", status.progress.iter().map(progress_facts).collect());
+        }
+        if let Some(waiting) = status.waiting.filter(|it| it.unread > 0 || !it.offers.is_empty()) {
+            add("unread", json!(waiting.unread));
+            add("offers", waiting.offers.iter().map(offer_facts).collect());
         }
         add("keys", json!(status.keys));
         add("events", json!(status.seq));

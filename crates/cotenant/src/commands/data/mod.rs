@@ -6,7 +6,7 @@ mod list;
 mod set;
 mod txn;
 mod update;
-mod value;
+pub(super) mod value;
 
 use clap::Subcommand;
 use cotenant_core::Result;

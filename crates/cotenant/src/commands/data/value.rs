@@ -8,7 +8,7 @@ use std::{
 use cotenant_core::{Code, Error, Result, json::Json, json::VALUE_BYTES_MAX};
 
 /// The JSON value of an argument; `-` stands for stdin.
-pub(super) fn argument(text: &str) -> Result<Json> {
+pub(in crate::commands) fn argument(text: &str) -> Result<Json> {
     if text == "-" { file(Path::new("-")) } else { Json::parse(text) }
 }
 

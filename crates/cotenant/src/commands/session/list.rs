@@ -19,7 +19,8 @@ use crate::{
 Examples:
   cotenant session list
   cotenant session list --all --kind claude
-  cotenant session list --silent-for 2h")]
+  cotenant session list --silent-for 2h
+  cotenant session list --handoff-ready            whose work can be taken over")]
 pub(crate) struct Args {
     /// Also those that were lost or have ended
     #[arg(long)]
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Only those quiet for at least this long
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     silent_for: Option<u64>,
+    /// Those that signed off with an offer that nobody has taken yet
+    #[arg(long, conflicts_with = "all")]
+    handoff_ready: bool,
     /// At most so many; all when absent
     #[arg(long)]
     limit: Option<usize>,
@@ -44,6 +48,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         kind: args.kind,
         label: args.label,
         silent_for_ms: args.silent_for,
+        handoff_ready: args.handoff_ready,
         after: None,
         limit: cotenant_core::data::PAGE_MAX,
     };

@@ -55,6 +55,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         kind: None,
         label: None,
         silent_for_ms: args.silent_for,
+        handoff_ready: false,
         after: None,
         limit: cotenant_core::data::PAGE_MAX,
     };

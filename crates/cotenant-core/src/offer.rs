@@ -1,0 +1,448 @@
+//! Handoff: work that one session puts up and another takes over, and a session's note to itself.
+//!
+//! # Invariants
+//! - What is offered stays its giver's until somebody accepts.
+//! - An offer has one acceptor; what it holds gets new fences, and the giver's are void.
+//! - An item is in one open offer at most.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Code, Error, Operation, Result,
+    claim::{Holding, Item, ItemKind},
+    clock::{DAY, MINUTE, check_duration},
+    data::check_limit,
+    id::{Fence, Seq, SessionId, check_count},
+    json::Json,
+    name::{Addressee, SessionRef, check_name, check_optional_text, shown},
+    operation::{ActorRule, Effect},
+};
+
+/// How long an offer stands unless said otherwise.
+pub const OFFER_TTL_MS: u64 = DAY;
+/// The longest that an offer or a message can last.
+pub const TTL_MAX_MS: u64 = 30 * DAY;
+/// The most items of an offer.
+pub const ITEMS_MAX: usize = 64;
+/// The most open offers of a session.
+pub const OFFERS_MAX: usize = 64;
+/// The largest payload in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// The outcome of a session that ended with an open offer.
+pub const HANDOFF_READY: &str = "handoff_ready";
+
+/// Something that can be handed over. A further kind is a variant here, and what moves it an arm of
+/// the store's `handoff.rs`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OfferItem {
+    /// A claim.
+    Claim(Item),
+    /// A lease, by its name.
+    Lease(String),
+}
+
+impl OfferItem {
+    /// Checks the item and brings it into its one form.
+    pub fn check(&mut self) -> Result<()> {
+        match self {
+            Self::Claim(item) => item.check(),
+            Self::Lease(name) => check_name("lease", name),
+        }
+    }
+}
+
+impl std::fmt::Display for OfferItem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Claim(item) => item.fmt(formatter),
+            Self::Lease(name) => write!(formatter, "lease:{name}"),
+        }
+    }
+}
+
+impl std::str::FromStr for OfferItem {
+    type Err = Error;
+
+    /// Reads an item such as `issue:15`, or `lease:NAME`. A path gets its tree later.
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            Some(("lease", name)) if !name.is_empty() => Ok(Self::Lease(name.to_owned())),
+            Some((kind, _)) if ItemKind::of(kind).is_some() => text.parse().map(Self::Claim),
+            _ => Err(Error::invalid(format!("`{}` cannot be handed over", shown(text)))
+                .hint("write issue:15, path:src/, branch:name, other:name or lease:NAME")),
+        }
+    }
+}
+
+/// Where an offer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OfferState {
+    /// It can be accepted.
+    Open,
+    /// Somebody took it.
+    Accepted,
+    /// Whom it was for does not want it.
+    Declined,
+    /// Its giver took it back.
+    Withdrawn,
+    /// Nobody took it in time.
+    Expired,
+}
+
+impl OfferState {
+    /// The word in the database and on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Accepted => "accepted",
+            Self::Declined => "declined",
+            Self::Withdrawn => "withdrawn",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The state of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Open, Self::Accepted, Self::Declined, Self::Withdrawn, Self::Expired]
+            .into_iter()
+            .find(|state| state.word() == word)
+    }
+}
+
+/// Checks what is handed over beside the items: a JSON object of moderate size.
+fn check_payload(payload: &Json) -> Result<()> {
+    if payload.text().len() > PAYLOAD_BYTES_MAX {
+        return Err(Error::new(
+            Code::TooLarge,
+            format!(
+                "the payload has {} bytes; at most {PAYLOAD_BYTES_MAX} are handed over",
+                payload.text().len()
+            ),
+        )
+        .hint("store large content in a file, a branch or a key, and its name here"));
+    }
+    payload.check()?;
+    if payload.value()?.is_object() {
+        return Ok(());
+    }
+    Err(Error::invalid("the payload is not a JSON object").hint(
+        "its conventional fields are phase, next_steps and context {files_modified, tests_added, branch}",
+    ))
+}
+
+/// An object with more members in front, which must not be among its own; its own text stays as it is.
+pub fn with_members(object: &Json, members: &[(&str, serde_json::Value)]) -> Json {
+    let members: Vec<String> =
+        members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    let text = object.text().trim();
+    let rest = text.strip_prefix('{').unwrap_or("}").trim_start();
+    let comma = if members.is_empty() || rest.starts_with('}') { "" } else { "," };
+    Json::stored(format!("{{{}{comma}{rest}", members.join(",")))
+}
+
+/// Puts work up for another session.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// For whom; everybody when absent.
+    #[serde(default)]
+    pub to: Addressee,
+    /// What the next one should know: a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Json>,
+    /// What moves to whoever accepts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<OfferItem>,
+    /// How long it stands, 1 min to 30 d; 24 h when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+}
+
+/// The answer of [`Offer`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Offered {
+    /// The number of the offer.
+    pub offer: Seq,
+    /// When it ends.
+    pub expires_in_ms: u64,
+}
+
+impl Operation for Offer {
+    const NAME: &'static str = "handoff.offer";
+    const EFFECT: Effect = Effect::Write;
+    const ACTOR: ActorRule = ActorRule::Required;
+    const SUMMARY: &'static str = "Put work up for another session to take over";
+    type Answer = Offered;
+
+    fn check(&mut self) -> Result<()> {
+        self.to.check()?;
+        if self.payload.is_none() && self.items.is_empty() {
+            return Err(Error::invalid("there is nothing to hand over")
+                .hint("name items, a payload, or both"));
+        }
+        if self.items.len() > ITEMS_MAX {
+            return Err(Error::invalid(format!(
+                "{} items; it takes at most {ITEMS_MAX}",
+                self.items.len()
+            )));
+        }
+        self.items.iter_mut().try_for_each(OfferItem::check)?;
+        for (index, item) in self.items.iter().enumerate() {
+            if self.items[..index].contains(item) {
+                return Err(Error::invalid(format!("`{item}` is named twice")));
+            }
+        }
+        self.payload.as_ref().map_or(Ok(()), check_payload)?;
+        self.ttl_ms.map_or(Ok(()), |ttl| check_duration("ttl", ttl, MINUTE, TTL_MAX_MS))
+    }
+}
+
+/// Takes an offer, with all that it holds.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptOffer {
+    /// The number of the offer.
+    pub offer: Seq,
+}
+
+/// The answer of [`AcceptOffer`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptedOffer {
+    /// The number of the offer.
+    pub offer: Seq,
+    /// The session that gave it.
+    pub from: SessionId,
+    /// That session's name.
+    pub from_name: String,
+    /// How far that session is trusted.
+    pub trust: String,
+    /// What it wants the next one to know.
+    pub payload: Json,
+    /// What is the acceptor's now, with new fences.
+    pub items: Vec<MovedItem>,
+    /// What somebody else holds by now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_moved: Vec<NotMoved>,
+}
+
+/// An item that moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MovedItem {
+    /// The item, e.g. `issue:15`.
+    pub item: String,
+    /// The resource to guard by.
+    pub resource: String,
+    /// Its new fence.
+    pub fence: Fence,
+}
+
+/// An item that did not move.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NotMoved {
+    /// The item, e.g. `issue:15`.
+    pub item: String,
+    /// Who is in the way.
+    pub holders: Vec<Holding>,
+}
+
+impl Operation for AcceptOffer {
+    const NAME: &'static str = "handoff.accept";
+    const EFFECT: Effect = Effect::Write;
+    const ACTOR: ActorRule = ActorRule::Required;
+    const SUMMARY: &'static str = "Take over what another session put up";
+    type Answer = AcceptedOffer;
+
+    fn check(&mut self) -> Result<()> {
+        check_count("offer", self.offer.0)
+    }
+}
+
+/// Says that the addressed session does not want an offer.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclineOffer {
+    /// The number of the offer.
+    pub offer: Seq,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Takes an offer back.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawOffer {
+    /// The number of the offer.
+    pub offer: Seq,
+}
+
+/// The answer of [`DeclineOffer`] and [`WithdrawOffer`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ClosedOffer {
+    /// The number of the offer.
+    pub offer: Seq,
+    /// Whether it was so before.
+    pub already: bool,
+}
+
+impl Operation for DeclineOffer {
+    const NAME: &'static str = "handoff.decline";
+    const EFFECT: Effect = Effect::Write;
+    const ACTOR: ActorRule = ActorRule::Required;
+    const SUMMARY: &'static str = "Give an offer that was made to you back to its giver";
+    type Answer = ClosedOffer;
+
+    fn check(&mut self) -> Result<()> {
+        check_count("offer", self.offer.0)?;
+        check_optional_text("reason", self.reason.as_ref())
+    }
+}
+
+impl Operation for WithdrawOffer {
+    const NAME: &'static str = "handoff.withdraw";
+    const EFFECT: Effect = Effect::Write;
+    const ACTOR: ActorRule = ActorRule::Required;
+    const SUMMARY: &'static str = "Take an offer back";
+    type Answer = ClosedOffer;
+
+    fn check(&mut self) -> Result<()> {
+        check_count("offer", self.offer.0)
+    }
+}
+
+/// Lists offers, the newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListOffers {
+    /// Also those that are closed.
+    #[serde(default)]
+    pub all: bool,
+    /// Only those of this session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SessionRef>,
+    /// Only those that this session may accept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptor: Option<SessionRef>,
+    /// Go on below this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Seq>,
+    /// At most so many, 1 to 1,000.
+    #[serde(default = "crate::data::default_limit")]
+    pub limit: u32,
+}
+
+/// An offer as others see it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OfferView {
+    /// Its number.
+    pub offer: Seq,
+    /// Where it stands, computed for this moment.
+    pub state: OfferState,
+    /// The session that gave it.
+    pub from: SessionId,
+    /// That session's name.
+    pub from_name: String,
+    /// Whether that session still takes part.
+    pub from_is_live: bool,
+    /// How far the giver is trusted.
+    pub trust: String,
+    /// For whom.
+    pub to: Addressee,
+    /// What the giver wants the next one to know.
+    pub payload: Json,
+    /// What it holds.
+    pub items: Vec<OfferItem>,
+    /// Wall time of the offer.
+    pub at: String,
+    /// When it ends, while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
+    /// The name of the session that accepted, declined or withdrew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_by: Option<String>,
+}
+
+/// The answer of [`ListOffers`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Offers {
+    /// The offers.
+    pub offers: Vec<OfferView>,
+    /// Where to go on, if there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Seq>,
+}
+
+impl Operation for ListOffers {
+    const NAME: &'static str = "handoff.list";
+    const EFFECT: Effect = Effect::Read;
+    const ACTOR: ActorRule = ActorRule::Optional;
+    const SUMMARY: &'static str = "List offers";
+    type Answer = Offers;
+
+    fn check(&mut self) -> Result<()> {
+        for session in self.from.iter().chain(&self.acceptor) {
+            session.check()?;
+        }
+        self.after.map_or(Ok(()), |after| check_count("after", after.0))?;
+        check_limit(self.limit)
+    }
+}
+
+/// Notes for the actor itself, or for its next incarnation, where its work stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    /// What to remember, over what was remembered before: a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Json>,
+}
+
+/// The answer of [`Draft`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Drafted {
+    /// The note, with what the session holds and how far it is.
+    pub payload: Json,
+}
+
+impl Operation for Draft {
+    const NAME: &'static str = "handoff.draft";
+    const EFFECT: Effect = Effect::Write;
+    const ACTOR: ActorRule = ActorRule::Required;
+    const SUMMARY: &'static str = "Note for yourself where your work stands";
+    type Answer = Drafted;
+
+    fn check(&mut self) -> Result<()> {
+        self.payload.as_ref().map_or(Ok(()), check_payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn members_come_in_front_and_the_rest_stays_as_it_was() {
+        let object = Json::stored(r#" { "z" : 1.0, "a":[ ] } "#.into());
+        let with = with_members(&object, &[("from", json!("x\"y")), ("n", json!(1))]);
+        assert_eq!(with.text(), r#"{"from":"x\"y","n":1,"z" : 1.0, "a":[ ] }"#);
+        let empty = Json::stored("{ }".into());
+        assert_eq!(with_members(&empty, &[("a", json!(1))]).text(), r#"{"a":1}"#);
+        assert_eq!(with_members(&empty, &[]).text(), "{}");
+    }
+
+    #[test]
+    fn an_item_is_a_claim_or_a_lease() {
+        let lease: OfferItem = "lease:deploy".parse().unwrap();
+        assert_eq!(lease, OfferItem::Lease("deploy".into()));
+        let claim: OfferItem = "issue:15".parse().unwrap();
+        assert_eq!(claim.to_string(), "issue:15");
+        for bad in ["deploy", "lease:", "queue:1"] {
+            assert!(bad.parse::<OfferItem>().is_err(), "{bad}");
+        }
+    }
+}

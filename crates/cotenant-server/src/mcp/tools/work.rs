@@ -1,0 +1,191 @@
+//! How far work is, and work that changes hands.
+
+use cotenant_core::{
+    Error, Result,
+    clock::{in_words, parse_duration},
+    id::Seq,
+    json::Json,
+    name::{Addressee, SessionRef},
+    offer::{
+        AcceptOffer, DeclineOffer, Draft, ListOffers, Offer, OfferItem, OfferView, WithdrawOffer,
+    },
+    progress::{Progress, SetProgress},
+    render::Part,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Call, Manner, Output, Tool};
+use crate::mcp::answer::{facts, short};
+
+/// The most offers that an answer lists.
+const OFFERS_MAX: u32 = 20;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportProgress {
+    /// What it is about, e.g. issue:15
+    subject: String,
+    /// A word, e.g. testing
+    phase: String,
+    /// 0 to 100
+    percent: u8,
+    message: Option<String>,
+}
+
+impl Tool for ReportProgress {
+    const NAME: &'static str = "report_progress";
+    const ABOUT: &'static str = "Tell the others how far you are. `status` shows it.";
+    const MANNER: Manner = Manner::Sets;
+
+    fn run(self, call: &Call<'_>) -> Result<Output> {
+        let set = call.write(SetProgress {
+            subject: self.subject,
+            phase: self.phase,
+            percent: self.percent,
+            message: self.message,
+        })?;
+        let before = set.before.as_ref().map(progress_facts);
+        Ok(Output::Facts(json!({"subject": set.subject, "before": before})))
+    }
+}
+
+/// A report as facts.
+pub(super) fn progress_facts(progress: &Progress) -> Value {
+    let mut facts = json!({
+        "subject": progress.subject, "phase": progress.phase, "percent": progress.percent,
+        "by": progress.updated_by, "at": progress.updated_at,
+    });
+    if let Some(message) = &progress.message {
+        facts["message"] = json!(short(message));
+    }
+    facts
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    Offer,
+    Accept,
+    Decline,
+    Withdraw,
+    List,
+    Draft,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HandOff {
+    /// draft notes for yourself, e.g. `next_steps`; you get it back after a compaction
+    action: Action,
+    /// What to accept, decline or withdraw
+    offer: Option<Seq>,
+    /// What moves, e.g. issue:15, path:src/, lease:deploy
+    #[serde(default)]
+    items: Vec<String>,
+    /// A session, label:WORD or everybody
+    to: Option<String>,
+    /// An object: `phase`, `next_steps`, `context` {`files_modified`, `tests_added`, `branch`}, more
+    payload: Option<Json>,
+    /// How long it stands, e.g. 2h; 24h when absent
+    ttl: Option<String>,
+}
+
+impl Tool for HandOff {
+    const NAME: &'static str = "hand_off";
+    const ABOUT: &'static str = "Hand work over, or take it over. An offer stays yours until one \
+        accepts, also after sign_off; accepting moves its items to you with new fences.";
+    const MANNER: Manner = Manner::Adds;
+
+    fn run(self, call: &Call<'_>) -> Result<Output> {
+        let number = || {
+            self.offer.ok_or_else(|| {
+                Error::invalid("`offer` is missing").hint("action `list` shows their numbers")
+            })
+        };
+        match self.action {
+            Action::Offer => offer(call, self),
+            Action::Accept => accept(call, number()?),
+            Action::Decline => {
+                let done = call.write(DeclineOffer { offer: number()?, reason: None })?;
+                Ok(Output::Facts(json!(done)))
+            }
+            Action::Withdraw => {
+                Ok(Output::Facts(json!(call.write(WithdrawOffer { offer: number()? })?)))
+            }
+            Action::List => list(call),
+            Action::Draft => {
+                let drafted = call.write(Draft { payload: self.payload })?;
+                Ok(Output::Facts(json!({"draft": drafted.payload})))
+            }
+        }
+    }
+}
+
+fn offer(call: &Call<'_>, asked: HandOff) -> Result<Output> {
+    let place = |text: &String| match text.parse()? {
+        OfferItem::Claim(_) => call.item(text).map(OfferItem::Claim),
+        other @ OfferItem::Lease(_) => Ok(other),
+    };
+    let operation = Offer {
+        to: asked.to.as_deref().map_or(Ok(Addressee::Everybody), str::parse)?,
+        payload: asked.payload,
+        items: asked.items.iter().map(place).collect::<Result<_>>()?,
+        ttl_ms: asked.ttl.as_deref().map(parse_duration).transpose()?,
+    };
+    let offered = call.write(operation)?;
+    let ends = in_words(offered.expires_in_ms);
+    Ok(Output::Facts(json!({"offer": offered.offer, "stands_for": ends})))
+}
+
+fn accept(call: &Call<'_>, offer: Seq) -> Result<Output> {
+    let accepted = call.write(AcceptOffer { offer })?;
+    let mut answer = Map::new();
+    answer.insert("offer".to_owned(), json!(accepted.offer));
+    answer.insert("from".to_owned(), json!(accepted.from_name));
+    answer.insert("items".to_owned(), json!(accepted.items));
+    if !accepted.not_moved.is_empty() {
+        let left = accepted.not_moved.iter().map(|left| {
+            json!({"item": left.item, "holders": left.holders.iter().map(facts).collect::<Value>()})
+        });
+        answer.insert("not_moved".to_owned(), left.collect());
+    }
+    let payload = Part::Quote {
+        writer: accepted.from_name,
+        trust: accepted.trust,
+        text: accepted.payload.text().to_owned(),
+    };
+    answer.insert("payload".to_owned(), json!(call.framed(&[payload])?));
+    Ok(Output::Facts(Value::Object(answer)))
+}
+
+fn list(call: &Call<'_>) -> Result<Output> {
+    let acceptor = call.find()?.map(|actor| SessionRef(actor.session.0));
+    let operation = ListOffers { all: false, from: None, acceptor, after: None, limit: OFFERS_MAX };
+    let found = call.read(&operation)?;
+    let offers: Value = found.offers.iter().map(offer_facts).collect();
+    let payloads: Vec<Part> = found
+        .offers
+        .iter()
+        .flat_map(|offer| {
+            let quote = Part::Quote {
+                writer: offer.from_name.clone(),
+                trust: offer.trust.clone(),
+                text: offer.payload.text().to_owned(),
+            };
+            [Part::Fact(format!("offer {}:", offer.offer)), quote]
+        })
+        .collect();
+    let payloads = if payloads.is_empty() { String::new() } else { call.framed(&payloads)? };
+    Ok(Output::Facts(json!({"offers": offers, "payloads": payloads})))
+}
+
+/// An offer as facts.
+pub(super) fn offer_facts(offer: &OfferView) -> Value {
+    let items: Vec<String> = offer.items.iter().map(ToString::to_string).collect();
+    json!({
+        "offer": offer.offer, "from": offer.from_name, "to": offer.to.to_string(), "items": items,
+        "ends_in": in_words(offer.expires_in_ms.unwrap_or_default()),
+    })
+}

@@ -1,0 +1,87 @@
+//! What the next one should know, from the command line and to the screen.
+
+use cotenant_core::{
+    Result,
+    json::{Json, merge_patch},
+    render::for_terminal,
+};
+use serde_json::{Map, Value, json};
+
+use super::super::data::value;
+use crate::output::Screen;
+
+/// The conventional fields, and any others as JSON.
+#[derive(clap::Args)]
+pub(super) struct Fields {
+    /// Where the work stands, e.g. `implementation_complete`
+    #[arg(long, value_name = "WORD")]
+    phase: Option<String>,
+    /// What to do next; may be given several times
+    #[arg(long = "next", value_name = "STEP")]
+    next: Vec<String>,
+    /// The branch that it is on
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+    /// A file that was changed; may be given several times
+    #[arg(long = "modified", value_name = "FILE")]
+    modified: Vec<String>,
+    /// A test that was added; may be given several times
+    #[arg(long = "test", value_name = "FILE")]
+    tests: Vec<String>,
+    /// More as a JSON object; `-` reads it from stdin
+    #[arg(long, value_name = "JSON")]
+    payload: Option<String>,
+}
+
+impl Fields {
+    /// The payload, if anything was said.
+    pub(super) fn payload(&self) -> Result<Option<Json>> {
+        let given = self.payload.as_deref().map(value::argument).transpose()?;
+        let mut context = Map::new();
+        let mut fields = Map::new();
+        for (name, list) in [("files_modified", &self.modified), ("tests_added", &self.tests)] {
+            if !list.is_empty() {
+                context.insert(name.to_owned(), json!(list));
+            }
+        }
+        if let Some(branch) = &self.branch {
+            context.insert("branch".to_owned(), json!(branch));
+        }
+        if let Some(phase) = &self.phase {
+            fields.insert("phase".to_owned(), json!(phase));
+        }
+        if !self.next.is_empty() {
+            fields.insert("next_steps".to_owned(), json!(self.next));
+        }
+        if !context.is_empty() {
+            fields.insert("context".to_owned(), Value::Object(context));
+        }
+        Ok(match (given, fields.is_empty()) {
+            (None, true) => None,
+            (Some(given), true) => Some(given),
+            (given, false) => {
+                let base = given.as_ref().map_or("{}", Json::text);
+                Some(Json::stored(merge_patch(base, &Value::Object(fields).to_string())?))
+            }
+        })
+    }
+}
+
+/// Prints a payload, a field a line.
+pub(super) fn print(screen: &mut Screen, payload: &Json) {
+    let Ok(Value::Object(fields)) = payload.value() else { return };
+    for (name, value) in &fields {
+        let name = for_terminal(name);
+        match value {
+            Value::Null => {}
+            Value::String(text) => screen.line(format!("  {name}: {}", for_terminal(text))),
+            Value::Array(list) if list.iter().all(Value::is_string) => {
+                screen.line(format!("  {name}:"));
+                for text in list.iter().filter_map(Value::as_str) {
+                    screen.line(format!("    - {}", for_terminal(text)));
+                }
+            }
+            other => screen.line(format!("  {name}: {}", for_terminal(&other.to_string()))),
+        }
+    }
+}
