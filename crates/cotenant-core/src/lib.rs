@@ -15,6 +15,7 @@ pub mod lease;
 pub mod name;
 pub mod operation;
 pub mod process;
+pub mod redact;
 pub mod render;
 pub mod session;
 pub mod status;
