@@ -2,10 +2,10 @@
 
 use cotenant_core::Code::{
     self, AgentBusy, Busy, Claimed, ClockDomain, Compacted, Cooling, CursorAhead, CursorBehind,
-    Deadlock, Fenced, Forbidden, FsUnsupported, Held, HistoryChanged, IdempotencyMismatch, Invalid,
-    NotDead, NotFound, Quota, RevMismatch, SchemaNewer, SchemaOlder, SessionEnded, SessionLost,
-    SlotsMismatch, StoreCorrupt, StoreForeign, StoreFull, StoreIo, StoreMissing, StoreReadonly,
-    Timeout, TooLarge, TypeMismatch, Unauthenticated,
+    Deadlock, Fenced, Forbidden, FsUnsupported, Gone, Held, HistoryChanged, IdempotencyMismatch,
+    Invalid, NotDead, NotFound, Quota, RevMismatch, SchemaNewer, SchemaOlder, SessionEnded,
+    SessionLost, SlotsMismatch, StoreCorrupt, StoreForeign, StoreFull, StoreIo, StoreMissing,
+    StoreReadonly, Timeout, TooLarge, TypeMismatch, Unauthenticated,
 };
 
 /// The codes that any operation can fail with and that no request can provoke.
@@ -64,6 +64,14 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("event.verify", &[Invalid]),
     ("event.head", &[]),
     ("status", &[Invalid]),
+    ("instruction.add", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone, RevMismatch]),
+    ("instruction.approve", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone, RevMismatch]),
+    ("instruction.revoke", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound]),
+    ("instruction.list", &[Invalid]),
+    ("instruction.effective", &[Invalid]),
+    ("instruction.conflicts", &[]),
+    ("metrics.report", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Quota, Fenced]),
+    ("metrics.show", &[Invalid, NotFound]),
 ];
 
 #[cfg(test)]

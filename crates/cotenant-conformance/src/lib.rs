@@ -35,12 +35,14 @@ mod expected;
 mod fence;
 mod guard;
 mod holder;
+mod instruction;
 mod invariant;
 mod lease;
 mod life;
 mod limits;
 mod lineage;
 mod loss;
+mod metric;
 mod path;
 mod report;
 mod request;
@@ -87,6 +89,8 @@ pub fn cases() -> Vec<Case> {
         path::CASES,
         event::CASES,
         chain::CASES,
+        instruction::CASES,
+        metric::CASES,
     ]
     .concat()
 }

@@ -14,8 +14,10 @@ use cotenant_core::{
     data::{Change, Delete, DeleteScope, Get, List, ListScopes, Put, Txn, Update, Write},
     event::{Append, Read, sha256_hex},
     id::{Fence, Rev, SessionId},
+    instruction::{AddInstruction, InstructionRef},
     json::Json,
     lease::{Acquire, Admit, Check, Release, Renew},
+    metric::ReportMetrics,
     name::SessionRef,
     session::{Lineage, ListSessions, ShowSession, SignOff, SignOn},
     store::Guard,
@@ -219,4 +221,29 @@ pub(crate) fn read(after: &str) -> Read {
 /// A reading of so many of the newest events.
 pub(crate) fn newest(last: u32) -> Read {
     Read { after: None, last: Some(last), ..read("start") }
+}
+
+/// An instruction for the project.
+pub(crate) fn instruct(text: &str) -> AddInstruction {
+    AddInstruction::new(text)
+}
+
+/// The reference to an instruction by its number.
+pub(crate) fn number(id: Rev) -> InstructionRef {
+    InstructionRef(id.to_string())
+}
+
+/// A report of counters and gauges, of one source.
+pub(crate) fn metrics(seq: i64, counters: &[(&str, i64)], gauges: &[(&str, i64)]) -> ReportMetrics {
+    let numbers = |numbers: &[(&str, i64)]| {
+        numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect()
+    };
+    ReportMetrics {
+        source: "test".into(),
+        model: None,
+        counters: numbers(counters),
+        gauges: numbers(gauges),
+        seq,
+        thresholds: Vec::new(),
+    }
 }

@@ -6,6 +6,7 @@ use cotenant_core::{
     data::{Change, Write},
     event::{Commit, Prune, Redact},
     id::{Fence, Seq},
+    instruction::{ApproveInstruction, RevokeInstruction},
     lease::Break,
     name::SessionRef,
     operation::{ActorRule, Effect, Entry, TABLE},
@@ -17,8 +18,8 @@ use crate::{
     Bench,
     ask::{Agent, fails, head, head_seq, succeeds},
     sample::{
-        acquire, admit, anonymous, claim, delete, delete_scope, guard, note, put, release, renew,
-        sign_off, sign_on, unclaim, update, writes,
+        acquire, admit, anonymous, claim, delete, delete_scope, guard, instruct, metrics, note,
+        number, put, release, renew, sign_off, sign_on, unclaim, update, writes,
     },
 };
 
@@ -80,6 +81,15 @@ fn ready(person: &Agent<'_>, operation: &str) -> Op {
             Redact { seq: person.must(&note(own)).seq, reason: "private".into() }.into()
         }
         "event.prune" => Prune { before: Seq(1), force: false }.into(),
+        "instruction.add" => instruct(own).into(),
+        "instruction.approve" => {
+            let proposed = Agent::new(person.bench, &format!("{own}-agent"));
+            ApproveInstruction { id: number(proposed.must(&instruct(own)).id) }.into()
+        }
+        "instruction.revoke" => {
+            RevokeInstruction { id: number(person.must(&instruct(own)).id), reason: None }.into()
+        }
+        "metrics.report" => metrics(1, &[("c", 1)], &[]).into(),
         _ => panic!("`{operation}` is new: say here what it needs to succeed"),
     }
 }

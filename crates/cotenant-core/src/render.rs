@@ -103,7 +103,7 @@ fn blunt(text: &str) -> Cow<'_, str> {
     let is_tag = |rest: &str| {
         let rest = rest.trim_start_matches([' ', '/', '<']);
         let starts =
-            |tag: &&str| rest.get(..tag.len()).is_some_and(|it| it.eq_ignore_ascii_case(tag));
+            |tag: &str| rest.get(..tag.len()).is_some_and(|it| it.eq_ignore_ascii_case(tag));
         rest.starts_with(['|', '!', '?']) || TAGS.into_iter().any(starts)
     };
     let cuts = |at: usize| {

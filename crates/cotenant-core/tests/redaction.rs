@@ -29,7 +29,7 @@ impl Draw {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % limit
+        usize::try_from(self.0 >> 33).expect("31 bits fit") % limit
     }
 
     fn text(&mut self, alphabet: &str, length: usize) -> String {
@@ -46,9 +46,9 @@ fn fill(template: &str, draw: &mut Draw) -> (String, Vec<String>) {
     let mut rest = template;
     while let Some((before, behind)) = rest.split_once('{') {
         text.push_str(&before.replace("\\n", "\n"));
-        let (what, after) = behind.split_once('}').unwrap();
+        let (what, after) = behind.split_once('}').expect("a part is closed");
         let (kind, length) = what.split_once(':').unwrap_or((what, "0"));
-        let length: usize = length.parse().unwrap();
+        let length: usize = length.parse().expect("a length is a number");
         let part = match kind {
             "a" => draw.text(LETTERS, length),
             "x" => draw.text("0123456789abcdef", length),

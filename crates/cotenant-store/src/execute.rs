@@ -11,7 +11,7 @@ use cotenant_core::{
 use serde_json::value::RawValue;
 
 use crate::{
-    claim, data, event, holding, lease, lineage, params, session, sign_on,
+    claim, data, event, holding, instruction, lease, lineage, metric, params, session, sign_on,
     sql::corrupt,
     status,
     testing::mutant,
@@ -154,6 +154,8 @@ fn check_rights(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
         Op::Prune(_) => "prune the log",
         Op::Reap(op) if op.force => "end a session that may be alive",
         Op::Redact(op) => return event::check_author(tx, op),
+        Op::ApproveInstruction(_) if !mutant("agents_approve") => "approve an instruction",
+        Op::RevokeInstruction(_) => "revoke an instruction",
         _ => return Ok(()),
     };
     if tx.actor.as_ref().is_some_and(|actor| actor.kind == "human") {
@@ -261,6 +263,14 @@ pub(crate) fn dispatch(tx: &mut Tx<'_>, op: &Op) -> Result<Verdict<Box<RawValue>
         Op::Verify(_) => Err(Error::internal("verifying runs page by page")),
         Op::Head(_) => raw(&event::head(tx)),
         Op::ShowStatus(op) => raw(&status::show(tx, op)?),
+        Op::AddInstruction(op) => raw(&instruction::add(tx, op)?),
+        Op::ApproveInstruction(op) => raw(&instruction::approve(tx, op)?),
+        Op::RevokeInstruction(op) => raw(&instruction::revoke(tx, op)?),
+        Op::ListInstructions(op) => raw(&instruction::list(tx, op)?),
+        Op::Effective(op) => raw(&instruction::effective(tx, op)?),
+        Op::ListConflicts(_) => raw(&instruction::list_conflicts(tx)?),
+        Op::ReportMetrics(op) => raw(&metric::report(tx, op)?),
+        Op::ShowMetrics(op) => raw(&metric::show(tx, op)?),
     }?;
     Ok(Verdict::Done(data))
 }
