@@ -14,10 +14,13 @@ mod heartbeat;
 mod hook;
 mod import;
 mod init;
+mod instruction;
 mod lease;
 mod mcp;
+mod metrics;
 mod move_;
 mod parse;
+mod pressure;
 mod restore;
 mod rpc;
 mod scope;
@@ -25,6 +28,7 @@ mod session;
 mod sign_off;
 mod sign_on;
 mod status;
+mod statusline;
 mod unclaim;
 mod uninit;
 mod who;
@@ -58,6 +62,12 @@ pub(crate) enum Command {
     Scope(scope::Command),
     #[command(subcommand)]
     Event(event::Command),
+    #[command(subcommand)]
+    Instruction(instruction::Command),
+    #[command(subcommand)]
+    Metrics(metrics::Command),
+    Pressure(pressure::Args),
+    Statusline(statusline::Args),
     #[command(subcommand)]
     Config(config::Command),
     Doctor(doctor::Args),
@@ -93,6 +103,10 @@ impl Command {
             Self::Data(command) => command.run(context, screen),
             Self::Scope(command) => command.run(context, screen),
             Self::Event(command) => command.run(context, screen),
+            Self::Instruction(command) => command.run(context, screen),
+            Self::Metrics(command) => command.run(context, screen),
+            Self::Pressure(args) => pressure::run(context, screen, args),
+            Self::Statusline(statusline::Args {}) => Ok(statusline::run(context, screen)),
             Self::Config(command) => command.run(context, screen),
             Self::Doctor(args) => doctor::run(context, screen, &args),
             Self::Backup(args) => backup::run(context, screen, &args),
@@ -140,6 +154,8 @@ const VERBS: &[Verb<Command>] = &[
     verb!("unclaim", unclaim::Args, Command::Unclaim),
     verb!("who", who::Args, Command::Who),
     verb!("rpc", rpc::Args, Command::Rpc),
+    verb!("pressure", pressure::Args, Command::Pressure),
+    verb!("statusline", statusline::Args, Command::Statusline),
 ];
 
 /// Reads a command from what stands behind its name, if it can be read alone: `line` is the command
@@ -172,6 +188,8 @@ pub(crate) fn alone(
         "data" => noun!(data, Command::Data),
         "scope" => noun!(scope, Command::Scope),
         "event" => noun!(event, Command::Event),
+        "instruction" => noun!(instruction, Command::Instruction),
+        "metrics" => noun!(metrics, Command::Metrics),
         _ => {
             let verb = find(VERBS, name)?;
             let matches = matches(verb.augment, 1)?;

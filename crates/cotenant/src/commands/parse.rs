@@ -1,6 +1,9 @@
 //! Values of the command line, read by the rules of the core.
 
-use cotenant_core::{Error, claim::Item, clock::parse_duration, id::Fence, json::Json};
+use cotenant_core::{
+    Error, claim::Item, clock::parse_duration, id::Fence, instruction::Scope, json::Json,
+    name::shown,
+};
 
 /// What clap shows of an error: the message, and the hint if there is one.
 fn told(error: Error) -> String {
@@ -28,4 +31,16 @@ pub(super) fn fence(text: &str) -> Result<Fence, String> {
 /// A JSON text.
 pub(super) fn json(text: &str) -> Result<Json, Error> {
     Json::parse(text)
+}
+
+/// Where an instruction holds.
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
+    text.parse().map_err(told)
+}
+
+/// A name and a number, such as `messages=8`.
+pub(super) fn number(text: &str) -> Result<(String, i64), String> {
+    let (name, number) = text.split_once('=').ok_or("write NAME=NUMBER")?;
+    let number = number.parse().map_err(|_| format!("`{}` is no whole number", shown(number)))?;
+    Ok((name.to_owned(), number))
 }

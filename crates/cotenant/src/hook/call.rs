@@ -92,11 +92,8 @@ impl<'a> Call<'a> {
         actor: Option<&Actor>,
         once: Once,
     ) -> Result<O::Answer> {
-        // A write that would wait past the deadline is not begun.
-        if O::EFFECT != Effect::Read
-            && self.begun.elapsed() + PATIENCE / HASTE + 2 * PATIENCE > DEADLINE
-        {
-            return Err(Error::new(Code::Busy, "the store was busy for too long"));
+        if O::EFFECT != Effect::Read {
+            self.check_time()?;
         }
         let mut request = Request::new(operation.clone());
         if let Some(actor) = actor {
@@ -106,6 +103,19 @@ impl<'a> Call<'a> {
             request = request.id(self.request_id(once)?);
         }
         decode::<O>(&self.context.submit(request)?)
+    }
+
+    /// Fails if there is no time left for a write: one that would wait past the deadline is not begun.
+    pub(crate) fn check_time(&self) -> Result<()> {
+        if self.begun.elapsed() + PATIENCE / HASTE + 2 * PATIENCE > DEADLINE {
+            return Err(Error::new(Code::Busy, "the store was busy for too long"));
+        }
+        Ok(())
+    }
+
+    /// Where things are kept beside the store.
+    pub(crate) fn project_home(&self) -> Option<PathBuf> {
+        self.context.project().ok().map(|project| project.home.clone())
     }
 
     fn request_id(&self, once: Once) -> Result<String> {

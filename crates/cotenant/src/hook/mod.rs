@@ -6,6 +6,7 @@
 //! - `run`: from the call to the answer, one function per event
 //! - `payload`: what the agent says; `answer`: what it is told
 //! - `call`: what a call is about; `decide`, `member`: which session it acts for
+//! - `transcript`, `measure`: what the session has used
 //! - `edit`: files before an edit; `presence`: who else is here
 //! - `marks`: small files that spare the next hook work
 
@@ -14,9 +15,12 @@ mod call;
 mod decide;
 mod edit;
 pub(crate) mod marks;
+pub(crate) mod measure;
 mod member;
 mod payload;
 mod presence;
 mod run;
+mod told;
+mod transcript;
 
 pub(crate) use run::{is_called, run};

@@ -11,7 +11,7 @@ use cotenant_core::{
     Code, Error, Result,
     event::sha256_hex,
     render::cut,
-    session::{Heartbeat, SessionView, SignOff},
+    session::{SessionView, SignOff},
     status::ShowStatus,
 };
 
@@ -20,6 +20,7 @@ use super::{
     call::{self, Call, Once, is_over},
     edit,
     marks::Place,
+    measure::Measured,
     member::Member,
     payload::{Event, PAYLOAD_BYTES_MAX, Payload},
     presence,
@@ -93,11 +94,10 @@ fn act(call: &Call<'_>) -> Result<Option<Answer>> {
         Event::SessionStart => start(call).map(Some),
         Event::UserPromptSubmit => prompt(call),
         Event::PreToolUse => before_tool(call),
-        Event::PostToolUse
-        | Event::PostToolUseFailure
-        | Event::PreCompact
-        | Event::Stop
-        | Event::SubagentStop => beat(call).map(|()| None),
+        Event::PostToolUse | Event::PostToolUseFailure => after_tool(call),
+        Event::PreCompact => beat(call, BEAT_EVERY).map(|_| None),
+        Event::Stop => stop(call),
+        Event::SubagentStop => subagent_stop(call).map(|()| None),
         Event::SessionEnd => end(call).map(|()| None),
     }
 }
@@ -109,9 +109,13 @@ fn start(call: &Call<'_>) -> Result<Answer> {
     member.mark.provisional =
         call.kind == "claude" && call.payload.source.as_deref() == Some("resume");
     let text = present(call, &mut member)?.unwrap_or_default();
-    live_on(call, &member)?;
+    // A conversation that starts, or goes on without what it knew, is told all.
+    member.mark.instructions = None;
+    let instructions = call.instructions(&mut member)?.unwrap_or_default();
+    let advice = live_on(call, &member)?.map(|advice| format!("{advice}\n")).unwrap_or_default();
     let policy = edit::Policy::of(call.context.project()?);
-    Ok(Answer::Context(format!("{text}{}", presence::commands(policy.auto_claim))))
+    let commands = presence::commands(policy.auto_claim);
+    Ok(Answer::Context(format!("{instructions}{text}{advice}{commands}")))
 }
 
 fn prompt(call: &Call<'_>) -> Result<Option<Answer>> {
@@ -120,19 +124,29 @@ fn prompt(call: &Call<'_>) -> Result<Option<Answer>> {
     member.mark.provisional = false;
     let before = member.mark.told.clone();
     let text = present(call, &mut member)?;
-    live_on(call, &member)?;
+    let instructions = call.instructions(&mut member)?;
+    call.note();
+    let advice = live_on(call, &member)?;
     let news = text.filter(|_| member.mark.told != before);
-    Ok(news.map(|text| Answer::Context(text.trim_end().to_owned())))
+    Ok(context([instructions, news, advice]))
 }
 
-/// Gives a sign of life and remembers the session. A sign of life that finds the store busy can
-/// wait for the next hook.
-fn live_on(call: &Call<'_>, member: &Member) -> Result<()> {
-    let beaten = call.ask(&Heartbeat {}, Some(&member.actor), Once::PerCall);
+/// What there is to tell.
+fn context(texts: impl IntoIterator<Item = Option<String>>) -> Option<Answer> {
+    let texts: Vec<String> =
+        texts.into_iter().flatten().map(|text| text.trim_end().to_owned()).collect();
+    (!texts.is_empty()).then(|| Answer::Context(texts.join("\n")))
+}
+
+/// Gives a sign of life, with what the session has used, and remembers the session. A sign of life that
+/// finds the store busy can wait for the next hook. Answers what the agent is told of its pressure.
+fn live_on(call: &Call<'_>, member: &Member) -> Result<Option<String>> {
+    let beaten = call.beat(&member.actor);
     call.remember(member);
     match beaten {
-        Err(error) if error.code != Code::Busy => Err(error),
-        _ => Ok(()),
+        Ok(measured) => Ok(measured.and_then(|mut measured| measured.advice())),
+        Err(error) if error.code == Code::Busy => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -182,25 +196,74 @@ fn before_tool(call: &Call<'_>) -> Result<Option<Answer>> {
     Ok(None)
 }
 
-/// Gives a sign of life, unless one was given a moment ago.
-fn beat(call: &Call<'_>) -> Result<()> {
-    let remembered = call.remembered();
-    if remembered.as_ref().is_some_and(|(_, age)| *age < BEAT_EVERY) {
+/// After a call of a tool: a sign of life, and what has changed meanwhile.
+fn after_tool(call: &Call<'_>) -> Result<Option<Answer>> {
+    call.note();
+    let Some((mut member, measured)) = beat(call, BEAT_EVERY)? else { return Ok(None) };
+    // A server is asked when it is written to anyway.
+    let here = call.context.project()?.store.file().is_some();
+    let mut instructions = None;
+    if here || measured.is_some() {
+        call::open(&call.context)?;
+        instructions = call.instructions(&mut member)?;
+        if instructions.is_some() {
+            call.marks.replace(call.place(), &member.mark);
+        }
+    }
+    let advice = measured.and_then(|mut measured| measured.advice());
+    Ok(context([instructions, advice]))
+}
+
+/// When the model stops: what the turn has used, and from the level `critical` on, once, a handoff.
+fn stop(call: &Call<'_>) -> Result<Option<Answer>> {
+    call.note();
+    let Some((_, Some(mut measured))) = beat(call, Duration::ZERO)? else { return Ok(None) };
+    // Whoever was kept from stopping a moment ago may stop.
+    if call.kind != "claude" || call.payload.stop_hook_active {
+        return Ok(None);
+    }
+    Ok(measured.demand().map(Answer::GoOn))
+}
+
+fn subagent_stop(call: &Call<'_>) -> Result<()> {
+    let Some((member, _)) = beat(call, BEAT_EVERY)? else { return Ok(()) };
+    if call.payload.agent_transcript_path.is_none() {
         return Ok(());
     }
     call::open(&call.context)?;
-    if let Some((member, _)) = remembered {
-        match call.ask(&Heartbeat {}, Some(&member.actor), Once::PerCall) {
+    match call.report_subagent(&member.actor) {
+        Err(error) if error.code != Code::Busy => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a sign of life with what the session has used, unless one was given within this time. Answers the
+/// session and, if it was given, what was measured.
+fn beat(call: &Call<'_>, every: Duration) -> Result<Option<(Member, Option<Measured>)>> {
+    let remembered = call.remembered();
+    if let Some((member, age)) = remembered {
+        if age < every {
+            return Ok(Some((member, None)));
+        }
+        call::open(&call.context)?;
+        match call.beat(&member.actor) {
             Err(error) if is_over(&error) => call.marks.forget(call.place()),
             outcome => {
                 // A store that is busy now is not asked again at once.
                 call.marks.touch(call.place());
-                return outcome.map(drop);
+                return outcome.map(|measured| Some((member, measured)));
             }
         }
+    } else {
+        call::open(&call.context)?;
     }
     let member = call.member()?;
-    live_on(call, &member)
+    let measured = call.beat(&member.actor);
+    call.remember(&member);
+    match measured {
+        Err(error) if error.code != Code::Busy => Err(error),
+        measured => Ok(Some((member, measured.unwrap_or_default()))),
+    }
 }
 
 fn end(call: &Call<'_>) -> Result<()> {
@@ -212,6 +275,8 @@ fn end(call: &Call<'_>) -> Result<()> {
     let Some(member) = call.ending()? else {
         return Ok(());
     };
+    // The last answer may have been written behind the last hook. Not knowing it keeps nobody here.
+    let _ = call.beat(&member.actor);
     let operation = SignOff { outcome: Some("ended".to_owned()), note: None };
     call.ask(&operation, Some(&member.actor), Once::PerCall)?;
     call.context.tokens()?.forget(&member.mark.token_digest);
