@@ -188,6 +188,10 @@ impl Call<'_> {
             None if self.kind != "claude" => used.hooks = counted(&path),
             None => {}
         }
+        // The client names the model with its window at the start only.
+        if let Some(model) = self.payload.model.as_deref().filter(|_| self.kind == "claude") {
+            used.window = Some(window(model));
+        }
         used.checks += i64::from(used.tally != before.tally || used.hooks != before.hooks);
         let pressure = pressure(&used.filling(limits), &limits.tokens);
         Some(Measured { used, before, path, pressure })
@@ -218,13 +222,17 @@ impl Call<'_> {
         let _ = options.and_then(|mut file| file.write_all(line.as_bytes()));
     }
 
-    /// Gives a sign of life, and reports what the session has used if that has changed.
-    pub(crate) fn beat(&self, actor: &Actor) -> Result<Option<Measured>> {
+    /// Gives a sign of life, and reports what the session has used if that has changed. Without news, a `fresh`
+    /// session, which gave one a moment ago, writes nothing.
+    pub(crate) fn beat(&self, actor: &Actor, fresh: bool) -> Result<Option<Measured>> {
         let limits = crate::config::limits(self.context.project()?);
         let Some(mut measured) = self.measure(&limits) else {
             return self.ask(&Heartbeat {}, Some(actor), Once::PerCall).map(|_: Beat| None);
         };
         let reports = measured.reports(&limits);
+        if fresh && reports.is_empty() {
+            return Ok(Some(measured));
+        }
         let outcome = if reports.is_empty() {
             self.ask(&Heartbeat {}, Some(actor), Once::PerCall).map(drop)
         } else {
@@ -273,8 +281,7 @@ impl Call<'_> {
         };
         let Some((rows, _)) = tail(Path::new(path), 0) else { return Ok(()) };
         let mut tally = Tally::default();
-        // Its own rows are a sidechain of the session's.
-        tally.read(&rows.replace("\"isSidechain\":true", "\"isSidechain\":false"));
+        tally.read_sidechain(&rows);
         let counted = [names::TOKENS_INPUT, names::TOKENS_OUTPUT, names::TOKENS_CACHE_WRITE];
         let reports = tally.tokens.iter().map(|(model, tokens)| ReportMetrics {
             source: format!("subagent/{agent}"),

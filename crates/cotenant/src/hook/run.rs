@@ -95,7 +95,7 @@ fn act(call: &Call<'_>) -> Result<Option<Answer>> {
         Event::UserPromptSubmit => prompt(call),
         Event::PreToolUse => before_tool(call),
         Event::PostToolUse | Event::PostToolUseFailure => after_tool(call),
-        Event::PreCompact => beat(call, BEAT_EVERY).map(|_| None),
+        Event::PreCompact => beat(call, When::Seldom).map(|_| None),
         Event::Stop => stop(call),
         Event::SubagentStop => subagent_stop(call).map(|()| None),
         Event::SessionEnd => end(call).map(|()| None),
@@ -141,7 +141,7 @@ fn context(texts: impl IntoIterator<Item = Option<String>>) -> Option<Answer> {
 /// Gives a sign of life, with what the session has used, and remembers the session. A sign of life that
 /// finds the store busy can wait for the next hook. Answers what the agent is told of its pressure.
 fn live_on(call: &Call<'_>, member: &Member) -> Result<Option<String>> {
-    let beaten = call.beat(&member.actor);
+    let beaten = call.beat(&member.actor, false);
     call.remember(member);
     match beaten {
         Ok(measured) => Ok(measured.and_then(|mut measured| measured.advice())),
@@ -199,7 +199,7 @@ fn before_tool(call: &Call<'_>) -> Result<Option<Answer>> {
 /// After a call of a tool: a sign of life, and what has changed meanwhile.
 fn after_tool(call: &Call<'_>) -> Result<Option<Answer>> {
     call.note();
-    let Some((mut member, measured)) = beat(call, BEAT_EVERY)? else { return Ok(None) };
+    let Some((mut member, measured)) = beat(call, When::Seldom)? else { return Ok(None) };
     // A server is asked when it is written to anyway.
     let here = call.context.project()?.store.file().is_some();
     let mut instructions = None;
@@ -217,7 +217,7 @@ fn after_tool(call: &Call<'_>) -> Result<Option<Answer>> {
 /// When the model stops: what the turn has used, and from the level `critical` on, once, a handoff.
 fn stop(call: &Call<'_>) -> Result<Option<Answer>> {
     call.note();
-    let Some((_, Some(mut measured))) = beat(call, Duration::ZERO)? else { return Ok(None) };
+    let Some((_, Some(mut measured))) = beat(call, When::New)? else { return Ok(None) };
     // Whoever was kept from stopping a moment ago may stop.
     if call.kind != "claude" || call.payload.stop_hook_active {
         return Ok(None);
@@ -226,7 +226,7 @@ fn stop(call: &Call<'_>) -> Result<Option<Answer>> {
 }
 
 fn subagent_stop(call: &Call<'_>) -> Result<()> {
-    let Some((member, _)) = beat(call, BEAT_EVERY)? else { return Ok(()) };
+    let Some((member, _)) = beat(call, When::Seldom)? else { return Ok(()) };
     if call.payload.agent_transcript_path.is_none() {
         return Ok(());
     }
@@ -237,20 +237,31 @@ fn subagent_stop(call: &Call<'_>) -> Result<()> {
     }
 }
 
-/// Gives a sign of life with what the session has used, unless one was given within this time. Answers the
-/// session and, if it was given, what was measured.
-fn beat(call: &Call<'_>, every: Duration) -> Result<Option<(Member, Option<Measured>)>> {
-    let remembered = call.remembered();
-    if let Some((member, age)) = remembered {
-        if age < every {
+/// When what a session has used is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// With a sign of life, which is given at most every [`BEAT_EVERY`].
+    Seldom,
+    /// Whenever there is something new.
+    New,
+}
+
+/// Gives a sign of life with what the session has used, unless one was given a moment ago. Answers the session
+/// and what was measured, if it was looked at.
+fn beat(call: &Call<'_>, when: When) -> Result<Option<(Member, Option<Measured>)>> {
+    if let Some((member, age)) = call.remembered() {
+        let fresh = age < BEAT_EVERY;
+        if fresh && when == When::Seldom {
             return Ok(Some((member, None)));
         }
         call::open(&call.context)?;
-        match call.beat(&member.actor) {
+        match call.beat(&member.actor, fresh) {
             Err(error) if is_over(&error) => call.marks.forget(call.place()),
             outcome => {
                 // A store that is busy now is not asked again at once.
-                call.marks.touch(call.place());
+                if !fresh {
+                    call.marks.touch(call.place());
+                }
                 return outcome.map(|measured| Some((member, measured)));
             }
         }
@@ -258,7 +269,7 @@ fn beat(call: &Call<'_>, every: Duration) -> Result<Option<(Member, Option<Measu
         call::open(&call.context)?;
     }
     let member = call.member()?;
-    let measured = call.beat(&member.actor);
+    let measured = call.beat(&member.actor, false);
     call.remember(&member);
     match measured {
         Err(error) if error.code != Code::Busy => Err(error),
@@ -276,7 +287,7 @@ fn end(call: &Call<'_>) -> Result<()> {
         return Ok(());
     };
     // The last answer may have been written behind the last hook. Not knowing it keeps nobody here.
-    let _ = call.beat(&member.actor);
+    let _ = call.beat(&member.actor, false);
     let operation = SignOff { outcome: Some("ended".to_owned()), note: None };
     call.ask(&operation, Some(&member.actor), Once::PerCall)?;
     call.context.tokens()?.forget(&member.mark.token_digest);

@@ -49,12 +49,20 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Takes in whole rows.
+    /// Takes in whole rows of a session; those of its subagents are left out.
     pub(crate) fn read(&mut self, rows: &str) {
-        for line in rows.lines() {
-            if let Ok(row) = serde_json::from_str::<Value>(line) {
-                self.row(&row);
-            }
+        self.rows(rows, false);
+    }
+
+    /// Takes in whole rows of a subagent.
+    pub(crate) fn read_sidechain(&mut self, rows: &str) {
+        self.rows(rows, true);
+    }
+
+    fn rows(&mut self, rows: &str, sidechain: bool) {
+        let rows = rows.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        for row in rows.filter(|row| (row["isSidechain"] == true) == sidechain) {
+            self.row(&row);
         }
     }
 
@@ -69,9 +77,6 @@ impl Tally {
     }
 
     fn row(&mut self, row: &Value) {
-        if row["isSidechain"] == true {
-            return;
-        }
         match row["type"].as_str() {
             Some("assistant") => self.answer(&row["message"]),
             Some("user") => self.heard(row),

@@ -6,5 +6,6 @@
 mod conversations;
 mod edits;
 mod faults;
+mod governance;
 mod presence;
 mod stage;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod data;
+mod figures;
 mod files;
 mod identity;
 mod plugin;
@@ -13,7 +14,7 @@ mod servers;
 use crate::e2e::stage::Case;
 
 /// What each case shows, and how.
-pub(crate) const CASES: [Case; 19] = [
+pub(crate) const CASES: [Case; 21] = [
     ("`claude mcp list` shows the server connected", servers::connected),
     ("the server's tools run without a question", servers::allowed),
     ("nothing is left after `cotenant uninit`", servers::removed),
@@ -33,4 +34,6 @@ pub(crate) const CASES: [Case; 19] = [
     ("a conversation that is open twice is two sessions", identity::open_twice),
     ("/clear keeps the session", identity::cleared),
     ("a subagent is its parent's session", identity::subagent),
+    ("what two sessions used is never blended", figures::never_blended),
+    ("instructions are told at the start and when they change", figures::instructed),
 ];
