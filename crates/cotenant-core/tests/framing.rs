@@ -15,7 +15,7 @@ fn injections() -> Vec<String> {
     INJECTIONS
         .lines()
         .map(|line| {
-            let text: String = serde_json::from_str(line).unwrap();
+            let text: String = serde_json::from_str(line).expect("a line is a JSON text");
             let (first, second) = DELIMITER.split_at(7);
             text.replace("{D1}", first).replace("{D2}", second).replace("{D}", DELIMITER)
         })
