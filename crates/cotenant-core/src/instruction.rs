@@ -6,10 +6,12 @@
 //! - Only what a person wrote or approved is in force.
 //! - Of what is in force under one key, exactly one entry wins at a place, and it can be told why.
 
-use std::cmp::Ordering;
+mod precedence;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use precedence::{conflicts, rule};
 
 use crate::{
     Error, Operation, Result,
@@ -146,15 +148,29 @@ const fn project() -> Scope {
     Scope::Project
 }
 
+/// What a reference to an instruction of the organisation begins with.
+const OF_ORG: &str = "org:";
+
 /// An instruction, named by its number or by an alias such as `inst_019`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct InstructionRef(pub String);
 
 impl InstructionRef {
+    /// Whether it names one of the organisation, as `org:12` does. On a server those have numbers of their own.
+    pub fn is_of_org(&self) -> bool {
+        self.0.starts_with(OF_ORG)
+    }
+
+    /// The alias, if it is no number.
+    pub fn alias(&self) -> &str {
+        self.0.strip_prefix(OF_ORG).unwrap_or(&self.0)
+    }
+
     /// The number, if it is one.
     pub fn number(&self) -> Option<Rev> {
-        let digits = self.0.strip_prefix('#').unwrap_or(&self.0);
+        let name = self.alias();
+        let digits = name.strip_prefix('#').unwrap_or(name);
         digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
@@ -166,7 +182,10 @@ impl InstructionRef {
 /// Checks an alias: a name that is not taken for a number.
 fn check_alias(alias: &str) -> Result<()> {
     check_name("alias", alias)?;
-    if alias.starts_with('#') || alias.bytes().all(|byte| byte.is_ascii_digit()) {
+    if alias.starts_with('#')
+        || alias.starts_with(OF_ORG)
+        || alias.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return Err(Error::invalid(format!("alias `{}` reads like a number", shown(alias))));
     }
     Ok(())
@@ -369,10 +388,21 @@ pub struct Instruction {
 }
 
 impl Instruction {
+    /// How people name it: `12`, or `org:12` if it is of the organisation.
+    pub fn reference(&self) -> String {
+        reference(&self.scope, self.id)
+    }
+
     /// Whether it is neither superseded nor revoked.
     pub fn is_live(&self) -> bool {
         matches!(self.standing, Standing::InForce | Standing::Proposed)
     }
+}
+
+/// How people name an entry of a scope.
+fn reference(scope: &Scope, id: Rev) -> String {
+    let of = if *scope == Scope::Org { OF_ORG } else { "" };
+    format!("{of}{id}")
 }
 
 /// Lists the history.
@@ -444,8 +474,17 @@ pub struct Ruling {
 pub struct Beaten {
     /// The entry.
     pub id: Rev,
+    /// Where it holds.
+    pub scope: Scope,
     /// Why the other one wins.
     pub why: Why,
+}
+
+impl Beaten {
+    /// How people name it.
+    pub fn reference(&self) -> String {
+        reference(&self.scope, self.id)
+    }
 }
 
 /// Why one instruction wins over another.
@@ -548,180 +587,9 @@ impl Operation for ListConflicts {
     }
 }
 
-/// Which of two entries wins: the one in force, the one a person wrote, the narrower one, the newer one.
-fn precedence(one: &Instruction, other: &Instruction) -> (Ordering, Why) {
-    let in_force = |it: &Instruction| it.standing == Standing::InForce;
-    let steps = [
-        (in_force(one).cmp(&in_force(other)), Why::InForceOverProposed),
-        ((one.trust == Trust::Human).cmp(&(other.trust == Trust::Human)), Why::HumanOverApproved),
-        (one.scope.narrowness().cmp(&other.scope.narrowness()), Why::Narrower),
-    ];
-    steps
-        .into_iter()
-        .find(|(order, _)| order.is_ne())
-        .unwrap_or((one.id.cmp(&other.id), Why::Newer))
-}
-
-/// Decides among entries in force. At a path each key has one winner; without one, each key in each scope.
-pub fn rule(entries: Vec<Instruction>, path: Option<&str>) -> Vec<Ruling> {
-    let here = |it: &Instruction| it.standing == Standing::InForce && it.scope.holds_at(path);
-    let mut groups: Vec<Vec<Instruction>> = Vec::new();
-    for entry in entries.into_iter().filter(here) {
-        let same = |group: &&mut Vec<Instruction>| {
-            let known = &group[0];
-            entry.key.is_some()
-                && known.key == entry.key
-                && (path.is_some() || known.scope == entry.scope)
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.push(entry),
-            None => groups.push(vec![entry]),
-        }
-    }
-    let decide = |mut group: Vec<Instruction>| {
-        group.sort_by(|one, other| precedence(other, one).0);
-        let instruction = group.remove(0);
-        let beaten = |it: &Instruction| Beaten { id: it.id, why: precedence(&instruction, it).1 };
-        let over = group.iter().map(beaten).collect();
-        Ruling { instruction, over }
-    };
-    groups.into_iter().map(decide).collect()
-}
-
-/// Finds live entries that contradict each other.
-pub fn conflicts(entries: &[Instruction]) -> Vec<Conflict> {
-    let mut groups: std::collections::BTreeMap<About, Vec<&Instruction>> =
-        std::collections::BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.is_live()) {
-        if let Some(key) = &entry.key {
-            groups.entry(About::Key(key.clone())).or_default().push(entry);
-        }
-        if let Some(predecessor) = entry.supersedes {
-            groups.entry(About::Superseded(predecessor)).or_default().push(entry);
-        }
-    }
-    let conflict = |(about, mut group): (About, Vec<&Instruction>)| {
-        if let About::Key(_) = about {
-            let contradicts = |one: &&Instruction| {
-                group.iter().any(|other| other.text != one.text && other.scope.overlaps(&one.scope))
-            };
-            group = group.iter().copied().filter(contradicts).collect();
-        }
-        group.sort_by(|one, other| precedence(other, one).0);
-        let [first, second, ..] = group[..] else { return None };
-        let why = precedence(first, second).1;
-        Some(Conflict { about, why, entries: group.into_iter().cloned().collect() })
-    };
-    groups.into_iter().filter_map(conflict).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn entry(id: i64, scope: &str, key: Option<&str>, trust: Trust) -> Instruction {
-        Instruction {
-            id: Rev(id),
-            text: format!("text {id}"),
-            scope: scope.parse().unwrap(),
-            key: key.map(str::to_owned),
-            alias: None,
-            source: None,
-            trust,
-            standing: Standing::InForce,
-            session: SessionId("s".into()),
-            name: "a".into(),
-            user: "ann".into(),
-            at: String::new(),
-            supersedes: None,
-            superseded_by: None,
-            approved_by: None,
-            revoked_by: None,
-            reason: None,
-        }
-    }
-
-    fn winner(entries: Vec<Instruction>, path: Option<&str>) -> (i64, Vec<(i64, Why)>) {
-        let mut rulings = rule(entries, path);
-        assert_eq!(rulings.len(), 1);
-        let ruling = rulings.remove(0);
-        (ruling.instruction.id.0, ruling.over.into_iter().map(|it| (it.id.0, it.why)).collect())
-    }
-
-    #[test]
-    fn precedence_is_as_documented() {
-        use Trust::{Agent, Human};
-        let one = |id, scope, trust| entry(id, scope, Some("k"), trust);
-        let over = |entries, path| winner(entries, path);
-        assert_eq!(
-            over(vec![one(1, "project", Human), one(2, "project", Agent)], None),
-            (1, vec![(2, Why::HumanOverApproved)])
-        );
-        assert_eq!(
-            over(vec![one(1, "path:src", Human), one(2, "project", Human)], Some("src/a")),
-            (1, vec![(2, Why::Narrower)])
-        );
-        assert_eq!(
-            over(vec![one(1, "project", Human), one(2, "org", Human)], Some(".")),
-            (1, vec![(2, Why::Narrower)])
-        );
-        assert_eq!(
-            over(vec![one(1, "path:src/a", Human), one(2, "path:src", Human)], Some("src/a/b")),
-            (1, vec![(2, Why::Narrower)])
-        );
-        assert_eq!(
-            over(vec![one(1, "project", Human), one(2, "project", Human)], None),
-            (2, vec![(1, Why::Newer)])
-        );
-        assert_eq!(
-            over(vec![one(1, "org", Human), one(2, "path:src", Agent)], Some("src")),
-            (1, vec![(2, Why::HumanOverApproved)])
-        );
-    }
-
-    #[test]
-    fn only_what_holds_there_is_told() {
-        let all = vec![
-            entry(1, "path:src", None, Trust::Human),
-            entry(2, "path:doc", None, Trust::Human),
-            Instruction { standing: Standing::Proposed, ..entry(3, "project", None, Trust::Agent) },
-        ];
-        let ids =
-            |path| rule(all.clone(), path).iter().map(|it| it.instruction.id.0).collect::<Vec<_>>();
-        assert_eq!(ids(Some("src/a.rs")), [1]);
-        assert_eq!(ids(Some("src2")), [0; 0]);
-        assert_eq!(ids(None), [1, 2]);
-    }
-
-    #[test]
-    fn conflicts_are_those_of_a_key_or_of_a_predecessor() {
-        let mut successors =
-            vec![entry(5, "project", None, Trust::Human), entry(6, "project", None, Trust::Human)];
-        for it in &mut successors {
-            it.supersedes = Some(Rev(1));
-        }
-        let found = conflicts(&successors);
-        assert_eq!((found.len(), &found[0].about), (1, &About::Superseded(Rev(1))));
-        assert_eq!(found[0].entries[0].id, Rev(6));
-        let of_key = vec![
-            entry(1, "path:a", Some("k"), Trust::Human),
-            entry(2, "path:b", Some("k"), Trust::Human),
-        ];
-        assert_eq!(conflicts(&of_key), []);
-        let same = |text: &str| Instruction {
-            text: text.into(),
-            ..entry(3, "project", Some("k"), Trust::Agent)
-        };
-        assert_eq!(conflicts(&[same("x"), same("x")]), []);
-        assert_eq!(conflicts(&[same("x"), same("y")]).len(), 1);
-        let over = |standing| Instruction { standing, ..same("z") };
-        assert_eq!(
-            conflicts(&[same("x"), over(Standing::Revoked), over(Standing::Superseded)]),
-            []
-        );
-    }
 
     #[test]
     fn a_reference_is_a_number_or_a_name() {
@@ -735,20 +603,5 @@ mod tests {
                 && check_alias("#a").is_err()
                 && check_alias("inst_019").is_ok()
         );
-    }
-
-    proptest! {
-        #[test]
-        fn of_each_key_one_wins_whatever_the_order(order in Just((1..7).collect::<Vec<i64>>()).prop_shuffle()) {
-            let scopes = ["org", "project", "path:a", "path:a/b", "project", "org"];
-            let trusts = [Trust::Human, Trust::Agent, Trust::Agent, Trust::Human, Trust::Human, Trust::Agent];
-            let all = order.iter().map(|id| {
-                let index = usize::try_from(*id).unwrap() - 1;
-                entry(*id, scopes[index], Some("k"), trusts[index])
-            });
-            let (id, over) = winner(all.collect(), Some("a/b/c"));
-            prop_assert_eq!(id, 4);
-            prop_assert_eq!(over.len(), 5);
-        }
     }
 }

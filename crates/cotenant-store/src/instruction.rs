@@ -111,7 +111,7 @@ fn instruction(mut row: Row) -> Result<Instruction> {
 fn require(tx: &mut Tx<'_>, reference: &InstructionRef) -> Result<Instruction> {
     let id = match reference.number() {
         Some(id) => Some(id.0),
-        None => mark(tx, ALIAS, &reference.0)?,
+        None => mark(tx, ALIAS, reference.alias())?,
     };
     let found = match id {
         Some(id) => tx.sql.rows(SELECT_ONE, params![id])?.pop().map(instruction).transpose()?,

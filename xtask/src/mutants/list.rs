@@ -497,8 +497,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     case(
         "sessions_share_metrics",
         "sessions without a conversation id share a row of metrics",
-        "n6_the_figures_of_two_sessions_are_never_blended",
-        "left: [(\"b\", 42",
+        "n6_sessions_never_share_what_they_used",
+        "left: (42, 85000)",
     ),
     case(
         "threshold_fires_twice",

@@ -145,9 +145,7 @@ fn things(session: &SessionView, holdings: &[Holding]) -> Option<String> {
 fn report(context: &Context, payload: &Payload, session: &SessionView) {
     let Ok(project) = context.project() else { return };
     let path = measure::path(&project.home, "claude", &payload.native_id);
-    let stamp = path.with_extension("line");
-    let age = std::fs::metadata(&stamp).and_then(|file| file.modified()).ok();
-    if age.is_some_and(|at| at.elapsed().is_ok_and(|age| age < REPORT_EVERY)) {
+    if measure::reported_within(&path, REPORT_EVERY) {
         return;
     }
     if payload.window.is_some() {
@@ -158,8 +156,6 @@ fn report(context: &Context, payload: &Payload, session: &SessionView) {
         }
     }
     let Ok(actor) = context.actor_for(session) else { return };
-    let _ = path.parent().map(std::fs::create_dir_all);
-    let _ = std::fs::write(&stamp, "");
     let gauges =
         [(names::CONTEXT_TOKENS, payload.context), (names::CONTEXT_WINDOW, payload.window)];
     let operation = ReportMetrics {

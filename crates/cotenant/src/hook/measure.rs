@@ -10,9 +10,10 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use cotenant_core::{
@@ -106,13 +107,38 @@ pub(crate) fn load(path: &Path) -> Used {
 
 /// Keeps what was counted. What cannot be kept is counted again.
 pub(crate) fn keep(path: &Path, used: &Used) {
-    let Some(directory) = path.parent() else { return };
     let draft = path.with_extension(std::process::id().to_string());
-    let _ = fs::create_dir_all(directory);
     let text = serde_json::to_vec(used).unwrap_or_default();
-    if fs::write(&draft, text).and_then(|()| fs::rename(&draft, path)).is_err() {
+    let written = open(&draft, fs::OpenOptions::new().write(true).truncate(true));
+    let kept = written.and_then(|mut file| file.write_all(&text));
+    if kept.and_then(|()| fs::rename(&draft, path)).is_err() {
         let _ = fs::remove_file(&draft);
     }
+}
+
+/// Opens a file that only its user can read, made with its directory if it is not there.
+fn open(path: &Path, options: &mut fs::OpenOptions) -> io::Result<fs::File> {
+    let options = options.create(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path);
+            fs::DirBuilder::new().mode(0o700).recursive(true).create(directory)?;
+            options.open(path)
+        }
+        opened => opened,
+    }
+}
+
+/// Notes that the status line reported now. Answers whether it did within this time.
+pub(crate) fn reported_within(path: &Path, time: Duration) -> bool {
+    let stamp = path.with_extension("line");
+    let at = fs::metadata(&stamp).and_then(|file| file.modified());
+    if at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < time)) {
+        return true;
+    }
+    let _ = open(&stamp, fs::OpenOptions::new().write(true))
+        .and_then(|file| file.set_modified(SystemTime::now()));
+    false
 }
 
 /// Reads what was appended to a file since an offset: whole lines only. Answers where they end.
@@ -216,10 +242,9 @@ impl Call<'_> {
         let id = id.as_deref().map_or("-", |id| &id[..12]);
         let Some(home) = self.project_home() else { return };
         let path = path(&home, self.kind, self.native_id);
-        let _ = path.parent().map(fs::create_dir_all);
-        let options = fs::OpenOptions::new().append(true).create(true).open(notes(&path));
         let line = format!("{id} {}\n", cotenant_core::render::plain(&what));
-        let _ = options.and_then(|mut file| file.write_all(line.as_bytes()));
+        let file = open(&notes(&path), fs::OpenOptions::new().append(true));
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
 
     /// Gives a sign of life, and reports what the session has used if that has changed. Without news, a `fresh`
@@ -497,6 +522,20 @@ mod tests {
         let count = |name: &str| tally.counters[name];
         assert_eq!((count("messages"), count("tool_calls"), count("errors")), (2, 2, 1));
         assert_eq!(count("errors/shell/exit"), 1);
+    }
+
+    #[test]
+    fn what_is_kept_is_read_by_its_user_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = path(directory.path(), "claude", "../n");
+        let used = Used { checks: 3, ..Used::default() };
+        keep(&path, &used);
+        assert_eq!((load(&path), path.parent().unwrap().parent()), (used, Some(directory.path())));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert!(!reported_within(&path, Duration::from_mins(1)));
+        assert!(reported_within(&path, Duration::from_mins(1)));
     }
 
     #[test]

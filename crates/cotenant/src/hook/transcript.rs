@@ -23,6 +23,8 @@ const RECENT: usize = 64;
 const FILES_MAX: usize = 1_024;
 /// How many pairs of tool and kind of failure are told apart.
 const KINDS_MAX: usize = 40;
+/// No answer has more tokens of a kind.
+const TOKENS_MAX: i64 = 1_000_000_000;
 /// The model of rows that no model wrote.
 const SYNTHETIC: &str = "<synthetic>";
 
@@ -105,7 +107,7 @@ impl Tally {
         }
         remember(&mut self.messages, id.to_owned());
         self.count(names::MESSAGES, 1);
-        let tokens = |name: &str| message["usage"][name].as_i64().unwrap_or(0).max(0);
+        let tokens = |name: &str| message["usage"][name].as_i64().unwrap_or(0).clamp(0, TOKENS_MAX);
         let (input, output) = (tokens("input_tokens"), tokens("output_tokens"));
         let written = tokens("cache_creation_input_tokens");
         let read = tokens("cache_read_input_tokens");
@@ -116,7 +118,8 @@ impl Tally {
             (names::TOKENS_CACHE_WRITE, written),
             (names::TOKENS_CACHE_READ, read),
         ] {
-            *of_model.entry(name.to_owned()).or_default() += number;
+            let sum = of_model.entry(name.to_owned()).or_default();
+            *sum = sum.saturating_add(number);
         }
         self.context = input + written + read;
         model.clone_into(&mut self.model);

@@ -110,7 +110,7 @@ impl Transcript {
         };
         let text = answer(json!({"type": "text", "text": "done"}));
         for row in [prompt, text.clone(), text] {
-            self.rows.push_str(&format!("{row}\n"));
+            self.rows.extend([row.to_string(), "\n".to_owned()]);
         }
         fs::write(&self.path, &self.rows).unwrap();
         json!({"transcript_path": self.path, "stop_hook_active": false})

@@ -65,6 +65,8 @@ fn stdin() -> Result<String> {
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     let operation = AddInstruction { alias: args.alias, ..args.place.instruction(args.text)? };
     let reply = context.ask(&operation)?;
-    screen.answer::<AddInstruction>(&reply, |screen, added| super::added(screen, &added))?;
+    screen.answer::<AddInstruction>(&reply, |screen, added| {
+        super::added(screen, &operation.scope, &added);
+    })?;
     Ok(Exit::SUCCESS)
 }

@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, _: &Args) -> Result<Ex
                 About::Key(key) => format!("about `{}`", for_terminal(key)),
                 About::Superseded(id) => format!("all supersede {id}"),
             };
-            let (first, why) = (conflict.entries[0].id, conflict.why.words());
+            let (first, why) = (conflict.entries[0].reference(), conflict.why.words());
             screen.line(format!("{about}; {first} wins: {why}"));
             conflict.entries.iter().for_each(|entry| super::print(screen, entry));
         }

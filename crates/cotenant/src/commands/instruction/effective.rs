@@ -37,7 +37,11 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         for ruling in &found.rulings {
             super::print(screen, &ruling.instruction);
             for beaten in &ruling.over {
-                screen.line(format!("    wins over {}: {}", beaten.id, beaten.why.words()));
+                screen.line(format!(
+                    "    wins over {}: {}",
+                    beaten.reference(),
+                    beaten.why.words()
+                ));
             }
         }
         if found.proposed > 0 {

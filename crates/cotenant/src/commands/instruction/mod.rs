@@ -12,7 +12,7 @@ mod supersede;
 use clap::Subcommand;
 use cotenant_core::{
     Result,
-    instruction::{Instruction, InstructionAdded, Standing},
+    instruction::{Instruction, InstructionAdded, Scope, Standing},
     render::for_terminal,
 };
 
@@ -81,8 +81,8 @@ fn standing(entry: &Instruction) -> (Look, String) {
 fn print(screen: &mut Screen, entry: &Instruction) {
     let (look, words) = standing(entry);
     let head = match &entry.alias {
-        Some(alias) => format!("{} ({})", entry.id, for_terminal(alias)),
-        None => entry.id.to_string(),
+        Some(alias) => format!("{} ({})", entry.reference(), for_terminal(alias)),
+        None => entry.reference(),
     };
     let key = entry.key.as_ref().map(|key| format!(", {}", for_terminal(key))).unwrap_or_default();
     let line = format!(
@@ -112,8 +112,8 @@ fn print(screen: &mut Screen, entry: &Instruction) {
 }
 
 /// Says what became of an addition.
-fn added(screen: &mut Screen, added: &InstructionAdded) {
-    let id = added.id;
+fn added(screen: &mut Screen, scope: &Scope, added: &InstructionAdded) {
+    let id = if *scope == Scope::Org { format!("org:{}", added.id) } else { added.id.to_string() };
     screen.line(match (added.already, added.in_force) {
         (true, _) => format!("{id} was there already"),
         (false, true) => format!("{id} is in force"),

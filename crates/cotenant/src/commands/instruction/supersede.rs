@@ -37,6 +37,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         ..args.place.instruction(args.text)?
     };
     let reply = context.ask(&operation)?;
-    screen.answer::<AddInstruction>(&reply, |screen, added| super::added(screen, &added))?;
+    screen.answer::<AddInstruction>(&reply, |screen, added| {
+        super::added(screen, &operation.scope, &added);
+    })?;
     Ok(Exit::SUCCESS)
 }
