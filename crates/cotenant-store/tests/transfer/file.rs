@@ -195,8 +195,8 @@ fn a_file_of_another_kind_or_time_is_refused() {
     let to = file(&scratch, "other");
     for (from, changed, code) in [
         (r#""format":1"#, r#""format":2"#, Code::SchemaNewer),
-        (r#""schema":1"#, r#""schema":2"#, Code::SchemaNewer),
-        (r#""schema":1"#, r#""schema":0"#, Code::SchemaOlder),
+        (r#""schema":2"#, r#""schema":3"#, Code::SchemaNewer),
+        (r#""schema":2"#, r#""schema":1"#, Code::SchemaOlder),
         (r#""cotenant":"store""#, r#""cotenant":"other""#, Code::Invalid),
         (r#"{"table":"alias""#, r#"{"table":"extra""#, Code::StoreCorrupt),
     ] {

@@ -12,6 +12,9 @@ use super::{
     member::Member,
 };
 
+/// How much is said of instructions, in bytes: a client takes in about 10,000 with all else.
+const BYTES_MAX: usize = 6_000;
+
 impl Call<'_> {
     /// What is in force, if the agent was not told so yet. Remembers that it is told now.
     pub(crate) fn instructions(&self, member: &mut Member) -> Result<Option<String>> {
@@ -41,7 +44,67 @@ fn text(found: &InForce, changed: bool) -> Result<Option<String>> {
         scope: entry.scope.to_string(),
         text: entry.text.clone(),
     };
-    let entries = found.rulings.iter().map(|ruling| part(&ruling.instruction));
-    let parts: Vec<Part> = [Part::Fact(heading.to_owned())].into_iter().chain(entries).collect();
+    let mut parts = vec![Part::Fact(heading.to_owned())];
+    let mut bytes = 0;
+    let fits = found.rulings.iter().take_while(|ruling| {
+        bytes += ruling.instruction.text.len() + 60;
+        bytes <= BYTES_MAX
+    });
+    parts.extend(fits.map(|ruling| part(&ruling.instruction)));
+    let more = found.rulings.len() + 1 - parts.len();
+    if more > 0 {
+        parts.push(Part::Fact(format!("and {more} more: `cotenant instruction effective`")));
+    }
     Ok(Some(for_agent(&parts, &crate::token::request_id()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use cotenant_core::{
+        id::SessionId,
+        instruction::{Ruling, Scope, Standing, Trust},
+    };
+
+    use super::*;
+
+    fn found(texts: &[String]) -> InForce {
+        let ruling = |(index, text): (usize, &String)| Ruling {
+            instruction: Instruction {
+                id: Rev(index as i64 + 1),
+                text: text.clone(),
+                scope: Scope::Project,
+                key: None,
+                alias: None,
+                source: None,
+                trust: Trust::Human,
+                standing: Standing::InForce,
+                session: SessionId("s".into()),
+                name: "a".into(),
+                user: "ann".into(),
+                at: String::new(),
+                supersedes: None,
+                superseded_by: None,
+                approved_by: None,
+                revoked_by: None,
+                reason: None,
+            },
+            over: Vec::new(),
+        };
+        let rulings = texts.iter().enumerate().map(ruling).collect();
+        InForce { head: Rev(9), unchanged: false, rulings, proposed: 0 }
+    }
+
+    #[test]
+    fn nothing_is_said_unless_something_was_in_force() {
+        assert_eq!(text(&found(&[]), false).unwrap(), None);
+        let gone = text(&found(&[]), true).unwrap().unwrap();
+        assert!(gone.contains("no instruction of this project is in force any more"), "{gone}");
+    }
+
+    #[test]
+    fn very_many_are_counted() {
+        let told = text(&found(&vec!["x".repeat(1_000); 20]), false).unwrap().unwrap();
+        assert!(told.len() < 8_000, "{}", told.len());
+        assert!(told.ends_with("and 15 more: `cotenant instruction effective`\n"), "{told}");
+    }
 }
