@@ -498,7 +498,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "sessions_share_metrics",
         "sessions without a conversation id share a row of metrics",
         "n6_sessions_never_share_what_they_used",
-        "left: (42, 85000)",
+        "left: (42, 29414)",
     ),
     case(
         "threshold_fires_twice",
