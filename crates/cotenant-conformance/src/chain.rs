@@ -135,7 +135,7 @@ fn e5_redaction_erases_every_byte(bench: &dyn Bench) {
     const SECRET: &str = "hunter2-8b1f0c9d-in-an-event";
     let a = Agent::new(bench, "a");
     let padding = "x".repeat(20_000);
-    let payload = json!({"token": SECRET, "padding": padding});
+    let payload = json!({"said": SECRET, "padding": padding});
     let append = Append { payload: Json::of(&payload), ..note("x") };
     let reply = succeeds(a.send(a.request(append).id("r1")), "the event");
     a.must(&note("another"));

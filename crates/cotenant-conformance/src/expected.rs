@@ -91,6 +91,14 @@ pub const EXPECTED: &[(&str, &[Code])] = &[
     ("message.list", &[Invalid, NotFound]),
     ("message.ack", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced]),
     ("barrier.arrive", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Fenced, SlotsMismatch, Cancelled, Timeout]),
+    ("instruction.add", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone, RevMismatch]),
+    ("instruction.approve", &[Invalid, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound, Gone, RevMismatch]),
+    ("instruction.revoke", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Forbidden, Fenced, NotFound]),
+    ("instruction.list", &[Invalid]),
+    ("instruction.effective", &[Invalid]),
+    ("instruction.conflicts", &[]),
+    ("metrics.report", &[Invalid, TooLarge, Unauthenticated, IdempotencyMismatch, SessionLost, SessionEnded, Quota, Fenced]),
+    ("metrics.show", &[Invalid, NotFound]),
 ];
 
 #[cfg(test)]

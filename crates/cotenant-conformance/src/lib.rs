@@ -38,6 +38,7 @@ mod fence;
 mod guard;
 mod handoff;
 mod holder;
+mod instruction;
 mod invariant;
 mod lease;
 mod life;
@@ -45,6 +46,7 @@ mod limits;
 mod lineage;
 mod loss;
 mod message;
+mod metric;
 mod path;
 mod progress;
 mod projection;
@@ -105,6 +107,8 @@ pub fn cases() -> Vec<Case> {
         handoff::CASES,
         message::CASES,
         barrier::CASES,
+        instruction::CASES,
+        metric::CASES,
     ]
     .concat()
 }

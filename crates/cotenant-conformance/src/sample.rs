@@ -15,9 +15,11 @@ use cotenant_core::{
     data::{Change, Delete, DeleteScope, Get, List, ListScopes, Put, Txn, Update, Write},
     event::{Append, Read, sha256_hex},
     id::{Fence, Rev, Seq, SessionId},
+    instruction::{AddInstruction, InstructionRef},
     json::Json,
     lease::{Acquire, Admit, Check, Release, Renew},
     message::{Acknowledge, Inbox, ListMessages, SendMessage},
+    metric::ReportMetrics,
     name::{Addressee, SessionRef},
     offer::{AcceptOffer, DeclineOffer, ListOffers, Offer, WithdrawOffer},
     progress::{SetProgress, ShowProgress},
@@ -317,4 +319,29 @@ pub(crate) fn ack(messages: &[Seq]) -> Acknowledge {
 
 pub(crate) fn arrive(name: &str, parties: u32) -> Arrive {
     Arrive { name: name.into(), parties, timeout_ms: None, wait_ms: None }
+}
+
+/// An instruction for the project.
+pub(crate) fn instruct(text: &str) -> AddInstruction {
+    AddInstruction::new(text)
+}
+
+/// The reference to an instruction by its number.
+pub(crate) fn number(id: Rev) -> InstructionRef {
+    InstructionRef(id.to_string())
+}
+
+/// A report of counters and gauges, of one source.
+pub(crate) fn metrics(seq: i64, counters: &[(&str, i64)], gauges: &[(&str, i64)]) -> ReportMetrics {
+    let numbers = |numbers: &[(&str, i64)]| {
+        numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect()
+    };
+    ReportMetrics {
+        source: "test".into(),
+        model: None,
+        counters: numbers(counters),
+        gauges: numbers(gauges),
+        seq,
+        thresholds: Vec::new(),
+    }
 }

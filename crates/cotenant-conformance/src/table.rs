@@ -6,6 +6,7 @@ use cotenant_core::{
     data::{Change, Write},
     event::{Commit, Prune, Redact},
     id::{Fence, Seq, TaskId},
+    instruction::{ApproveInstruction, RevokeInstruction},
     lease::Break,
     name::{Addressee, SessionRef},
     offer::{Draft, Offer},
@@ -20,8 +21,9 @@ use crate::{
     ask::{Agent, fails, head, head_seq, succeeds},
     sample::{
         accept, ack, acquire, add, admit, anonymous, arrive, claim, decline, delete, delete_scope,
-        guard, inbox, json, next, note, offer_items, progress, put, release, remove_leftovers,
-        renew, send, sign_off, sign_on, task, to, unclaim, update, withdraw, writes,
+        guard, inbox, instruct, json, metrics, next, note, number, offer_items, progress, put,
+        release, remove_leftovers, renew, send, sign_off, sign_on, task, to, unclaim, update,
+        withdraw, writes,
     },
 };
 
@@ -123,6 +125,15 @@ fn ready(person: &Agent<'_>, operation: &str) -> Op {
         "message.inbox" => inbox().into(),
         "message.ack" => ack(&[person.must(&send(own, "hello")).message]).into(),
         "barrier.arrive" => arrive(own, 1).into(),
+        "instruction.add" => instruct(own).into(),
+        "instruction.approve" => {
+            let proposed = Agent::new(person.bench, &format!("{own}-agent"));
+            ApproveInstruction { id: number(proposed.must(&instruct(own)).id) }.into()
+        }
+        "instruction.revoke" => {
+            RevokeInstruction { id: number(person.must(&instruct(own)).id), reason: None }.into()
+        }
+        "metrics.report" => metrics(1, &[("c", 1)], &[]).into(),
         _ => panic!("`{operation}` is new: say here what it needs to succeed"),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     Error, Operation, Result,
     clock::{DAY, MINUTE, SECOND, check_duration},
     id::{Fence, SessionId},
-    name::{SessionRef, check_name, check_optional_text, normal_path, shown},
+    name::{SessionRef, check_name, clean_optional_text, normal_path, shown},
     operation::{ActorRule, Effect},
 };
 
@@ -253,7 +253,7 @@ impl Operation for Claim {
 
     fn check(&mut self) -> Result<()> {
         check_items(&mut self.items)?;
-        check_optional_text("intent", self.intent.as_ref())?;
+        clean_optional_text("intent", self.intent.as_mut())?;
         if self.automatic && self.items.iter().any(|item| item.kind != ItemKind::Path) {
             return Err(Error::invalid("only paths are claimed automatically"));
         }

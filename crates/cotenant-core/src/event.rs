@@ -18,7 +18,7 @@ use crate::{
     data::PAGE_MAX,
     id::{Seq, SessionId, Tick, check_count},
     json::Json,
-    name::{check_name, check_text, shown},
+    name::{check_name, clean_text, shown},
     operation::{ActorRule, Effect},
 };
 
@@ -214,6 +214,7 @@ impl Operation for Append {
             )
             .hint("kinds of your own begin with `user.`"));
         }
+        self.payload = crate::redact::in_json(&self.payload);
         Ok(())
     }
 }
@@ -350,7 +351,7 @@ impl Operation for Redact {
 
     fn check(&mut self) -> Result<()> {
         check_count("seq", self.seq.0)?;
-        check_text("reason", &self.reason)
+        clean_text("reason", &mut self.reason)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     claim::{Holding, Item, ItemKind},
     clock::{DAY, MINUTE, SECOND, check_duration},
     id::{Fence, check_count},
-    name::{check_name, check_optional_text, check_text, shown},
+    name::{check_name, clean_optional_text, clean_text, shown},
     operation::{ActorRule, Effect},
 };
 
@@ -165,7 +165,7 @@ impl Operation for Acquire {
         if let Some(delay) = self.lock_delay_ms {
             check_duration("lock delay", delay, 0, MINUTE)?;
         }
-        check_optional_text("note", self.note.as_ref())
+        clean_optional_text("note", self.note.as_mut())
     }
 
     fn wait_ms(&self) -> Option<u64> {
@@ -328,7 +328,7 @@ impl Operation for Break {
 
     fn check(&mut self) -> Result<()> {
         Resource::parse(&self.resource)?;
-        check_text("reason", &self.reason)
+        clean_text("reason", &mut self.reason)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     data::check_limit,
     id::{Seq, SessionId, check_count},
     lease::WAIT_MAX_MS,
-    name::{Addressee, SessionRef, check_text},
+    name::{Addressee, SessionRef, clean_text},
     offer::TTL_MAX_MS,
     operation::{ActorRule, Effect},
 };
@@ -79,7 +79,7 @@ impl Operation for SendMessage {
         if self.text.trim().is_empty() {
             return Err(Error::invalid("the text is empty"));
         }
-        check_text("the text", &self.text)?;
+        clean_text("the text", &mut self.text)?;
         self.ttl_ms.map_or(Ok(()), |ttl| check_duration("ttl", ttl, MINUTE, TTL_MAX_MS))
     }
 }

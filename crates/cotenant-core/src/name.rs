@@ -61,9 +61,18 @@ pub fn check_text(what: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks an optional free text.
-pub fn check_optional_text(what: &str, text: Option<&String>) -> Result<()> {
-    text.map_or(Ok(()), |text| check_text(what, text))
+/// Checks free text, and takes the secrets out of it.
+pub fn clean_text(what: &str, text: &mut String) -> Result<()> {
+    check_text(what, text)?;
+    crate::redact::in_place(text);
+    // What stands in the place of a short secret may be longer.
+    text.truncate(crate::render::cut(text, TEXT_BYTES_MAX).len());
+    Ok(())
+}
+
+/// As [`clean_text`], of a text that may be absent.
+pub fn clean_optional_text(what: &str, text: Option<&mut String>) -> Result<()> {
+    text.map_or(Ok(()), |text| clean_text(what, text))
 }
 
 /// Brings a repository path into its one form: relative, NFC, `/`-separated, without `.`, `..`

@@ -15,7 +15,7 @@ use crate::{
     data::check_limit,
     id::{Fence, Seq, SessionId, check_count},
     json::Json,
-    name::{Addressee, SessionRef, check_name, check_optional_text, shown},
+    name::{Addressee, SessionRef, check_name, clean_optional_text, shown},
     operation::{ActorRule, Effect},
 };
 
@@ -297,7 +297,7 @@ impl Operation for DeclineOffer {
 
     fn check(&mut self) -> Result<()> {
         check_count("offer", self.offer.0)?;
-        check_optional_text("reason", self.reason.as_ref())
+        clean_optional_text("reason", self.reason.as_mut())
     }
 }
 

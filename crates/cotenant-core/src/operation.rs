@@ -46,6 +46,11 @@ pub trait Operation: Clone + Serialize + DeserializeOwned + JsonSchema + Into<Op
     /// Checks the arguments without looking at the store and brings them into their one form.
     fn check(&mut self) -> Result<()>;
 
+    /// What it does to the store with these arguments.
+    fn effect(&self) -> Effect {
+        Self::EFFECT
+    }
+
     /// How long the caller is willing to wait for the operation to become possible, in
     /// milliseconds.
     fn wait_ms(&self) -> Option<u64> {
@@ -134,6 +139,14 @@ macro_rules! for_each_operation {
             ListMessages: $crate::message::ListMessages,
             Acknowledge: $crate::message::Acknowledge,
             Arrive: $crate::barrier::Arrive,
+            AddInstruction: $crate::instruction::AddInstruction,
+            ApproveInstruction: $crate::instruction::ApproveInstruction,
+            RevokeInstruction: $crate::instruction::RevokeInstruction,
+            ListInstructions: $crate::instruction::ListInstructions,
+            Effective: $crate::instruction::Effective,
+            ListConflicts: $crate::instruction::ListConflicts,
+            ReportMetrics: $crate::metric::ReportMetrics,
+            ShowMetrics: $crate::metric::ShowMetrics,
         }
     };
 }
@@ -188,7 +201,7 @@ macro_rules! table {
 
             /// What it does to the store.
             pub fn effect(&self) -> Effect {
-                match self { $(Self::$variant(_) => <$type as Operation>::EFFECT),* }
+                match self { $(Self::$variant(operation) => operation.effect()),* }
             }
 
             /// Whether it needs an actor.

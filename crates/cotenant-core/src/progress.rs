@@ -11,7 +11,7 @@ use crate::{
     Error, Operation, Result,
     data::check_limit,
     id::SessionId,
-    name::{check_name, check_optional_text},
+    name::{check_name, clean_optional_text},
     operation::{ActorRule, Effect},
 };
 
@@ -78,7 +78,7 @@ impl Operation for SetProgress {
                 self.percent
             )));
         }
-        check_optional_text("message", self.message.as_ref())
+        clean_optional_text("message", self.message.as_mut())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     claim::Holding,
     clock::{DAY, HOUR, MINUTE, SECOND, check_duration},
     id::{Seq, SessionId},
-    name::{SessionRef, check_name, check_optional_text, check_text},
+    name::{SessionRef, check_name, check_text, clean_optional_text},
     operation::{ActorRule, Effect},
     process::ProcessIdentity,
 };
@@ -225,7 +225,7 @@ impl Operation for SignOn {
         if let Some(parent) = &self.parent {
             parent.check()?;
         }
-        check_optional_text("purpose", self.purpose.as_ref())?;
+        clean_optional_text("purpose", self.purpose.as_mut())?;
         check_text("user", &self.user)?;
         if self.labels.len() > LABELS_MAX {
             return Err(Error::invalid(format!("more than {LABELS_MAX} labels")));
@@ -361,7 +361,7 @@ impl Operation for SignOff {
         if let Some(outcome) = &self.outcome {
             check_name("outcome", outcome)?;
         }
-        check_optional_text("note", self.note.as_ref())
+        clean_optional_text("note", self.note.as_mut())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     id::{Fence, TaskId, check_count},
     json::Json,
     lease::WAIT_MAX_MS,
-    name::{check_name, check_optional_text, check_text},
+    name::{check_name, clean_optional_text, clean_text},
     operation::{ActorRule, Effect},
 };
 
@@ -559,7 +559,7 @@ impl Operation for FailTask {
 
     fn check(&mut self) -> Result<()> {
         check_attempt(self.task, self.fence)?;
-        check_text("reason", &self.reason)
+        clean_text("reason", &mut self.reason)
     }
 }
 
@@ -621,7 +621,7 @@ impl Operation for CancelTask {
 
     fn check(&mut self) -> Result<()> {
         check_count("task", self.task.0)?;
-        check_optional_text("reason", self.reason.as_ref())
+        clean_optional_text("reason", self.reason.as_mut())
     }
 }
 

@@ -15,6 +15,7 @@ mod names;
 mod opener;
 mod paths;
 mod requests;
+mod texts;
 
 /// Includes what the program keeps to itself, as it is.
 macro_rules! of_the_program {
@@ -26,6 +27,7 @@ macro_rules! of_the_program {
 }
 
 of_the_program!(payload, "../../cotenant/src/hook/payload.rs");
+of_the_program!(transcript, "../../cotenant/src/hook/transcript.rs");
 of_the_program!(token, "../../cotenant/src/token.rs");
 of_the_program!(message, "../../cotenant-store/src/combine/message.rs");
 
@@ -33,7 +35,7 @@ of_the_program!(message, "../../cotenant-store/src/combine/message.rs");
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("names", names::names),
     ("paths", paths::paths),
     ("cursors", cursors::cursors),
@@ -42,6 +44,8 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("durations", durations::durations),
     ("opener", opener::opener),
     ("events", events::events),
+    ("texts", texts::texts),
+    ("transcripts", texts::transcripts),
 ];
 
 /// Calls a target by its name.

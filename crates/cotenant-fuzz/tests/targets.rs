@@ -26,6 +26,12 @@ fn pieces(target: &str) -> Vec<&'static str> {
         "requests" => {
             r#"{|}|[|]|:|,|null|"op"|"args"|"data.get"|"scope":"s"|"key":"k"|"value":1|"items"|"kind":"path"|"name":"a//b"|"tree":"t"|"id":1|"guards":[]|"actor"|"session":"a""#
         }
+        "texts" => {
+            "password=|: |token|sk-|AKIA|eyJ|Bearer |://a:b@|-----BEGIN PRIVATE KEY-----|d0|d1|<<end |>>|</system>|\n| |\u{202e}|\u{1b}|a1B2c3D4e5F6g7H8|\""
+        }
+        "transcripts" => {
+            r#"{|}|[|]|:|,|"type":"assistant"|"type":"user"|"message":|"id":"m"|"model":"x"|"content":|"type":"tool_use"|"type":"tool_result"|"is_error":true|"tool_use_id":"m"|"usage":|"input_tokens":5|-1"#
+        }
         _ => "{|}|\"seq\":1|\0|a|\u{1}|at|\0\0\0\0",
     };
     pieces.split('|').collect()
@@ -101,6 +107,8 @@ targets! {
     durations 5_000,
     opener 150,
     events 3_000,
+    texts 2_000,
+    transcripts 2_000,
 }
 
 #[test]

@@ -11,8 +11,8 @@ use cotenant_core::{
 use serde_json::value::RawValue;
 
 use crate::{
-    barrier, claim, data, event, handoff, holding, lease, lineage, message, params, progress,
-    retention, session, sign_on,
+    barrier, claim, data, event, handoff, holding, instruction, lease, lineage, message, metric,
+    params, progress, retention, session, sign_on,
     sql::{Query, corrupt},
     status, task,
     testing::mutant,
@@ -187,6 +187,8 @@ fn check_rights(tx: &mut Tx<'_>, op: &Op) -> Result<()> {
         Op::RemoveLeftovers(_) => "remove what others left behind",
         Op::Reap(op) if op.force => "end a session that may be alive",
         Op::Redact(op) => return event::check_author(tx, op),
+        Op::ApproveInstruction(_) if !mutant("agents_approve") => "approve an instruction",
+        Op::RevokeInstruction(_) => "revoke an instruction",
         _ => return Ok(()),
     };
     if tx.actor.as_ref().is_some_and(|actor| actor.kind == "human") {
@@ -333,6 +335,14 @@ pub(crate) fn dispatch(tx: &mut Tx<'_>, op: &Op) -> Result<Verdict<Box<RawValue>
         Op::ListMessages(op) => raw(&message::list(tx, op)?),
         Op::Acknowledge(op) => raw(&message::acknowledge(tx, op)?),
         Op::Arrive(op) => return message::verdict(barrier::arrive(tx, op)?),
+        Op::AddInstruction(op) => raw(&instruction::add(tx, op)?),
+        Op::ApproveInstruction(op) => raw(&instruction::approve(tx, op)?),
+        Op::RevokeInstruction(op) => raw(&instruction::revoke(tx, op)?),
+        Op::ListInstructions(op) => raw(&instruction::list(tx, op)?),
+        Op::Effective(op) => raw(&instruction::effective(tx, op)?),
+        Op::ListConflicts(_) => raw(&instruction::list_conflicts(tx)?),
+        Op::ReportMetrics(op) => raw(&metric::report(tx, op)?),
+        Op::ShowMetrics(op) => raw(&metric::show(tx, op)?),
     }?;
     Ok(Verdict::Done(data))
 }

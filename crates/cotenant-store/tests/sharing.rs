@@ -8,6 +8,11 @@ use cotenant_core::{
     Code, Error, Operation,
     data::{Compare, Delete, Get, ListScopes, Put, Txn, Update, Write},
     event::{Append, Read},
+    id::Rev,
+    instruction::{
+        AddInstruction, Effective, InstructionRef, ListConflicts, ListInstructions,
+        RevokeInstruction, Scope,
+    },
     name::SessionRef,
     session::{ListSessions, SignOff, SignOn, SignedOn},
     store::{Actor, Answered, Guard, Request, Store},
@@ -33,6 +38,7 @@ macro_rules! server {
 struct Project {
     store: Box<dyn Store>,
     actor: Actor,
+    kind: &'static str,
 }
 
 impl Project {
@@ -43,6 +49,7 @@ impl Project {
         let mut project = Self {
             store,
             actor: Actor { session: SessionRef(String::new()), token_digest: String::new() },
+            kind: "agent",
         };
         project.sign_on(name);
         project
@@ -50,8 +57,10 @@ impl Project {
 
     fn sign_on(&mut self, name: &str) -> SignedOn {
         let digest = cotenant_core::event::sha256_hex(name);
-        let sign_on =
-            SignOn { name: Some(name.to_owned()), ..SignOn::new("agent", "test", digest.clone()) };
+        let sign_on = SignOn {
+            name: Some(name.to_owned()),
+            ..SignOn::new(self.kind, "test", digest.clone())
+        };
         let signed = self.store.call(&sign_on, |request| request).unwrap().answer;
         self.actor = Actor { session: SessionRef(signed.session.0.clone()), token_digest: digest };
         signed
@@ -205,4 +214,53 @@ fn a_role_without_rights_keeps_its_own() {
     let wide = Project::new(&server.address("wide", "wide"), "bob");
     wide.act(&update("org", 1));
     assert_eq!(wide.act(&get("org", "k")).writer, "narrow/alice");
+}
+
+#[test]
+fn instructions_of_the_organisation_hold_in_every_project() {
+    let server = server!();
+    let person = |address: &str, name: &str| {
+        let mut project = Project::new(&server.address("postgres", address), name);
+        project.kind = "human";
+        project.sign_on(&format!("{name}-person"));
+        project
+    };
+    let (one, other) = (person("one", "ann"), person("other", "bob"));
+    let keyed = |text: &str, scope: Scope| AddInstruction {
+        scope,
+        key: Some("style".into()),
+        ..AddInstruction::new(text)
+    };
+    let texts = |project: &Project, path: Option<&str>| {
+        let op = Effective { path: path.map(str::to_owned), since: None };
+        let found = project.act(&op);
+        let texts = found.rulings.iter().map(|it| it.instruction.text.clone());
+        (texts.collect::<Vec<_>>(), found.head)
+    };
+    assert_eq!(texts(&one, None).0, [""; 0], "nobody has shared anything yet");
+    let shared = one.act(&keyed("short functions", Scope::Org));
+    assert!(shared.in_force);
+    other.act(&keyed("long functions", Scope::Project));
+    assert_eq!(texts(&one, Some("src")).0, ["short functions"]);
+    assert_eq!(texts(&other, Some("src")).0, ["long functions"], "the narrower one wins");
+    let (both, head) = texts(&other, None);
+    assert_eq!(both, ["long functions", "short functions"]);
+    assert_eq!(other.act(&ListConflicts {}).conflicts.len(), 1);
+    // A change there is a change here.
+    let since = Effective { path: None, since: Some(head) };
+    assert!(other.act(&since).unchanged);
+    let of_org = |id: Rev| InstructionRef(format!("org:{id}"));
+    let next = AddInstruction {
+        supersedes: Some(of_org(shared.id)),
+        ..keyed("shorter functions", Scope::Org)
+    };
+    other.act(&next);
+    assert!(!other.act(&since).unchanged);
+    assert_eq!(texts(&one, None).0, ["shorter functions"]);
+    let listed = ListInstructions { history: true, scope: Some(Scope::Org), after: None, limit: 9 };
+    let listed = one.act(&listed).entries;
+    assert_eq!((listed.len(), listed[1].name.as_str()), (2, "other/bob-person"));
+    one.refused(&AddInstruction { scope: Scope::Project, ..next }, Code::Invalid);
+    one.act(&RevokeInstruction { id: of_org(listed[1].id), reason: None });
+    assert_eq!(texts(&other, None).0, ["long functions"]);
 }

@@ -18,6 +18,9 @@ use serde::Serialize;
 use crate::{env, project::Project};
 
 mod nearest;
+mod pressure;
+
+pub(crate) use pressure::{Limits, limits};
 
 /// The project's file, at the top of the repository.
 const PROJECT_FILE: &str = "cotenant.toml";
@@ -72,6 +75,7 @@ const SETTINGS: [Setting; 6] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     values: [(Value, String); SETTINGS.len()],
+    limits: Limits,
     warnings: Vec<String>,
 }
 
@@ -109,6 +113,7 @@ pub(crate) fn load(project: &Project) -> Result<Config> {
     let paths = paths(project);
     let mut config = Config {
         values: SETTINGS.map(|setting| (setting.built_in, "built in".to_owned())),
+        limits: Limits::default(),
         warnings: Vec::new(),
     };
     if let Some(file) = &paths.user {
@@ -211,13 +216,12 @@ impl Config {
     /// Every setting, for people.
     pub(crate) fn shown(&self) -> Vec<Shown> {
         let settings = SETTINGS.iter().zip(&self.values);
-        settings
-            .map(|(setting, (value, origin))| Shown {
-                name: setting.name,
-                value: value.to_string(),
-                origin: origin.clone(),
-            })
-            .collect()
+        let flat = settings.map(|(setting, (value, origin))| Shown {
+            name: setting.name,
+            value: value.to_string(),
+            origin: origin.clone(),
+        });
+        flat.chain(self.limits.shown()).collect()
     }
 
     fn flag(&self, index: usize) -> bool {
@@ -235,6 +239,11 @@ impl Config {
         let Some(table) = read(file)? else { return Ok(()) };
         for (name, value) in &flat(table) {
             if name == PROJECT && file.ends_with(PROJECT_FILE) {
+                continue;
+            }
+            if name == pressure::TABLE {
+                let is_project = file.ends_with(PROJECT_FILE);
+                self.warnings.extend(self.limits.take(value, file, is_project)?);
                 continue;
             }
             let Some(index) = SETTINGS.iter().position(|setting| setting.name == name) else {
@@ -315,6 +324,7 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let mut config = Config {
             values: SETTINGS.map(|setting| (setting.built_in, "built in".to_owned())),
+            limits: Limits::default(),
             warnings: Vec::new(),
         };
         config.read_file(&path, may).map(|()| config)

@@ -14,6 +14,7 @@ mod heap;
 mod hook;
 mod identity;
 mod installation;
+mod legacy;
 mod output;
 mod project;
 mod settings;

@@ -643,4 +643,59 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "y3_a_party_that_is_lost_breaks_the_barrier",
         "`barrier.arrive` must fail with CANCELLED",
     ),
+    // Instructions and metrics.
+    case(
+        "adds_overwrite",
+        "of two instructions that are added after each other by different sessions one is lost",
+        "i1_concurrent_additions_are_all_kept_each_with_its_author",
+        "an instruction was lost",
+    ),
+    case(
+        "agent_raises_trust",
+        "an agent's instruction has the trust that it claims",
+        "i2_nobody_raises_the_trust_of_a_text_by_adding_it",
+        "an agent raised its trust",
+    ),
+    case(
+        "agents_approve",
+        "an agent approves an instruction",
+        "i2_what_an_agent_adds_is_in_force_when_a_person_approves_it",
+        "`instruction.approve` must fail with FORBIDDEN",
+    ),
+    case(
+        "superseded_twice",
+        "an instruction is superseded twice",
+        "i3_an_entry_is_superseded_once",
+        "`instruction.add` must fail with REV_MISMATCH",
+    ),
+    case(
+        "revoked_in_force",
+        "an instruction that was revoked stays in force",
+        "i4_what_has_not_changed_is_not_told_again",
+        "what was revoked is in force",
+    ),
+    case(
+        "counter_goes_down",
+        "a late report takes a counter back",
+        "n6_a_counter_never_goes_down",
+        "a counter went down",
+    ),
+    case(
+        "gauge_goes_back",
+        "a late report takes a gauge back",
+        "n6_a_gauge_is_that_of_the_highest_sequence",
+        "a gauge went back",
+    ),
+    case(
+        "sessions_share_metrics",
+        "sessions without a conversation id share a row of metrics",
+        "n6_sessions_never_share_what_they_used",
+        "left: (42, 29414)",
+    ),
+    case(
+        "threshold_fires_twice",
+        "a threshold is crossed again",
+        "n9_a_threshold_is_crossed_once_per_session",
+        "it is crossed once",
+    ),
 ];

@@ -57,6 +57,7 @@ pub(crate) fn error_text(error: &Error) -> String {
     }
     if !others.is_empty() {
         let details = render::plain(&Value::Object(others).to_string());
+        let details = cotenant_core::redact::secrets(&details);
         let short = render::cut(&details, DETAILS_BYTES_MAX);
         let more = if short.len() < details.len() { "…" } else { "" };
         let _ = write!(text, "\ndetails: {short}{more}");

@@ -28,7 +28,7 @@ type Check = fn(&mut dyn Sql) -> Result<Vec<String>>;
 
 /// The invariants of the contract's section 15 that rows and log can show, on one snapshot.
 pub(super) fn invariants(store: &LocalStore) -> Vec<Finding> {
-    let checks: [(&str, Check); 10] = [
+    let checks: [(&str, Check); 12] = [
         ("fences", fences),
         ("holders", holders),
         ("slots", slots),
@@ -39,6 +39,8 @@ pub(super) fn invariants(store: &LocalStore) -> Vec<Finding> {
         ("offers", offers),
         ("messages", messages),
         ("progress", progress),
+        ("instructions", instructions),
+        ("thresholds", thresholds),
     ];
     let mut findings = Vec::new();
     let read = store.with_engine(|engine| {
@@ -450,5 +452,89 @@ fn progress(sql: &mut dyn Sql) -> Result<Vec<String>> {
         }
     }
     faults.extend(expected.into_keys().map(|subject| format!("progress of {subject} is gone")));
+    Ok(faults)
+}
+
+/// What the log says of an instruction.
+#[derive(Default)]
+struct Entry {
+    text: Option<String>,
+    superseded_by: Option<i64>,
+    approved: bool,
+    revoked: bool,
+}
+
+const SELECT_INSTRUCTIONS: &str = "SELECT id, text, superseded_by, \
+     CASE WHEN approved_by IS NULL THEN 0 ELSE 1 END, CASE WHEN revoked_by IS NULL THEN 0 ELSE 1 END \
+     FROM instruction WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// Every instruction is as its events say, and none is gone.
+fn instructions(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut expected: BTreeMap<i64, Entry> = BTreeMap::new();
+    let query = "SELECT seq, kind, payload FROM event WHERE seq > $1 \
+         AND kind LIKE 'instruction.%' ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |seq, row| {
+        let kind = row.text()?;
+        let facts = facts(row.optional_text()?);
+        let about = facts["id"].as_i64();
+        match kind.as_str() {
+            "instruction.added" => {
+                expected.entry(seq).or_default().text = facts["text"].as_str().map(str::to_owned);
+                if let Some(before) = facts["supersedes"].as_i64() {
+                    expected.entry(before).or_default().superseded_by.get_or_insert(seq);
+                }
+            }
+            "instruction.approved" => {
+                expected.entry(about.unwrap_or(0)).or_default().approved = true;
+            }
+            "instruction.revoked" => expected.entry(about.unwrap_or(0)).or_default().revoked = true,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let mut faults = Vec::new();
+    fold(sql, SELECT_INSTRUCTIONS, &mut |id, row| {
+        let (text, superseded_by) = (row.text()?, row.optional_int()?);
+        let (approved, revoked) = (row.int()? != 0, row.int()? != 0);
+        match expected.remove(&id) {
+            Some(entry) => {
+                if entry.text.is_some_and(|told| told != text) {
+                    faults.push(format!("instruction {id} is not what its event added"));
+                }
+                if complete
+                    && (entry.superseded_by, entry.approved, entry.revoked)
+                        != (superseded_by, approved, revoked)
+                {
+                    faults.push(format!("instruction {id} does not stand as the log says"));
+                }
+            }
+            None if complete => faults.push(format!("the log says nothing of instruction {id}")),
+            None => {}
+        }
+        Ok(())
+    })?;
+    faults.extend(expected.into_keys().map(|id| format!("instruction {id} is gone")));
+    Ok(faults)
+}
+
+/// Every threshold that a session has crossed has one event, and the other way round.
+fn thresholds(sql: &mut dyn Sql) -> Result<Vec<String>> {
+    let complete = is_complete(sql)?;
+    let mut events: BTreeSet<i64> = BTreeSet::new();
+    let query = "SELECT seq FROM event WHERE seq > $1 AND kind = 'budget.threshold' \
+         ORDER BY seq LIMIT $2";
+    fold(sql, query, &mut |seq, _| {
+        events.insert(seq);
+        Ok(())
+    })?;
+    let mut faults = Vec::new();
+    for mut row in sql.rows("SELECT name, value FROM mark WHERE kind = 'threshold'", &[])? {
+        let (name, seq) = (row.text()?, row.int()?);
+        if !events.remove(&seq) && complete {
+            faults.push(format!("threshold {name} has no event"));
+        }
+    }
+    faults.extend(events.into_iter().map(|seq| format!("event {seq} crossed no threshold")));
     Ok(faults)
 }

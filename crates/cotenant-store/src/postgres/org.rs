@@ -8,16 +8,20 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cotenant_core::{
     Code, Error, Op, Result,
-    data::{Txn, Write},
+    data::{PAGE_MAX, Txn, Write},
     id::SessionId,
-    name::SessionRef,
+    instruction::{
+        AddInstruction, Conflicts, Effective, Instruction, Instructions, ListInstructions, Scope,
+        conflicts,
+    },
+    name::{SessionRef, shown},
     operation::Effect,
     session::{IfBusy, SessionView, ShowSession, SignOn, State},
-    store::{Actor, Outcome, Request, Store},
+    store::{Actor, Answered, Outcome, Reply, Request, Store},
 };
 
 use super::Address;
-use crate::{IfMissing, LocalStore};
+use crate::{IfMissing, LocalStore, execute::raw};
 
 /// The scope, and the project that keeps it.
 const ORG: &str = "org";
@@ -39,6 +43,8 @@ pub struct Sharing {
 enum Place {
     Own,
     Shared,
+    /// Both are asked, and their answers put together.
+    Both,
 }
 
 impl Sharing {
@@ -101,6 +107,25 @@ impl Sharing {
         shared.one(request.by(actor))
     }
 
+    /// Asks the project and what is shared after instructions.
+    fn in_both(&self, request: &Request) -> Outcome {
+        let shared: &dyn Store = match self.shared(IfMissing::Fail) {
+            Err(error) if error.code == Code::NotFound => return self.own.one(request.clone()),
+            opened => opened?,
+        };
+        if let Op::Effective(op) = &request.op {
+            let all = Effective { since: None, ..op.clone() };
+            let own = self.own.call(&all, |request| request)?;
+            let of_org = shared.call(&all, |request| request)?.answer;
+            let data = raw(&own.answer.with(of_org, op))?;
+            return Ok(Reply { data, seq: own.seq, tick: own.tick, replayed: false });
+        }
+        let (mut entries, last) = live(self.own.as_ref())?;
+        entries.extend(live(shared)?.0);
+        let data = raw(&Conflicts { conflicts: conflicts(&entries) })?;
+        Ok(Reply { data, seq: last.seq, tick: last.tick, replayed: false })
+    }
+
     /// The session of this project that wants to write.
     fn member(&self, actor: &Actor) -> Result<SessionView> {
         let show = ShowSession { session: actor.session.clone() };
@@ -149,9 +174,38 @@ impl Store for Sharing {
         let one = |(request, place): (Request, Result<Place>)| match place? {
             Place::Own => self.own.one(request),
             Place::Shared => self.in_shared(request),
+            Place::Both => self.in_both(&request),
         };
         requests.into_iter().zip(places).map(one).collect()
     }
+}
+
+/// Every entry of a history that is neither superseded nor revoked, and the last page of them.
+fn live(store: &dyn Store) -> Result<(Vec<Instruction>, Answered<Instructions>)> {
+    let mut list = ListInstructions { history: false, scope: None, after: None, limit: PAGE_MAX };
+    let mut all = Vec::new();
+    loop {
+        let mut page = store.call(&list, |request| request)?;
+        all.append(&mut page.answer.entries);
+        list.after = page.answer.next;
+        if list.after.is_none() {
+            return Ok((all, page));
+        }
+    }
+}
+
+/// Where an instruction belongs: its scope says it, and what it supersedes is there too.
+fn place_of_instruction(add: &AddInstruction) -> Result<Place> {
+    let of_org = add.scope == Scope::Org;
+    if let Some(before) = add.supersedes.as_ref().filter(|before| before.is_of_org() != of_org) {
+        return Err(Error::invalid(format!(
+            "an instruction for `{}` cannot supersede `{}`",
+            add.scope,
+            shown(&before.0)
+        ))
+        .hint("what holds for `org` is named `org:ID` and superseded by another for `org`"));
+    }
+    Ok(if of_org { Place::Shared } else { Place::Own })
 }
 
 /// Whether a scope, or a pattern of scopes, is in what is shared.
@@ -171,6 +225,11 @@ fn place(op: &Op) -> Result<Place> {
         Op::Append(append) => &append.scope,
         Op::Read(read) => read.scope.as_deref().unwrap_or_default(),
         Op::Txn(txn) => return place_of(txn),
+        Op::AddInstruction(add) => return place_of_instruction(add),
+        Op::ApproveInstruction(op) if op.id.is_of_org() => return Ok(Place::Shared),
+        Op::RevokeInstruction(op) if op.id.is_of_org() => return Ok(Place::Shared),
+        Op::ListInstructions(list) if list.scope == Some(Scope::Org) => return Ok(Place::Shared),
+        Op::Effective(_) | Op::ListConflicts(_) => return Ok(Place::Both),
         _ => return Ok(Place::Own),
     };
     Ok(if is_shared(scope) { Place::Shared } else { Place::Own })

@@ -55,7 +55,7 @@ const fn table(
 
 /// All tables but `meta`, in the order in which they are carried. Events come last: the head of the log
 /// says of them all whether they changed.
-pub(super) static TABLES: [Table; 15] = [
+pub(super) static TABLES: [Table; 17] = [
     table(
         "session",
         1,
@@ -262,6 +262,44 @@ pub(super) static TABLES: [Table; 15] = [
         ],
     ),
     table("dependency", 2, 500, ALL, &[("needs", Int), ("task", Int)]),
+    table(
+        "instruction",
+        1,
+        250,
+        ALL,
+        &[
+            ("id", Int),
+            ("text", Text),
+            ("scope", Text),
+            ("key", Text),
+            ("alias", Text),
+            ("source", Text),
+            ("trust", Text),
+            ("session", Text),
+            ("name", Text),
+            ("user", Text),
+            ("at_ms", Int),
+            ("supersedes", Int),
+            ("superseded_by", Int),
+            ("approved_by", Text),
+            ("revoked_by", Text),
+            ("reason", Text),
+        ],
+    ),
+    table(
+        "metric",
+        4,
+        250,
+        ALL,
+        &[
+            ("session", Text),
+            ("native_id", Text),
+            ("model", Text),
+            ("source", Text),
+            ("kept", Text),
+            ("at_ms", Int),
+        ],
+    ),
     table(
         "event",
         1,

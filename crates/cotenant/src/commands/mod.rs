@@ -18,10 +18,13 @@ mod hook;
 mod import;
 mod inbox;
 mod init;
+mod instruction;
 mod lease;
 mod mcp;
+mod metrics;
 mod move_;
 mod parse;
+mod pressure;
 mod progress;
 mod restore;
 mod rpc;
@@ -31,6 +34,7 @@ mod session;
 mod sign_off;
 mod sign_on;
 mod status;
+mod statusline;
 mod task;
 mod unclaim;
 mod uninit;
@@ -75,6 +79,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Event(event::Command),
     #[command(subcommand)]
+    Instruction(instruction::Command),
+    #[command(subcommand)]
+    Metrics(metrics::Command),
+    Pressure(pressure::Args),
+    Statusline(statusline::Args),
+    #[command(subcommand)]
     Config(config::Command),
     Doctor(doctor::Args),
     Backup(backup::Args),
@@ -116,6 +126,10 @@ impl Command {
             Self::Data(command) => command.run(context, screen),
             Self::Scope(command) => command.run(context, screen),
             Self::Event(command) => command.run(context, screen),
+            Self::Instruction(command) => command.run(context, screen),
+            Self::Metrics(command) => command.run(context, screen),
+            Self::Pressure(args) => pressure::run(context, screen, args),
+            Self::Statusline(statusline::Args {}) => Ok(statusline::run(context, screen)),
             Self::Config(command) => command.run(context, screen),
             Self::Doctor(args) => doctor::run(context, screen, &args),
             Self::Backup(args) => backup::run(context, screen, &args),
@@ -167,6 +181,8 @@ const VERBS: &[Verb<Command>] = &[
     verb!("inbox", inbox::Args, Command::Inbox),
     verb!("barrier", barrier::Args, Command::Barrier),
     verb!("rpc", rpc::Args, Command::Rpc),
+    verb!("pressure", pressure::Args, Command::Pressure),
+    verb!("statusline", statusline::Args, Command::Statusline),
 ];
 
 /// Reads a command from what stands behind its name, if it can be read alone: `line` is the command
@@ -202,6 +218,8 @@ pub(crate) fn alone(
         "event" => noun!(event, Command::Event),
         "progress" => noun!(progress, Command::Progress),
         "handoff" => noun!(handoff, Command::Handoff),
+        "instruction" => noun!(instruction, Command::Instruction),
+        "metrics" => noun!(metrics, Command::Metrics),
         _ => {
             let verb = find(VERBS, name)?;
             let matches = matches(verb.augment, 1)?;

@@ -5,8 +5,9 @@ use cotenant_core::{
     claim::Item,
     clock::parse_duration,
     id::{Fence, TaskId},
+    instruction::Scope,
     json::Json,
-    name::Addressee,
+    name::{Addressee, shown},
     offer::OfferItem,
     task::TaskState,
 };
@@ -60,4 +61,16 @@ pub(super) fn offer_item(text: &str) -> Result<OfferItem, String> {
 /// A session, `label:WORD` or `everybody`.
 pub(super) fn addressee(text: &str) -> Result<Addressee, String> {
     text.parse().map_err(told)
+}
+
+/// Where an instruction holds.
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
+    text.parse().map_err(told)
+}
+
+/// A name and a number, such as `messages=8`.
+pub(super) fn number(text: &str) -> Result<(String, i64), String> {
+    let (name, number) = text.split_once('=').ok_or("write NAME=NUMBER")?;
+    let number = number.parse().map_err(|_| format!("`{}` is no whole number", shown(number)))?;
+    Ok((name.to_owned(), number))
 }

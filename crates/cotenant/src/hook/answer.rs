@@ -14,6 +14,15 @@ pub(crate) enum Answer {
     Context(String),
     /// Keep the tool from running, and tell the model why.
     Deny(String),
+    /// Keep the model from stopping, and tell it why.
+    GoOn(String),
+}
+
+/// What keeps the model from stopping.
+#[derive(Serialize)]
+struct Block<'a> {
+    decision: &'static str,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -45,6 +54,10 @@ impl Answer {
         let (context, reason) = match self {
             Self::Context(text) => (Some(text.as_str()), None),
             Self::Deny(text) => (None, Some(text.as_str())),
+            Self::GoOn(reason) => {
+                let block = Block { decision: "block", reason };
+                return serde_json::to_string(&block).unwrap_or_default();
+            }
         };
         let output = Output {
             hook_specific_output: Specific {
@@ -67,6 +80,10 @@ mod tests {
         assert_eq!(
             Answer::Deny("held by \"a\"".into()).line(Event::PreToolUse),
             r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"deny","permissionDecisionReason":"held by \"a\""}}"#
+        );
+        assert_eq!(
+            Answer::GoOn("not yet".into()).line(Event::Stop),
+            r#"{"decision":"block","reason":"not yet"}"#
         );
         assert_eq!(
             Answer::Context("here".into()).line(Event::SessionStart),

@@ -104,13 +104,23 @@ impl<'a> Call<'a> {
 
     /// Sends a request.
     pub(crate) fn send(&self, request: Request) -> Result<Reply> {
-        // A write that would wait past the deadline is not begun.
-        if request.op.effect() != Effect::Read
-            && self.begun.elapsed() + PATIENCE / HASTE + 2 * PATIENCE > DEADLINE
-        {
-            return Err(Error::new(Code::Busy, "the store was busy for too long"));
+        if request.op.effect() != Effect::Read {
+            self.check_time()?;
         }
         self.context.submit(request)
+    }
+
+    /// Fails if there is no time left for a write: one that would wait past the deadline is not begun.
+    pub(crate) fn check_time(&self) -> Result<()> {
+        if self.begun.elapsed() + PATIENCE / HASTE + 2 * PATIENCE > DEADLINE {
+            return Err(Error::new(Code::Busy, "the store was busy for too long"));
+        }
+        Ok(())
+    }
+
+    /// Where things are kept beside the store.
+    pub(crate) fn project_home(&self) -> Option<PathBuf> {
+        self.context.project().ok().map(|project| project.home.clone())
     }
 
     fn request_id(&self, once: Once) -> Result<String> {

@@ -35,6 +35,9 @@ const HANDING_KEPT: Duration = Duration::from_hours(31 * 24);
 /// A session that was silent for so long is looked up anew.
 const SEEN_KEPT: Duration = Duration::from_hours(48);
 
+/// What a conversation used is counted anew if it goes on after so long.
+const USED_KEPT: Duration = Duration::from_hours(30 * 24);
+
 /// The marks beside one store.
 #[derive(Debug)]
 pub(crate) struct Marks {
@@ -55,6 +58,8 @@ pub(crate) struct Mark {
     pub(crate) provisional: bool,
     /// The digest of what it was told last; empty if nothing yet.
     pub(crate) told: String,
+    /// The newest change of instructions that it was told; none if it was told nothing yet.
+    pub(crate) instructions: Option<i64>,
 }
 
 /// A conversation in an agent process.
@@ -98,6 +103,16 @@ impl Marks {
     /// looked up again next time.
     pub(crate) fn keep(&self, place: Place<'_>, mark: &Mark) {
         let _ = self.write(&self.seen(place), &render(mark), Existing::Replace);
+    }
+
+    /// Remembers something new; the last sign of life stays where it was.
+    pub(crate) fn replace(&self, place: Place<'_>, mark: &Mark) {
+        let path = self.seen(place);
+        let before = fs::metadata(&path).and_then(|file| file.modified());
+        self.keep(place, mark);
+        if let (Ok(before), Ok(file)) = (before, fs::File::options().write(true).open(&path)) {
+            let _ = file.set_modified(before);
+        }
     }
 
     /// Takes this moment as that of the last sign of life.
@@ -146,6 +161,7 @@ impl Marks {
     pub(crate) fn tidy(&self) {
         remove_older(&self.directory.join(SEEN), SEEN_KEPT);
         remove_older(&self.directory.join(HANDING), HANDING_KEPT);
+        remove_older(&self.directory.join(super::measure::USED), USED_KEPT);
     }
 
     /// Counts a failure to reach the store. Answers whether it is the first of this conversation,
@@ -207,9 +223,10 @@ enum Existing {
 }
 
 fn render(mark: &Mark) -> String {
-    let Mark { session, token_digest, started, provisional, told } = mark;
+    let Mark { session, token_digest, started, provisional, told, instructions } = mark;
     let stand = if *provisional { "provisional" } else { "settled" };
-    format!("{session}\n{token_digest}\n{started}\n{stand}\n{told}\n")
+    let instructions = instructions.map(|rev| rev.to_string()).unwrap_or_default();
+    format!("{session}\n{token_digest}\n{started}\n{stand}\n{told}\n{instructions}\n")
 }
 
 fn parse(text: &str) -> Option<Mark> {
@@ -224,6 +241,7 @@ fn parse(text: &str) -> Option<Mark> {
         _ => return None,
     };
     let told = lines.next()?;
+    let instructions = lines.next()?.parse().ok();
     // The last line break shows that the mark was written to its end.
     lines.next()?;
     Some(Mark {
@@ -232,6 +250,7 @@ fn parse(text: &str) -> Option<Mark> {
         started,
         provisional,
         told: told.to_owned(),
+        instructions,
     })
 }
 
@@ -259,6 +278,7 @@ mod tests {
             started: 9911,
             provisional: true,
             told: "00ff".into(),
+            instructions: Some(12),
         }
     }
 

@@ -225,6 +225,7 @@ impl Call<'_> {
             started: self.started(),
             provisional: false,
             told: String::new(),
+            instructions: None,
         }
     }
 }

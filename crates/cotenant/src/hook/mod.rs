@@ -6,6 +6,7 @@
 //! - `run`: from the call to the answer, one function per event
 //! - `payload`: what the agent says; `answer`: what it is told
 //! - `call`: what a call is about; `decide`, `member`: which session it acts for
+//! - `transcript`, `measure`: what the session has used
 //! - `edit`: files before an edit; `presence`: who else is here
 //! - `waiting`: offers, messages and the session's own note
 //! - `marks`: small files that spare the next hook work
@@ -15,10 +16,13 @@ mod call;
 mod decide;
 mod edit;
 pub(crate) mod marks;
+pub(crate) mod measure;
 mod member;
 mod payload;
 mod presence;
 mod run;
+mod told;
+mod transcript;
 mod waiting;
 
 pub(crate) use run::{is_called, run};

@@ -87,6 +87,12 @@ pub(crate) struct Payload {
     #[serde(deserialize_with = "text")]
     pub(crate) agent_id: Option<String>,
     #[serde(deserialize_with = "text")]
+    pub(crate) agent_transcript_path: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(crate) error: Option<String>,
+    #[serde(deserialize_with = "flag")]
+    pub(crate) stop_hook_active: bool,
+    #[serde(deserialize_with = "text")]
     pub(crate) turn_id: Option<String>,
     #[serde(deserialize_with = "text")]
     pub(crate) model: Option<String>,
@@ -185,6 +191,11 @@ fn patched_files(patch: &str) -> Vec<&str> {
 /// A text, or nothing where something else stands.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     deserializer.deserialize_any(Text)
+}
+
+/// Whether something is true.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(|value| value == true)
 }
 
 /// An object's fields, or their defaults where something else stands.
@@ -311,6 +322,9 @@ mod tests {
                 },
                 tool_use_id: field("tool_use_id"),
                 agent_id: field("agent_id"),
+                agent_transcript_path: field("agent_transcript_path"),
+                error: field("error"),
+                stop_hook_active: plain["stop_hook_active"] == true,
                 turn_id: field("turn_id"),
                 model: field("model"),
             };

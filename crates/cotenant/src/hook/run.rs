@@ -13,7 +13,7 @@ use cotenant_core::{
     name::SessionRef,
     offer::Draft,
     render::cut,
-    session::{Heartbeat, SessionView, SignOff},
+    session::{SessionView, SignOff},
     status::{ShowStatus, Waiting},
 };
 use cotenant_store::testing::failpoint;
@@ -23,6 +23,7 @@ use super::{
     call::{self, Call, Once, is_over},
     edit,
     marks::Place,
+    measure::Measured,
     member::Member,
     payload::{Event, PAYLOAD_BYTES_MAX, Payload},
     presence,
@@ -104,9 +105,10 @@ fn act(call: &Call<'_>) -> Result<Option<Said>> {
         Event::SessionStart => start(call).map(Some),
         Event::UserPromptSubmit => prompt(call),
         Event::PreToolUse => Ok(before_tool(call)?.map(|answer| (answer, None))),
-        Event::PostToolUse => after_tool(call),
-        Event::PostToolUseFailure | Event::Stop | Event::SubagentStop => beat(call).map(|()| None),
-        Event::PreCompact => note(call).map(|()| None),
+        Event::PostToolUse | Event::PostToolUseFailure => after_tool(call),
+        Event::PreCompact => draft(call).map(|()| None),
+        Event::Stop => Ok(stop(call)?.map(|answer| (answer, None))),
+        Event::SubagentStop => subagent_stop(call).map(|()| None),
         Event::SessionEnd => end(call).map(|()| None),
     }
 }
@@ -118,10 +120,13 @@ fn start(call: &Call<'_>) -> Result<Said> {
     let source = call.payload.source.as_deref();
     member.mark.provisional = call.kind == "claude" && source == Some("resume");
     let present = present(call, &mut member)?;
-    live_on(call, &member)?;
+    // A conversation that starts, or goes on without what it knew, is told all.
+    member.mark.instructions = None;
+    let mut text = call.instructions(&mut member)?.unwrap_or_default();
+    add(&mut text, &present.text);
+    add(&mut text, &live_on(call, &member)?.unwrap_or_default());
     let policy = edit::Policy::of(call.context.project()?);
-    let mut text = present.text;
-    text.push_str(&presence::commands(policy.auto_claim));
+    add(&mut text, &presence::commands(policy.auto_claim));
     if let Some(draft) =
         present.waiting.draft.filter(|_| matches!(source, Some("compact" | "resume")))
     {
@@ -137,26 +142,15 @@ fn prompt(call: &Call<'_>) -> Result<Option<Said>> {
     member.mark.provisional = false;
     let before = member.mark.told.clone();
     let present = present(call, &mut member)?;
-    live_on(call, &member)?;
-    let mut text = String::new();
+    let mut text = call.instructions(&mut member)?.unwrap_or_default();
+    call.note();
+    let advice = live_on(call, &member)?;
     if member.mark.told != before {
-        text = present.text;
+        add(&mut text, &present.text);
         add(&mut text, &waiting::offers(&present.waiting.offers)?);
     }
+    add(&mut text, &advice.unwrap_or_default());
     let (answer, delivery) = with_messages(call, &member, present.waiting.unread > 0, text);
-    Ok((!answer.is_empty()).then_some((answer, delivery)))
-}
-
-/// After a tool its session may go on with what others sent meanwhile.
-fn after_tool(call: &Call<'_>) -> Result<Option<Said>> {
-    beat(call)?;
-    if call.payload.agent_id.is_some() {
-        return Ok(None);
-    }
-    let Some((member, _)) = call.remembered() else { return Ok(None) };
-    call::open(&call.context)?;
-    let unread = waiting::has_unread(call, &member)?;
-    let (answer, delivery) = with_messages(call, &member, unread, String::new());
     Ok((!answer.is_empty()).then_some((answer, delivery)))
 }
 
@@ -178,7 +172,7 @@ fn add(text: &mut String, more: &str) {
 }
 
 /// Before its context is shortened, a session's work is noted, to be given back to it afterwards.
-fn note(call: &Call<'_>) -> Result<()> {
+fn draft(call: &Call<'_>) -> Result<()> {
     call::open(&call.context)?;
     let member = call.acting()?;
     match call.ask(&Draft::default(), Some(&member.actor), Once::PerCall) {
@@ -196,14 +190,15 @@ fn note(call: &Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Gives a sign of life and remembers the session. A sign of life that finds the store busy can
-/// wait for the next hook.
-fn live_on(call: &Call<'_>, member: &Member) -> Result<()> {
-    let beaten = call.ask(&Heartbeat {}, Some(&member.actor), Once::PerCall);
+/// Gives a sign of life, with what the session has used, and remembers the session. A sign of life that
+/// finds the store busy can wait for the next hook. Answers what the agent is told of its pressure.
+fn live_on(call: &Call<'_>, member: &Member) -> Result<Option<String>> {
+    let beaten = call.beat(&member.actor, false);
     call.remember(member);
     match beaten {
-        Err(error) if error.code != Code::Busy => Err(error),
-        _ => Ok(()),
+        Ok(measured) => Ok(measured.and_then(|mut measured| measured.advice())),
+        Err(error) if error.code == Code::Busy => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -267,25 +262,88 @@ fn before_tool(call: &Call<'_>) -> Result<Option<Answer>> {
     Ok(None)
 }
 
-/// Gives a sign of life, unless one was given a moment ago.
-fn beat(call: &Call<'_>) -> Result<()> {
-    let remembered = call.remembered();
-    if remembered.as_ref().is_some_and(|(_, age)| *age < BEAT_EVERY) {
+/// After a call of a tool: a sign of life, what has changed meanwhile, and what others sent.
+fn after_tool(call: &Call<'_>) -> Result<Option<Said>> {
+    call.note();
+    let Some((mut member, measured)) = beat(call, When::Seldom)? else { return Ok(None) };
+    call::open(&call.context)?;
+    let mut text = String::new();
+    // A server is asked for instructions when it is written to anyway.
+    let here = call.context.project()?.store.file().is_some();
+    if (here || measured.is_some())
+        && let Some(instructions) = call.instructions(&mut member)?
+    {
+        call.marks.replace(call.place(), &member.mark);
+        add(&mut text, &instructions);
+    }
+    add(&mut text, &measured.and_then(|mut measured| measured.advice()).unwrap_or_default());
+    // Messages are for the session, not for whom it started.
+    let unread = call.payload.agent_id.is_none() && waiting::has_unread(call, &member)?;
+    let (answer, delivery) = with_messages(call, &member, unread, text);
+    Ok((!answer.is_empty()).then_some((answer, delivery)))
+}
+
+/// When the model stops: what the turn has used, and from the level `critical` on, once, a handoff.
+fn stop(call: &Call<'_>) -> Result<Option<Answer>> {
+    call.note();
+    let Some((_, Some(mut measured))) = beat(call, When::New)? else { return Ok(None) };
+    // Whoever was kept from stopping a moment ago may stop.
+    if call.kind != "claude" || call.payload.stop_hook_active {
+        return Ok(None);
+    }
+    Ok(measured.demand().map(Answer::GoOn))
+}
+
+fn subagent_stop(call: &Call<'_>) -> Result<()> {
+    let Some((member, _)) = beat(call, When::Seldom)? else { return Ok(()) };
+    if call.payload.agent_transcript_path.is_none() {
         return Ok(());
     }
     call::open(&call.context)?;
-    if let Some((member, _)) = remembered {
-        match call.ask(&Heartbeat {}, Some(&member.actor), Once::PerCall) {
+    match call.report_subagent(&member.actor) {
+        Err(error) if error.code != Code::Busy => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// When what a session has used is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// With a sign of life, which is given at most every [`BEAT_EVERY`].
+    Seldom,
+    /// Whenever there is something new.
+    New,
+}
+
+/// Gives a sign of life with what the session has used, unless one was given a moment ago. Answers the session
+/// and what was measured, if it was looked at.
+fn beat(call: &Call<'_>, when: When) -> Result<Option<(Member, Option<Measured>)>> {
+    if let Some((member, age)) = call.remembered() {
+        let fresh = age < BEAT_EVERY;
+        if fresh && when == When::Seldom {
+            return Ok(Some((member, None)));
+        }
+        call::open(&call.context)?;
+        match call.beat(&member.actor, fresh) {
             Err(error) if is_over(&error) => call.marks.forget(call.place()),
             outcome => {
                 // A store that is busy now is not asked again at once.
-                call.marks.touch(call.place());
-                return outcome.map(drop);
+                if !fresh {
+                    call.marks.touch(call.place());
+                }
+                return outcome.map(|measured| Some((member, measured)));
             }
         }
+    } else {
+        call::open(&call.context)?;
     }
     let member = call.member()?;
-    live_on(call, &member)
+    let measured = call.beat(&member.actor, false);
+    call.remember(&member);
+    match measured {
+        Err(error) if error.code != Code::Busy => Err(error),
+        measured => Ok(Some((member, measured.unwrap_or_default()))),
+    }
 }
 
 fn end(call: &Call<'_>) -> Result<()> {
@@ -297,6 +355,8 @@ fn end(call: &Call<'_>) -> Result<()> {
     let Some(member) = call.ending()? else {
         return Ok(());
     };
+    // The last answer may have been written behind the last hook. Not knowing it keeps nobody here.
+    let _ = call.beat(&member.actor, false);
     let operation = SignOff { outcome: Some("ended".to_owned()), note: None };
     call.ask(&operation, Some(&member.actor), Once::PerCall)?;
     call.context.tokens()?.forget(&member.mark.token_digest);

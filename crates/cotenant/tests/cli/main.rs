@@ -11,6 +11,7 @@ mod data;
 mod doctor;
 mod env;
 mod events;
+mod governance;
 mod init;
 mod json;
 mod leases;

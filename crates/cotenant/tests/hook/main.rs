@@ -6,6 +6,7 @@
 mod conversations;
 mod edits;
 mod faults;
+mod governance;
 mod presence;
 mod stage;
 mod waiting;

@@ -320,6 +320,7 @@ pub(crate) enum Told {
     Nothing,
     Context(String),
     Deny(String),
+    GoOn(String),
 }
 
 impl Told {
@@ -330,6 +331,10 @@ impl Told {
             return Self::Nothing;
         }
         let answer: Value = serde_json::from_str(&heard.stdout).unwrap();
+        if answer["decision"] == "block" {
+            assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
+            return Self::GoOn(answer["reason"].as_str().unwrap().to_owned());
+        }
         assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
         let specific = answer["hookSpecificOutput"].as_object().unwrap();
         let text = |name: &str| specific.get(name).map(|text| text.as_str().unwrap().to_owned());

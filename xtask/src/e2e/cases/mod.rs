@@ -2,6 +2,7 @@
 
 mod agent;
 mod data;
+mod figures;
 mod files;
 mod identity;
 mod plugin;
@@ -14,7 +15,7 @@ mod work;
 use crate::e2e::stage::Case;
 
 /// What each case shows, and how.
-pub(crate) const CASES: [Case; 22] = [
+pub(crate) const CASES: [Case; 24] = [
     ("`claude mcp list` shows the server connected", servers::connected),
     ("the server's tools run without a question", servers::allowed),
     ("nothing is left after `cotenant uninit`", servers::removed),
@@ -37,4 +38,6 @@ pub(crate) const CASES: [Case; 22] = [
     ("a message reaches a model in the turn it is in", work::message_in_a_turn),
     ("work is handed over, also by one that has left", work::handed_over),
     ("a compaction gives back claims and next steps", work::compacted),
+    ("what two sessions used is never blended", figures::never_blended),
+    ("instructions are told at the start and when they change", figures::instructed),
 ];
