@@ -132,7 +132,6 @@ fn a_draft_keeps_what_was_said_before() {
             - fix it
           holds:
             - issue:15
-          progress:
           drafted_at: AT
         ",
     );

@@ -74,6 +74,7 @@ pub(super) fn print(screen: &mut Screen, payload: &Json) {
         let name = for_terminal(name);
         match value {
             Value::Null => {}
+            Value::Array(list) if list.is_empty() => {}
             Value::String(text) => screen.line(format!("  {name}: {}", for_terminal(text))),
             Value::Array(list) if list.iter().all(Value::is_string) => {
                 screen.line(format!("  {name}:"));
