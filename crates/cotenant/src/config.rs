@@ -236,14 +236,13 @@ impl Config {
     }
 
     fn read_file(&mut self, file: &Path, may: impl Fn(&str, Value, Value) -> bool) -> Result<()> {
-        let Some(table) = read(file)? else { return Ok(()) };
+        let Some(mut table) = read(file)? else { return Ok(()) };
+        if let Some(value) = table.remove(pressure::TABLE) {
+            let is_project = file.ends_with(PROJECT_FILE);
+            self.warnings.extend(self.limits.take(&value, file, is_project)?);
+        }
         for (name, value) in &flat(table) {
             if name == PROJECT && file.ends_with(PROJECT_FILE) {
-                continue;
-            }
-            if name == pressure::TABLE {
-                let is_project = file.ends_with(PROJECT_FILE);
-                self.warnings.extend(self.limits.take(value, file, is_project)?);
                 continue;
             }
             let Some(index) = SETTINGS.iter().position(|setting| setting.name == name) else {

@@ -100,6 +100,8 @@ CREATE TABLE barrier (
     expires_tick BIGINT,
     why TEXT COLLATE "C",
     PRIMARY KEY (name, session)
+);
+
 CREATE TABLE instruction (
     id BIGINT PRIMARY KEY,
     text TEXT COLLATE "C" NOT NULL,

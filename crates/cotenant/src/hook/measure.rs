@@ -407,18 +407,19 @@ impl Measured {
         }
         self.used.told = level;
         keep(&self.path, &self.used);
-        // A draft of a handoff begins here, once there are drafts.
         let what_to_do = match level {
             Level::Normal => return None,
             Level::Elevated => {
-                "A handoff may become necessary: keep what is done and what comes next in a few sentences."
+                "A handoff may become necessary: a draft with what you hold and how far you are has begun. \
+                 hand_off(action=\"draft\", payload={\"next_steps\": […]}) adds what comes next."
             }
             Level::High => {
-                "A handoff to a fresh session is recommended at the next good place to stop."
+                "A handoff to a fresh session is recommended at the next good place to stop: \
+                 hand_off(action=\"offer\", …), or `cotenant handoff offer`."
             }
             Level::Critical | Level::Dangerous => {
-                "Hand over now: finish nothing new before what is done, what comes next and which files \
-                 were touched are written down for another session."
+                "Hand over now, with hand_off(action=\"offer\", …) or `cotenant handoff offer`: finish nothing new \
+                 before what is done, what comes next and which files were touched are in its payload."
             }
         };
         Some(format!("{} {what_to_do}", self.sentence()))

@@ -124,7 +124,7 @@ fn start(call: &Call<'_>) -> Result<Said> {
     member.mark.instructions = None;
     let mut text = call.instructions(&mut member)?.unwrap_or_default();
     add(&mut text, &present.text);
-    add(&mut text, &live_on(call, &member)?.unwrap_or_default());
+    add(&mut text, &live_on(call, &member)?);
     let policy = edit::Policy::of(call.context.project()?);
     add(&mut text, &presence::commands(policy.auto_claim));
     if let Some(draft) =
@@ -149,7 +149,7 @@ fn prompt(call: &Call<'_>) -> Result<Option<Said>> {
         add(&mut text, &present.text);
         add(&mut text, &waiting::offers(&present.waiting.offers)?);
     }
-    add(&mut text, &advice.unwrap_or_default());
+    add(&mut text, &advice);
     let (answer, delivery) = with_messages(call, &member, present.waiting.unread > 0, text);
     Ok((!answer.is_empty()).then_some((answer, delivery)))
 }
@@ -192,14 +192,25 @@ fn draft(call: &Call<'_>) -> Result<()> {
 
 /// Gives a sign of life, with what the session has used, and remembers the session. A sign of life that
 /// finds the store busy can wait for the next hook. Answers what the agent is told of its pressure.
-fn live_on(call: &Call<'_>, member: &Member) -> Result<Option<String>> {
+fn live_on(call: &Call<'_>, member: &Member) -> Result<String> {
     let beaten = call.beat(&member.actor, false);
     call.remember(member);
     match beaten {
-        Ok(measured) => Ok(measured.and_then(|mut measured| measured.advice())),
-        Err(error) if error.code == Code::Busy => Ok(None),
+        Ok(measured) => Ok(advice(call, member, measured)),
+        Err(error) if error.code == Code::Busy => Ok(String::new()),
         Err(error) => Err(error),
     }
+}
+
+/// What the agent is told of its pressure, if it has risen. From then on there is a draft of a handoff, which
+/// whoever goes on with the session is given.
+fn advice(call: &Call<'_>, member: &Member, measured: Option<Measured>) -> String {
+    let Some(advice) = measured.and_then(|mut measured| measured.advice()) else {
+        return String::new();
+    };
+    // Without it the advice is as good.
+    let _ = call.ask(&Draft::default(), Some(&member.actor), Once::PerCall);
+    advice
 }
 
 /// What an agent is told at a prompt.
@@ -276,9 +287,11 @@ fn after_tool(call: &Call<'_>) -> Result<Option<Said>> {
         call.marks.replace(call.place(), &member.mark);
         add(&mut text, &instructions);
     }
-    add(&mut text, &measured.and_then(|mut measured| measured.advice()).unwrap_or_default());
-    // Messages are for the session, not for whom it started.
-    let unread = call.payload.agent_id.is_none() && waiting::has_unread(call, &member)?;
+    add(&mut text, &advice(call, &member, measured));
+    // Messages are for the session, not for whom it started, and are handed out where an agent is known to
+    // read them.
+    let reads = call.event == Event::PostToolUse && call.payload.agent_id.is_none();
+    let unread = reads && waiting::has_unread(call, &member)?;
     let (answer, delivery) = with_messages(call, &member, unread, text);
     Ok((!answer.is_empty()).then_some((answer, delivery)))
 }
