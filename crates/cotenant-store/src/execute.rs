@@ -88,7 +88,7 @@ pub(crate) fn foreseen(request: &Request) -> Vec<Query> {
         Op::Claim(op) => queries.extend(claim::foreseen(op, request.actor.as_ref())),
         Op::Acquire(op) => queries.extend(lease::foreseen(op, request.actor.as_ref())),
         Op::Release(op) => {
-            queries.extend(lease::foreseen_own(&op.resource, request.actor.as_ref()))
+            queries.extend(lease::foreseen_own(&op.resource, request.actor.as_ref()));
         }
         Op::Renew(op) => queries.extend(lease::foreseen_own(&op.resource, request.actor.as_ref())),
         Op::Get(op) => queries.push(data::foreseen(&op.scope, &op.key)),
@@ -242,13 +242,12 @@ fn remembered(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str) -> Result<Op
 
 fn remember(tx: &mut Tx<'_>, actor: &str, id: &str, digest: &str, data: &RawValue) -> Result<()> {
     let (seq, tick) = (tx.meta.seq, tx.now.0);
-    tx.forgets |= seq % FORGET_EVERY == 0;
     tx.sql.later(INSERT_REQUEST, params![actor, id, digest, data.get(), seq, tick])
 }
 
 /// Forgets results that are old and too many, once a transaction and not each time.
 pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
-    if !tx.forgets {
+    if tx.meta.seq / FORGET_EVERY == tx.begun_at / FORGET_EVERY {
         return Ok(());
     }
     tx.sql.later(FORGET_REQUESTS, params![tx.now.0 - REMEMBERED_MS, REMEMBERED])

@@ -29,8 +29,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) wait_over: bool,
     /// Whether anything was settled, which is committed even if the request fails.
     pub(crate) settled: bool,
-    /// Whether it is time to forget old results.
-    pub(crate) forgets: bool,
+    /// The head of the log when the transaction began.
+    pub(crate) begun_at: i64,
     /// What was settled by this request, to be settled again if its effects are undone.
     pub(crate) settlements: Vec<Settlement>,
     /// Events held back by the planted bug `event_outside_transaction`.
@@ -87,14 +87,14 @@ impl<'a> Tx<'a> {
         Self {
             sql,
             now: meta.tick,
-            meta,
             wall_ms,
             processes,
             is_shared: false,
             actor: None,
             wait_over: false,
             settled: false,
-            forgets: false,
+            begun_at: meta.seq,
+            meta,
             settlements: Vec::new(),
             late_events: Vec::new(),
         }

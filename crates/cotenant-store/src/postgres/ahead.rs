@@ -45,6 +45,9 @@ pub(super) struct Foreseen {
     asked: Vec<Vec<Value>>,
 }
 
+/// Queries of one kind: the statement, its shape, what each asks for.
+type Kindred = (&'static str, Arc<Shape>, Vec<Vec<Value>>);
+
 /// Writes that wait, of one statement.
 struct Waiting {
     sql: &'static str,
@@ -65,7 +68,7 @@ pub(super) struct Ahead {
 impl Ahead {
     /// What to ask for so that these queries are answered.
     pub(super) fn foresee(shapes: &mut Shapes, queries: Vec<Query>) -> Vec<Foreseen> {
-        let mut kinds: Vec<(&'static str, Arc<Shape>, Vec<Vec<Value>>)> = Vec::new();
+        let mut kinds: Vec<Kindred> = Vec::new();
         for Query { sql, values } in queries {
             let Some(shape) = shapes.of(sql) else { continue };
             let Kind::Read(read) = &shape.kind else { continue };

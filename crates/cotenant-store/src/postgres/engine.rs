@@ -535,13 +535,12 @@ impl Sql for Statements<'_> {
 
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let values = owned(params)?;
-        let rows = match self.ahead.answer(sql, &values) {
-            Some(rows) => rows,
-            None => {
-                let due = self.ahead.due(sql);
-                self.send(due)?;
-                self.query(Ready { sql: sql.to_owned(), values })?
-            }
+        let rows = if let Some(rows) = self.ahead.answer(sql, &values) {
+            rows
+        } else {
+            let due = self.ahead.due(sql);
+            self.send(due)?;
+            self.query(Ready { sql: sql.to_owned(), values })?
         };
         Ok(rows.into_iter().map(|row| Row(row.into_iter())).collect())
     }

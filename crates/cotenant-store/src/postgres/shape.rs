@@ -4,6 +4,8 @@
 //! which rows they can concern, and how many of a kind become one. Whatever is not understood has no shape,
 //! and is taken to concern everything.
 
+use std::fmt::Write as _;
+
 use crate::sql::Value;
 
 /// A statement that was understood.
@@ -285,7 +287,7 @@ fn renumber(text: &str, by: usize, into: &mut String) {
     for part in parts {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
         let number: usize = part[..digits].parse().unwrap_or_default();
-        *into += &format!("${}{}", number + by, &part[digits..]);
+        let _ = write!(into, "${}{}", number + by, &part[digits..]);
     }
 }
 
