@@ -67,6 +67,15 @@ fn a_failure_in_a_batch_undoes_its_own_request_only(bench: &dyn Bench) {
     assert!(ask(bench, &get("s", "half")).is_err(), "what failed left a write");
     assert_eq!(head_seq(bench), before + 2);
     assert_eq!(must(bench, &get("s", "two")).rev, Rev(before + 2));
+    // Nor does one that fails before it has done anything.
+    let mut outcomes = bench
+        .store()
+        .submit(vec![Request::new(note("x")).by(b.impostor()), b.request(put("s", "three", "3"))])
+        .into_iter();
+    let mut next = || outcomes.next().expect("an outcome");
+    fails(next(), Code::Unauthenticated, "the impostor");
+    succeeds(next(), "who comes after it");
+    assert_eq!(must(bench, &get("s", "three")).rev, Rev(before + 3));
 }
 
 fn a_batch_sees_what_it_did_before(bench: &dyn Bench) {

@@ -102,6 +102,8 @@ fn l6_the_lock_delay_can_be_chosen(bench: &dyn Bench) {
     a.must(&with("long", MINUTE));
     bench.advance(TTL);
     b.must(&acquire("none"));
+    let ends = |event: &&Event| event.kind == "lease.expired" && event.scope == "lease:none";
+    assert_eq!(log(bench).iter().filter(ends).count(), 1, "a grant ends once");
     bench.advance(MINUTE / 2);
     b.refused(&acquire("long"), Code::Cooling);
     bench.advance(MINUTE / 2);

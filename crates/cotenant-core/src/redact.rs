@@ -16,8 +16,22 @@ use std::borrow::Cow;
 use self::table::{COMMON, NAMED, Of, PREFIXED};
 use crate::json::Json;
 
-/// Replaces the secrets in a text.
+/// How often a text is looked at again that had secrets in it.
+const PASSES_MAX: usize = 8;
+
+/// Replaces the secrets in a text. What is gone may have hidden another one, so that it is looked at until
+/// nothing is found: to redact again changes nothing.
 pub fn secrets(text: &str) -> Cow<'_, str> {
+    let mut clean = pass(text);
+    for _ in 1..PASSES_MAX {
+        let Cow::Owned(once) = &clean else { break };
+        let Cow::Owned(again) = pass(once) else { break };
+        clean = Cow::Owned(again);
+    }
+    clean
+}
+
+fn pass(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut clean = String::new();
     let (mut kept, mut at) = (0, 0);

@@ -58,6 +58,9 @@ pub struct Batching {
 /// What part of the time of the last transaction a leader waits for those whom it answered.
 const GATHERING_PART: u32 = 16;
 
+/// The longest such wait: a transaction may have taken long for reasons of its own.
+const GATHERING_MAX: Duration = Duration::from_millis(5);
+
 #[derive(Default)]
 struct Queue {
     led: bool,
@@ -292,7 +295,7 @@ impl Batching {
         if !own.shares || wanted <= 2 {
             return queue;
         }
-        let at_most = queue.took / GATHERING_PART;
+        let at_most = (queue.took / GATHERING_PART).min(GATHERING_MAX);
         let few = |queue: &mut Queue| queue.units.len() + 1 < wanted;
         let gathered = self.grown.wait_timeout_while(queue, at_most, few);
         gathered.unwrap_or_else(PoisonError::into_inner).0

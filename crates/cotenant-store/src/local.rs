@@ -185,7 +185,8 @@ impl LocalStore {
             engine.write(patience, pass.durability, &mut |sql| {
                 steps.clear();
                 let mut tx = self.begin(sql, pass.wait_over)?;
-                if tx.sql.is_far() {
+                // A savepoint would make it all unknown again.
+                if tx.sql.is_far() && savepoints == Savepoints::None {
                     let requests = pass.requests.iter();
                     tx.sql.foresee(requests.flat_map(|asked| foreseen(asked.request)).collect())?;
                 }
@@ -213,7 +214,7 @@ impl LocalStore {
                 }
                 let failed = |step: &Step| matches!(step, Step::Done(Err(_)) | Step::Unwanted);
                 let refused = !changed && steps.iter().all(failed);
-                erasing = !refused && tx.meta.erasing != 0;
+                erasing = (!refused || tx.settled) && tx.meta.erasing != 0;
                 if !changed && !tx.settled {
                     return Ok(if refused { Finish::Rollback } else { Finish::Unchanged });
                 }

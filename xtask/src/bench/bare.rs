@@ -116,8 +116,8 @@ impl Bare {
                 return Ok(None);
             }
             let _: i64 = tx
-                .prepare_cached(sql::COUNT_CLAIMS)?
-                .query_row(params![by.session, 0], |row| row.get(0))?;
+                .prepare_cached(sql::COUNT_ROWS)?
+                .query_row(params![by.session], |row| row.get(0))?;
             meta.fence = (meta.fence + 1).max(WALL_MS);
             let (fence, none) = (meta.fence, None::<i64>);
             tx.prepare_cached(sql::INSERT_LEASE)?.execute(params![
@@ -186,16 +186,11 @@ fn steps(
     };
     tx.prepare_cached(sql::INSERT_REQUEST)?
         .execute(params![by.session, by.request, DIGEST, result, meta.seq, meta.tick])?;
-    if meta.seq % 64 == 0 {
+    if meta.seq % 256 == 0 {
         tx.prepare_cached(sql::FORGET_REQUESTS)?
             .execute(params![meta.tick - 3_600_000, 100_000])?;
     }
-    tx.prepare_cached(sql::UPDATE_TOUCH)?.execute(params![
-        meta.tick + 3_600_000,
-        meta.tick,
-        WALL_MS,
-        by.session
-    ])?;
+    tx.prepare_cached(sql::UPDATE_TOUCH)?.execute(params![meta.tick, WALL_MS, by.session])?;
     save(&tx, &meta)?;
     tx.commit()?;
     Ok(true)

@@ -24,13 +24,14 @@ const HAS_SCHEMA: &str =
     "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1) THEN 1 ELSE 0 END";
 const LOCK_META: &str = "SELECT 1 FROM meta WHERE id = 1 FOR UPDATE";
 /// Empties a store that is replaced, but for the row of `meta`.
-pub(crate) const EMPTY: &str =
-    "TRUNCATE session, alias, edge, data, lease, mark, event, request, timer, task, dependency";
+pub(crate) const EMPTY: &str = "TRUNCATE session, alias, edge, data, lease, mark, event, request, timer, task, dependency, \
+     progress, offer, message, barrier, instruction, metric";
 /// Lets the numbers of requests go on behind those that were written, and tells the planner what is there.
 pub(crate) const AFTER_FILLING: [&str; 2] = [
     "SELECT setval(pg_get_serial_sequence('request', 'number'), \
      COALESCE((SELECT MAX(number) FROM request), 0) + 1, false)",
-    "ANALYZE session, alias, edge, data, lease, mark, event, request, timer, task, dependency",
+    "ANALYZE session, alias, edge, data, lease, mark, event, request, timer, task, dependency, \
+     progress, offer, message, barrier, instruction, metric",
 ];
 const ENCODING: &str = "SELECT current_setting('server_encoding')";
 

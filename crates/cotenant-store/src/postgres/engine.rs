@@ -249,7 +249,11 @@ impl Postgres {
         lock: i64,
         body: &mut dyn FnMut(&mut Statements<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.run(Begin::Make { lock }, |statements| body(statements))?;
+        self.run(Begin::Make { lock }, |statements| {
+            body(statements)?;
+            let rest = statements.ahead.all();
+            statements.send(rest)
+        })?;
         if let Err(error) = failpoint("create.before_commit") {
             self.roll_back();
             return Err(error);
@@ -556,6 +560,9 @@ impl Sql for Statements<'_> {
     }
 
     fn foresee(&mut self, queries: Vec<Query>) -> Result<()> {
+        // What was settled before is not to be seen as it was.
+        let due = self.ahead.all();
+        self.send(due)?;
         for mut foreseen in Ahead::foresee(self.shapes, queries) {
             let ready = std::mem::take(&mut foreseen.ready);
             let rows = self.query(ready)?;

@@ -108,7 +108,8 @@ impl Shape {
         let (values, tail) = rest.split_once(')')?;
         let columns: Vec<&str> = list(columns).into_iter().map(column).collect();
         let places: Vec<Option<usize>> = list(values).into_iter().map(parameter).collect();
-        if columns.len() != places.len() || values.contains('(') {
+        let is_one = tail.is_empty() || tail.starts_with(" ON CONFLICT ");
+        if columns.len() != places.len() || values.contains('(') || !is_one {
             return None;
         }
         let place = |wanted: &str| {
@@ -386,6 +387,7 @@ mod tests {
             "SELECT MAX(a) FROM t WHERE a = $1",
             "SELECT a FROM t WHERE a = $2 AND b = $1",
             "SELECT a FROM t",
+            "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)",
             "SAVEPOINT request",
         ] {
             assert_eq!(Shape::of(sql), None, "{sql}");

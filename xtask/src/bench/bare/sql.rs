@@ -33,15 +33,15 @@ pub(super) const UPDATE_META: &str = "UPDATE meta SET seq = $1, hash = $2, prune
      erasing = $11 WHERE id = 1";
 pub(super) const SELECT_BY_ID: &str =
     concat!("SELECT ", session_columns!(), " FROM session s WHERE s.id = $1");
-pub(super) const UPDATE_TOUCH: &str = "UPDATE session SET state = 'active', expires_tick = $1, \
-     heartbeat_tick = $2, heartbeat_ms = $3 WHERE id = $4";
+pub(super) const UPDATE_TOUCH: &str = "UPDATE session SET state = 'active', expires_tick = $1 + ttl_ms, \
+     heartbeat_tick = $1, heartbeat_ms = $2 WHERE id IN ($3)";
 pub(super) const SELECT_REQUEST: &str =
     "SELECT digest, result, seq, tick FROM request WHERE actor = $1 AND id = $2";
 pub(super) const INSERT_REQUEST: &str = "INSERT INTO request (actor, id, digest, result, seq, tick) \
      VALUES ($1, $2, $3, $4, $5, $6)";
 pub(super) const FORGET_REQUESTS: &str = "DELETE FROM request WHERE tick < $1 AND number IN \
      (SELECT number FROM request WHERE number <= (SELECT MAX(number) FROM request) - $2 \
-     ORDER BY number LIMIT 256)";
+     ORDER BY number LIMIT 1024)";
 pub(super) const INSERT_EVENT: &str = "INSERT INTO event (seq, at, tick, kind, scope, session, name, \"user\", trust, \
      payload, salt, payload_digest, hash, writer_version) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
@@ -57,8 +57,7 @@ pub(super) const SELECT_NAMED: &str = concat!(
     " FROM lease l WHERE ",
     "l.kind = $1 AND l.name = $2 AND l.state <> 'released' ORDER BY l.tree, l.session"
 );
-pub(super) const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind <> 'lease' \
-     AND state = 'held' AND automatic = $2";
+pub(super) const COUNT_ROWS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1";
 pub(super) const INSERT_LEASE: &str = "INSERT INTO lease (state, fence, slots, mode, automatic, ttl_ms, \
      expires_tick, lock_delay_ms, since_tick, since_ms, note, kind, name, tree, session) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
@@ -96,7 +95,7 @@ mod tests {
             SELECT_ONE,
             INSERT,
             UPDATE,
-            COUNT_CLAIMS,
+            COUNT_ROWS,
             INSERT_LEASE,
         ];
         // What the store puts together from parts.
