@@ -664,7 +664,8 @@ fn issue_named(payload: &serde_json::Value) -> Option<String> {
         _ => return None,
     };
     let name = text.strip_prefix("issue:").unwrap_or(&text);
-    let item = format!("issue:{name}").parse::<Item>().ok()?;
+    let mut item = format!("issue:{name}").parse::<Item>().ok()?;
+    item.check().ok()?;
     issue_held(&OfferItem::Claim(item))
 }
 
