@@ -9,12 +9,12 @@ import uuid
 import weakref
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from ._connection import Connection
 from ._errors import Error, FencedError, NotFoundError, SessionError
 from ._operations import Request, guard_fields
-from ._types import Signed
+from ._types import Message, Signed
 
 #: How often a lease is renewed and a session heard of, as parts of their time to live.
 RENEW_EVERY = 1 / 3
@@ -37,6 +37,8 @@ class Core:
             binary=binary, store=store, directory=directory, environment=environment
         )
         self.session: Optional[Signed] = None
+        #: Messages that were handed out when nobody waited for them any more, with whose they are.
+        self.unheard: "List[Tuple[Optional[str], Message]]" = []
         self._signed_in = 0
         self._quiet = threading.Event()
 
@@ -85,24 +87,28 @@ class Core:
         ours = self._signed_in == os.getpid()
         return session is not None and ours and not session.get("existing", False)
 
-    def give_up(self, granting: "Future[Any]", term: "Term") -> None:
-        """Nobody waits for this grant any more: it is given back if it comes after all."""
+    def give_up(self, asked: "Future[Any]", request: Request) -> None:
+        """Nobody waits for this answer any more: if it comes after all, what it grants is given back."""
+        undo = request.undo
+        if undo is None:
+            return
 
-        def give_back(fence: int) -> None:
-            args = {"resource": term.resource, "fence": fence}
+        def give_back(answer: Any) -> None:
+            request = undo(answer)
+            if request is None:
+                return
             try:
-                self.send(Request("lease.release", args, session=term.session))
+                self.send(request)
             except Error:
                 # The client is closed: it ends with its time to live.
                 pass
 
-        def granted(answer: "Future[Any]") -> None:
-            if not answer.cancelled() and answer.exception() is None:
-                fence = answer.result()["fence"]
+        def answered(asked: "Future[Any]") -> None:
+            if not asked.cancelled() and asked.exception() is None:
                 # Whoever hears answers must not wait until a request is sent.
-                threading.Thread(target=give_back, args=(fence,), daemon=True).start()
+                threading.Thread(target=give_back, args=(asked.result(),), daemon=True).start()
 
-        granting.add_done_callback(granted)
+        asked.add_done_callback(answered)
 
     def close(self) -> None:
         """Ends the connection; the session goes on as long as its process."""

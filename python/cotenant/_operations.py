@@ -10,7 +10,20 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Generator, Iterable, List, Mapping, Optional, Sequence, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generator,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 from ._errors import (
     BusyError,
@@ -21,13 +34,30 @@ from ._errors import (
     TakenError,
 )
 from ._types import (
+    Accepted,
+    Acknowledged,
+    AddedTask,
+    Arrived,
+    Attempt,
+    CancelledTask,
     Claimed,
     Entry,
     Event,
+    FailedTask,
+    FinishedTask,
     Guards,
     Holding,
+    Instruction,
+    InstructionAdded,
+    Message,
+    Metrics,
+    NewTask,
+    OfferView,
+    Progress,
+    Sent,
     Signed,
     Status,
+    Task,
     Unclaimed,
     Updated,
     Written,
@@ -59,6 +89,9 @@ class Request:
     acts: bool = True
     #: The session that it runs for, if not the client's.
     session: Optional[str] = None
+    #: What is to be done with an answer that comes when nobody waits for it any more, such as after an
+    #: interrupt from the keyboard: the request that gives back what was granted, if there is one.
+    undo: "Optional[Callable[[Any], Optional[Request]]]" = None
 
 
 Steps = Generator[Request, Any, T]
@@ -261,7 +294,12 @@ def acquire(
     slots: Optional[int],
     lock_delay: Optional[float],
     note: Optional[str],
+    session: Optional[str],
 ) -> Request:
+    def give_back(answer: Any) -> Request:
+        args = {"resource": resource, "fence": answer["fence"]}
+        return Request("lease.release", args, session=session)
+
     args = _given(
         resource=resource,
         ttl_ms=milliseconds(ttl),
@@ -270,7 +308,7 @@ def acquire(
         lock_delay_ms=milliseconds(lock_delay),
         note=note,
     )
-    return Request("lease.acquire", args)
+    return Request("lease.acquire", args, session=session, undo=give_back)
 
 
 def renew(resource: str, fence: int, ttl: float, session: Optional[str]) -> Request:
@@ -340,4 +378,254 @@ def read(
 
 def status() -> Steps[Status]:
     shown: Status = yield Request("status")
+    return shown
+
+
+def _new_task(task: Any) -> Dict[str, Any]:
+    if not isinstance(task, NewTask):
+        return {"payload": task}
+    fields = _given(
+        queue=task.queue,
+        priority=task.priority,
+        needs=list(task.needs),
+        needs_new=list(task.needs_new),
+        on_dep_fail=task.on_dep_fail,
+        max_attempts=task.max_attempts,
+        visibility_ms=milliseconds(task.visibility),
+        delay_ms=milliseconds(task.delay),
+        not_before=task.not_before,
+        dedupe_key=task.dedupe_key,
+    )
+    return {"payload": task.payload, **fields}
+
+
+def _attempt(task: Attempt) -> Dict[str, int]:
+    if isinstance(task, tuple):
+        return {"task": task[0], "fence": task[1]}
+    return {"task": task.task, "fence": task.fence}
+
+
+def add_tasks(tasks: Iterable[Any], guards: Guards) -> Steps[List[AddedTask]]:
+    answer = yield Request("task.add", {"tasks": [_new_task(task) for task in tasks]}, guards)
+    added: List[AddedTask] = answer["tasks"]
+    return added
+
+
+def next_task(
+    queues: Sequence[str],
+    *,
+    visibility: Optional[float],
+    wait: Optional[float],
+    session: Optional[str],
+) -> Steps[Optional[Task]]:
+    def untake(answer: Any) -> Optional[Request]:
+        taken = answer.get("task")
+        if taken is None:
+            return None
+        return Request("task.release", _attempt(Task.of(taken)), session=session)
+
+    args = _given(
+        queues=list(queues), visibility_ms=milliseconds(visibility), wait_ms=milliseconds(wait)
+    )
+    taken = (yield Request("task.next", args, session=session, undo=untake)).get("task")
+    return None if taken is None else Task.of(taken)
+
+
+def extend_task(task: Attempt, visibility: Optional[float]) -> Steps[float]:
+    args = {**_attempt(task), **_given(visibility_ms=milliseconds(visibility))}
+    extended = yield Request("task.extend", args)
+    return float(extended["visible_for_ms"]) / 1000
+
+
+def finish_task(task: Attempt, result: Any, guards: Guards) -> Steps[FinishedTask]:
+    args = {**_attempt(task), **_given(result=result)}
+    finished: FinishedTask = yield Request("task.done", args, guards)
+    return finished
+
+
+def fail_task(task: Attempt, reason: str, permanent: bool) -> Steps[FailedTask]:
+    kind = "permanent" if permanent else "transient"
+    args = {**_attempt(task), "reason": reason, "class": kind}
+    failed: FailedTask = yield Request("task.fail", args)
+    return failed
+
+
+def release_task(task: Attempt) -> Steps[None]:
+    yield Request("task.release", _attempt(task))
+
+
+def cancel_task(task: Union[int, Task], reason: Optional[str]) -> Steps[CancelledTask]:
+    number = task.task if isinstance(task, Task) else task
+    cancelled: CancelledTask = yield Request("task.cancel", {"task": number, **_given(reason=reason)})
+    return cancelled
+
+
+def report_progress(
+    subject: str, phase: str, percent: int, message: Optional[str], guards: Guards
+) -> Steps[Optional[Progress]]:
+    args = {"subject": subject, "phase": phase, "percent": percent, **_given(message=message)}
+    before: Optional[Progress] = (yield Request("progress.set", args, guards)).get("before")
+    return before
+
+
+def progress(pattern: Optional[str]) -> Steps[List[Progress]]:
+    found: List[Progress] = yield from _pages("progress.show", "progress", pattern=pattern)
+    return found
+
+
+def _pages(op: str, field: str, **args: Any) -> Steps[List[Any]]:
+    """All pages of a list."""
+    found: List[Any] = []
+    after: Any = None
+    while True:
+        page = yield Request(op, _given(**args, limit=PAGE_MAX, after=after))
+        found.extend(page[field])
+        after = page.get("next")
+        if after is None:
+            return found
+
+
+def _addressee(to: str) -> Any:
+    """A session's name or id, ``label:WORD`` or ``everybody``, as a request has it."""
+    if to == "everybody":
+        return to
+    if to.startswith("label:"):
+        return {"label": to[len("label:") :]}
+    return {"session": to}
+
+
+def offer(
+    items: Iterable[str],
+    *,
+    to: str,
+    payload: Optional[Mapping[str, Any]],
+    ttl: Optional[float],
+    guards: Guards,
+) -> Steps[int]:
+    args = _given(payload=payload, ttl_ms=milliseconds(ttl))
+    args = {"to": _addressee(to), "items": list(items), **args}
+    offered = yield Request("handoff.offer", args, guards)
+    return int(offered["offer"])
+
+
+def accept(number: int) -> Steps[Accepted]:
+    accepted: Accepted = yield Request("handoff.accept", {"offer": number})
+    return accepted
+
+
+def decline(number: int, reason: Optional[str]) -> Steps[None]:
+    yield Request("handoff.decline", {"offer": number, **_given(reason=reason)})
+
+
+def withdraw(number: int) -> Steps[None]:
+    yield Request("handoff.withdraw", {"offer": number})
+
+
+def offers(
+    *, all: bool, giver: Optional[str], acceptor: Optional[str]
+) -> Steps[List[OfferView]]:
+    wanted = {"all": all, "from": giver, "acceptor": acceptor}
+    found: List[OfferView] = yield from _pages("handoff.list", "offers", **wanted)
+    return found
+
+
+def send(to: str, text: str, ttl: Optional[float]) -> Steps[Sent]:
+    args = {"to": _addressee(to), "text": text, **_given(ttl_ms=milliseconds(ttl))}
+    sent: Sent = yield Request("message.send", args)
+    return sent
+
+
+def inbox(
+    *, wait: Optional[float], limit: int, session: Optional[str], unheard: List[Tuple[Any, Message]]
+) -> Steps[List[Message]]:
+    """``unheard`` keeps what was handed out to somebody who did not wait for it, with whose it is."""
+    kept = [message for whose, message in unheard if whose == session][:limit]
+    if kept:
+        unheard[:] = [one for one in unheard if one[0] != session or one[1] not in kept]
+        return kept
+
+    def keep(answer: Any) -> None:
+        unheard.extend((session, message) for message in answer["messages"])
+
+    args = {"limit": limit, **_given(wait_ms=milliseconds(wait))}
+    read = yield Request("message.inbox", args, session=session, undo=keep)
+    messages: List[Message] = read["messages"]
+    return messages
+
+
+def ack(messages: Iterable[Union[int, Message]]) -> Steps[Acknowledged]:
+    numbers = [one if isinstance(one, int) else one["message"] for one in messages]
+    acknowledged: Acknowledged = yield Request("message.ack", {"messages": numbers})
+    return acknowledged
+
+
+def barrier(
+    name: str, parties: int, *, timeout: Optional[float], wait: Optional[float]
+) -> Steps[Arrived]:
+    limits = _given(timeout_ms=milliseconds(timeout), wait_ms=milliseconds(wait))
+    arrived: Arrived = yield Request("barrier.arrive", {"name": name, "parties": parties, **limits})
+    return arrived
+
+
+def add_instruction(
+    text: str,
+    *,
+    scope: str,
+    key: Optional[str],
+    source: Optional[str],
+    supersedes: Union[int, str, None],
+    contest: bool,
+    alias: Optional[str],
+    trust: Optional[str],
+) -> Steps[InstructionAdded]:
+    args = _given(
+        text=text,
+        scope=scope,
+        key=key,
+        source=source,
+        supersedes=None if supersedes is None else str(supersedes),
+        contest=contest,
+        alias=alias,
+        trust=trust,
+    )
+    added: InstructionAdded = yield Request("instruction.add", args)
+    return added
+
+
+def instructions(path: Optional[str], *, history: bool) -> Steps[List[Instruction]]:
+    found: List[Instruction]
+    if not history:
+        rulings = (yield Request("instruction.effective", _given(path=path)))["rulings"]
+        found = [ruling["instruction"] for ruling in rulings]
+        return found
+    if path is not None:
+        raise InvalidError("INVALID", "the history is of all paths", hint="leave `path` away")
+    found = yield from _pages("instruction.list", "entries", history=True)
+    return found
+
+
+def report_metrics(
+    source: str,
+    *,
+    counters: Mapping[str, int],
+    gauges: Mapping[str, int],
+    model: Optional[str],
+    seq: Optional[int],
+    thresholds: Mapping[str, Tuple[str, int]],
+) -> Steps[List[str]]:
+    if seq is None:
+        # A report is newer than the one before.
+        seq = time.time_ns() // 1_000_000
+    marks = [
+        {"name": name, "metric": metric, "at_least": least}
+        for name, (metric, least) in thresholds.items()
+    ]
+    numbers = {"counters": dict(counters), "gauges": dict(gauges), "thresholds": marks}
+    args = {"source": source, "seq": seq, **numbers, **_given(model=model)}
+    crossed: List[str] = (yield Request("metrics.report", args)).get("crossed", [])
+    return crossed
+
+
+def metrics(session: Optional[str], *, all: bool, by: Optional[str]) -> Steps[Metrics]:
+    shown: Metrics = yield Request("metrics.show", {"all": all, **_given(session=session, by=by)})
     return shown

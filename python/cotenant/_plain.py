@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 from ._client import Client, Lease
-from ._types import Claimed, Event, Holding, Status, Unclaimed, Updated
+from ._types import (
+    Accepted,
+    Acknowledged,
+    AddedTask,
+    Arrived,
+    Attempt,
+    CancelledTask,
+    Claimed,
+    Event,
+    FailedTask,
+    FinishedTask,
+    Holding,
+    Instruction,
+    InstructionAdded,
+    Message,
+    Metrics,
+    OfferView,
+    Progress,
+    Sent,
+    Status,
+    Task,
+    Unclaimed,
+    Updated,
+)
 
 #: The session that this program signed on: ``session_id`` is its name, ``id`` the store's id for it, ``ns``
 #: a short name unique in the store. Empty while it is nobody. It is changed in place.
@@ -89,6 +112,118 @@ def who(item: Optional[str] = None, **options: Any) -> List[Holding]:
 def lease(resource: str, **options: Any) -> Lease:
     """A lease, to be held by ``with``; see :meth:`Client.lease`."""
     return default_client().lease(resource, **options)
+
+
+def add_tasks(*tasks: Any, **options: Any) -> List[AddedTask]:
+    """Adds tasks to queues, all or none; see :meth:`Client.add_tasks`."""
+    return default_client().add_tasks(*tasks, **options)
+
+
+def next_task(*queues: str, **options: Any) -> Optional[Task]:
+    """Takes the next task that is ready; ``None`` if there is none; see :meth:`Client.next_task`."""
+    return default_client().next_task(*queues, **options)
+
+
+def extend_task(task: Attempt, visibility: Optional[float] = None) -> float:
+    """Gives the attempt at a task more time."""
+    return default_client().extend_task(task, visibility)
+
+
+def finish_task(task: Attempt, result: Any = None, **options: Any) -> FinishedTask:
+    """Finishes a task; what waited for it can begin."""
+    return default_client().finish_task(task, result, **options)
+
+
+def fail_task(task: Attempt, reason: str, **options: Any) -> FailedTask:
+    """Says that the attempt at a task failed; see :meth:`Client.fail_task`."""
+    return default_client().fail_task(task, reason, **options)
+
+
+def release_task(task: Attempt) -> None:
+    """Gives a task back; the attempt is not counted."""
+    default_client().release_task(task)
+
+
+def cancel_task(task: Union[int, Task], reason: Optional[str] = None) -> CancelledTask:
+    """Calls a task off."""
+    return default_client().cancel_task(task, reason)
+
+
+def report_progress(
+    subject: str, phase: str, percent: int, message: Optional[str] = None
+) -> Optional[Progress]:
+    """Says how far something such as ``issue:15`` is; answers what was reported before."""
+    return default_client().report_progress(subject, phase, percent, message)
+
+
+def progress(pattern: Optional[str] = None) -> List[Progress]:
+    """How far things are."""
+    return default_client().progress(pattern)
+
+
+def offer(*items: str, **options: Any) -> int:
+    """Offers what the session holds, with what the next one should know; see :meth:`Client.offer`."""
+    return default_client().offer(*items, **options)
+
+
+def accept(offer: int) -> Accepted:
+    """Takes over what an offer holds."""
+    return default_client().accept(offer)
+
+
+def decline(offer: int, reason: Optional[str] = None) -> None:
+    """Refuses an offer that was made to this session alone."""
+    default_client().decline(offer, reason)
+
+
+def withdraw(offer: int) -> None:
+    """Takes an offer back."""
+    default_client().withdraw(offer)
+
+
+def offers(**options: Any) -> List[OfferView]:
+    """The open offers, newest first; see :meth:`Client.offers`."""
+    return default_client().offers(**options)
+
+
+def send(to: str, text: str, **options: Any) -> Sent:
+    """Sends a text to a session, to ``label:WORD`` or to ``everybody``."""
+    return default_client().send(to, text, **options)
+
+
+def inbox(**options: Any) -> List[Message]:
+    """The messages to this session, each handed out once; see :meth:`Client.inbox`."""
+    return default_client().inbox(**options)
+
+
+def ack(*messages: Union[int, Message]) -> Acknowledged:
+    """Tells the senders of messages that they were acted on."""
+    return default_client().ack(*messages)
+
+
+def barrier(name: str, parties: int, **options: Any) -> Arrived:
+    """Arrives at a point that sessions pass together; see :meth:`Client.barrier`."""
+    return default_client().barrier(name, parties, **options)
+
+
+def add_instruction(text: str, **options: Any) -> InstructionAdded:
+    """Adds an instruction for all sessions; see :meth:`Client.add_instruction`."""
+    return default_client().add_instruction(text, **options)
+
+
+def instructions(path: Optional[str] = None, **options: Any) -> List[Instruction]:
+    """The instructions in force; see :meth:`Client.instructions`."""
+    return default_client().instructions(path, **options)
+
+
+def report_metrics(source: str, **options: Any) -> List[str]:
+    """Reports what this session has used; see :meth:`Client.report_metrics`."""
+    return default_client().report_metrics(source, **options)
+
+
+def metrics(session: Optional[str] = None, **options: Any) -> Metrics:
+    """What each session has used; see :meth:`Client.metrics`."""
+    return default_client().metrics(session, **options)
 
 
 def log_event(event_type: str, message: str, metadata: Any = None) -> int:

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Protocol, Tuple, TypedDict, Union
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    TypedDict,
+    Union,
+)
 
 __all__ = [
+    "Accepted",
+    "Acknowledged",
+    "AddedTask",
+    "Arrived",
+    "Attempt",
+    "CancelledTask",
     "Claimed",
     "ClaimedItem",
     "Entry",
     "Event",
+    "FailedTask",
+    "FinishedTask",
     "Guard",
     "Guards",
     "Holding",
+    "Instruction",
+    "InstructionAdded",
+    "Message",
+    "Metrics",
+    "NewTask",
+    "OfferView",
+    "Progress",
+    "Sent",
     "Signed",
     "Status",
+    "Task",
     "Unclaimed",
     "Updated",
     "Written",
@@ -121,6 +150,80 @@ class Event:
         )
 
 
+@dataclass(frozen=True)
+class NewTask:
+    """A task to add, with more to say than what is to be done."""
+
+    payload: Any
+    queue: str = "default"
+    #: Higher ones first, -1000 to 1000.
+    priority: int = 0
+    #: Ids of tasks that must be over first.
+    needs: Sequence[int] = ()
+    #: The same of tasks that are added together: their places, from 0.
+    needs_new: Sequence[int] = ()
+    #: If one of them fails for good: ``block``, ``cancel`` or ``run``.
+    on_dep_fail: str = "block"
+    #: How often it is tried.
+    max_attempts: int = 3
+    #: How many seconds an attempt may take without being extended; 15 minutes when absent.
+    visibility: Optional[float] = None
+    #: Not before so many seconds have passed.
+    delay: Optional[float] = None
+    #: Not before this calendar time, e.g. ``2026-12-01T09:30:00Z``.
+    not_before: Optional[str] = None
+    #: If a task of the queue with this key is not over yet, nothing is added.
+    dedupe_key: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that was taken. It is a guard of writes, which are refused once the attempt is over."""
+
+    #: Its id.
+    task: int
+    #: The number of this attempt, greater than that of every earlier one.
+    fence: int
+    payload: Any
+    queue: str
+    priority: int
+    #: Which attempt this is, of how many.
+    attempt: int
+    max_attempts: int
+    #: How many seconds it may take without being extended, from when it was taken.
+    visible_for: float
+    #: The session that added it, and how far that one is trusted.
+    creator: str
+    trust: str
+    #: Why the attempt before failed.
+    reason: Optional[str] = None
+
+    @property
+    def resource(self) -> str:
+        """What a guard calls it."""
+        return f"task:{self.task}"
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Task":
+        return cls(
+            task=data["task"],
+            fence=data["fence"],
+            payload=data["payload"],
+            queue=data["queue"],
+            priority=data["priority"],
+            attempt=data["attempt"],
+            max_attempts=data["max_attempts"],
+            visible_for=data["visible_for_ms"] / 1000,
+            creator=data["creator"],
+            trust=data["trust"],
+            reason=data.get("reason"),
+        )
+
+
+#: A task that was taken, or its id and fence.
+Attempt = Union[Task, Tuple[int, int]]
+
+
 class Signed(TypedDict, total=False):
     """A session that was signed on."""
 
@@ -210,3 +313,151 @@ class Status(TypedDict, total=False):
     seq: int
     tick: int
     history: str
+
+
+class AddedTask(TypedDict, total=False):
+    """A task that was added, or was there before under the same key."""
+
+    task: int
+    state: str
+    deduplicated: bool
+
+
+class FinishedTask(TypedDict, total=False):
+    """What became of a task that was finished, and how many others can begin now."""
+
+    state: str
+    already: bool
+    unblocked: int
+
+
+class FailedTask(TypedDict, total=False):
+    """What became of a task whose attempt failed."""
+
+    state: str
+    already: bool
+    retry_in_ms: int
+
+
+class CancelledTask(TypedDict, total=False):
+    """What became of a task that was called off, and how many others were with it."""
+
+    already: bool
+    followed: int
+
+
+class Progress(TypedDict, total=False):
+    """How far something is, who said so and when."""
+
+    subject: str
+    phase: str
+    percent: int
+    message: str
+    updated_at: str
+    updated_by: str
+    session: str
+    age_ms: int
+
+
+class OfferView(TypedDict, total=False):
+    """An offer to take work over."""
+
+    offer: int
+    state: str
+    from_name: str
+    from_is_live: bool
+    trust: str
+    to: Any
+    payload: Dict[str, Any]
+    items: List[Dict[str, Any]]
+    at: str
+    expires_in_ms: int
+    closed_by: str
+
+
+class Accepted(TypedDict, total=False):
+    """What was taken over: the payload, and what is held now under new fences."""
+
+    offer: int
+    from_name: str
+    trust: str
+    payload: Dict[str, Any]
+    items: List[Dict[str, Any]]
+    not_moved: List[Dict[str, Any]]
+
+
+class Sent(TypedDict, total=False):
+    """In whose inboxes a message is, and whom it did not reach."""
+
+    message: int
+    delivered: List[str]
+    undelivered: List[Dict[str, Any]]
+
+
+class Message(TypedDict, total=False):
+    """A message. What it says was written by another session."""
+
+    message: int
+    from_name: str
+    trust: str
+    to: Any
+    text: str
+    state: str
+    at: str
+    age_ms: int
+
+
+class Acknowledged(TypedDict, total=False):
+    """What is acknowledged now, what was before, and what is not in the inbox."""
+
+    acknowledged: List[int]
+    already: List[int]
+    unknown: List[int]
+
+
+class Arrived(TypedDict, total=False):
+    """Whether all have arrived, and who has."""
+
+    name: str
+    generation: int
+    open: bool
+    parties: int
+    arrived: List[str]
+
+
+class Instruction(TypedDict, total=False):
+    """An instruction, who gave it and where it stands."""
+
+    id: int
+    text: str
+    scope: str
+    key: str
+    alias: str
+    source: str
+    trust: str
+    standing: str
+    session: str
+    name: str
+    user: str
+    at: str
+    supersedes: int
+    superseded_by: int
+    approved_by: str
+    revoked_by: str
+    reason: str
+
+
+class InstructionAdded(TypedDict, total=False):
+    """Its number, and whether it is in force or awaits a person's approval."""
+
+    id: int
+    trust: str
+    in_force: bool
+    already: bool
+
+
+class Metrics(TypedDict, total=False):
+    """What each session has used, and the totals that were asked for."""
+
+    sessions: List[Dict[str, Any]]
+    totals: List[Dict[str, Any]]

@@ -15,6 +15,7 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    Tuple,
     Type,
     TypeVar,
     Union,
@@ -25,13 +26,29 @@ from ._core import RENEW_EVERY, Core, Term
 from ._errors import Error
 from ._operations import WAIT_MAX, Filter, Request, Steps
 from ._types import (
+    Accepted,
+    Acknowledged,
+    AddedTask,
+    Arrived,
+    Attempt,
+    CancelledTask,
     Claimed,
     Entry,
     Event,
+    FailedTask,
+    FinishedTask,
     Guards,
     Holding,
+    Instruction,
+    InstructionAdded,
+    Message,
+    Metrics,
+    OfferView,
+    Progress,
+    Sent,
     Signed,
     Status,
+    Task,
     Unclaimed,
     Updated,
     Written,
@@ -86,8 +103,19 @@ class Client:
     async def _send(self, request: Request) -> Any:
         # Starting a process or filling a pipe can take a while, which must not hold up the loop.
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(None, self._core.send, request)
-        return await _heard(answer)
+        sending = loop.run_in_executor(None, self._core.send, request)
+        try:
+            return await _heard(await asyncio.shield(sending))
+        except Error:
+            raise
+        except BaseException:
+            # Such as the end of the task, perhaps before it is sent.
+            sending.add_done_callback(lambda sent: self._give_up(sent, request))
+            raise
+
+    def _give_up(self, sent: "asyncio.Future[Future[Any]]", request: Request) -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            self._core.give_up(sent.result(), request)
 
     async def _run(self, steps: Steps[T]) -> T:
         try:
@@ -263,6 +291,225 @@ class Client:
             self, resource, ttl=ttl, wait=wait, slots=slots, lock_delay=lock_delay, note=note
         )
 
+    # Tasks.
+
+    async def add_tasks(self, *tasks: Any, guards: Guards = ()) -> List[AddedTask]:
+        """Adds tasks, all or none: each a :class:`cotenant.NewTask`, or what is to be done as any other value."""
+        return await self._run(operations.add_tasks(tasks, guards))
+
+    async def next_task(
+        self, *queues: str, visibility: Optional[float] = None, wait: Optional[float] = None
+    ) -> Optional[Task]:
+        """Takes the next task that is ready, of these queues or of any; ``None`` if there is none.
+
+        Nobody else gets it until its attempt is over: finished, failed, released, or not extended for
+        ``visibility`` seconds. With ``wait`` it waits so long for one.
+        """
+        return await self._run(
+            operations.next_task(
+                queues, visibility=visibility, wait=wait, session=self._core.session_id
+            )
+        )
+
+    async def extend_task(self, task: Attempt, visibility: Optional[float] = None) -> float:
+        """Gives the attempt more time, and answers how much. Raises :class:`cotenant.FencedError` if it is over,
+        :class:`cotenant.ConflictError` if the task was called off."""
+        return await self._run(operations.extend_task(task, visibility))
+
+    async def finish_task(
+        self, task: Attempt, result: Any = None, *, guards: Guards = ()
+    ) -> FinishedTask:
+        """Finishes a task; what waited for it can begin. Raises :class:`cotenant.FencedError` if somebody else has
+        taken it since."""
+        return await self._run(operations.finish_task(task, result, guards))
+
+    async def fail_task(self, task: Attempt, reason: str, *, permanent: bool = False) -> FailedTask:
+        """Says that the attempt failed; the task is tried again later, unless that cannot help."""
+        return await self._run(operations.fail_task(task, reason, permanent))
+
+    async def release_task(self, task: Attempt) -> None:
+        """Gives a task back; the attempt is not counted."""
+        return await self._run(operations.release_task(task))
+
+    async def cancel_task(
+        self, task: Union[int, Task], reason: Optional[str] = None
+    ) -> CancelledTask:
+        """Calls a task off; whoever works on it learns when it extends or finishes it."""
+        return await self._run(operations.cancel_task(task, reason))
+
+    # Progress and handoff.
+
+    async def report_progress(
+        self,
+        subject: str,
+        phase: str,
+        percent: int,
+        message: Optional[str] = None,
+        *,
+        guards: Guards = (),
+    ) -> Optional[Progress]:
+        """Says how far something such as ``issue:15`` is; answers what was reported before.
+
+        Raises :class:`cotenant.TakenError` if another session has claimed it.
+        """
+        return await self._run(
+            operations.report_progress(subject, phase, percent, message, guards)
+        )
+
+    async def progress(self, pattern: Optional[str] = None) -> List[Progress]:
+        """How far things are: those that match a pattern with ``*``, or all."""
+        return await self._run(operations.progress(pattern))
+
+    async def offer(
+        self,
+        *items: str,
+        to: str = "everybody",
+        payload: Optional[Mapping[str, Any]] = None,
+        ttl: Optional[float] = None,
+        guards: Guards = (),
+    ) -> int:
+        """Offers claims such as ``issue:15`` and leases such as ``lease:deploy``, with what the next one
+        should know, to a session, ``label:WORD`` or everybody. Answers the number of the offer.
+
+        They stay this session's until somebody accepts.
+        """
+        return await self._run(
+            operations.offer(items, to=to, payload=payload, ttl=ttl, guards=guards)
+        )
+
+    async def accept(self, offer: int) -> Accepted:
+        """Takes over what an offer holds. Raises :class:`cotenant.NotFoundError` if somebody else was faster:
+        ``details["by"]``."""
+        return await self._run(operations.accept(offer))
+
+    async def decline(self, offer: int, reason: Optional[str] = None) -> None:
+        """Refuses an offer that was made to this session alone."""
+        return await self._run(operations.decline(offer, reason))
+
+    async def withdraw(self, offer: int) -> None:
+        """Takes an offer back."""
+        return await self._run(operations.withdraw(offer))
+
+    async def offers(
+        self,
+        *,
+        all: bool = False,
+        giver: Optional[str] = None,
+        acceptor: Optional[str] = None,
+    ) -> List[OfferView]:
+        """The open offers, newest first: of a ``giver``, for an ``acceptor``; or ``all``, also closed ones."""
+        return await self._run(operations.offers(all=all, giver=giver, acceptor=acceptor))
+
+    # Messages and barriers.
+
+    async def send(self, to: str, text: str, *, ttl: Optional[float] = None) -> Sent:
+        """Sends a text to a session, to ``label:WORD`` or to ``everybody``."""
+        return await self._run(operations.send(to, text, ttl))
+
+    async def inbox(self, *, wait: Optional[float] = None, limit: int = 32) -> List[Message]:
+        """The messages to this session that nobody has read, each handed out once, oldest first.
+
+        With ``wait`` it waits so long for the first. What they say was written by other sessions.
+        """
+        return await self._run(
+            operations.inbox(
+                wait=wait,
+                limit=limit,
+                session=self._core.session_id,
+                unheard=self._core.unheard,
+            )
+        )
+
+    async def ack(self, *messages: Union[int, Message]) -> Acknowledged:
+        """Tells the senders of messages that they were acted on."""
+        return await self._run(operations.ack(messages))
+
+    async def barrier(
+        self,
+        name: str,
+        parties: int,
+        *,
+        timeout: Optional[float] = None,
+        wait: Optional[float] = None,
+    ) -> Arrived:
+        """Arrives at a point that so many sessions pass together; with ``wait``, waits for the others.
+
+        Raises :class:`cotenant.BusyError` if they do not come in time, and :class:`cotenant.ConflictError` if one of them
+        is lost or ends: ``details["name"]``.
+        """
+        return await self._run(operations.barrier(name, parties, timeout=timeout, wait=wait))
+
+    # Instructions and metrics.
+
+    async def add_instruction(
+        self,
+        text: str,
+        *,
+        scope: str = "project",
+        key: Optional[str] = None,
+        source: Optional[str] = None,
+        supersedes: Union[int, str, None] = None,
+        contest: bool = False,
+        alias: Optional[str] = None,
+        trust: Optional[str] = None,
+    ) -> InstructionAdded:
+        """Adds an instruction for all sessions; that of an agent awaits a person's approval.
+
+        ``scope`` is ``project``, ``org`` or ``path:DIRECTORY``. Of those with one ``key`` one wins.
+        """
+        return await self._run(
+            operations.add_instruction(
+                text,
+                scope=scope,
+                key=key,
+                source=source,
+                supersedes=supersedes,
+                contest=contest,
+                alias=alias,
+                trust=trust,
+            )
+        )
+
+    async def instructions(
+        self, path: Optional[str] = None, *, history: bool = False
+    ) -> List[Instruction]:
+        """The instructions in force, all or those for a path; or the whole ``history``, oldest first."""
+        return await self._run(operations.instructions(path, history=history))
+
+    async def report_metrics(
+        self,
+        source: str,
+        *,
+        counters: Mapping[str, int] = {},
+        gauges: Mapping[str, int] = {},
+        model: Optional[str] = None,
+        seq: Optional[int] = None,
+        thresholds: Mapping[str, Tuple[str, int]] = {},
+    ) -> List[str]:
+        """Reports what this session has used. Of each counter the greatest is kept, of each gauge that of
+        the highest ``seq``, which is the time when absent.
+
+        ``thresholds`` are names of marks with the metric and from where on it is crossed. Answers those
+        that this report crossed; a session crosses each once.
+        """
+        return await self._run(
+            operations.report_metrics(
+                source,
+                counters=counters,
+                gauges=gauges,
+                model=model,
+                seq=seq,
+                thresholds=thresholds,
+            )
+        )
+
+    async def metrics(
+        self, session: Optional[str] = None, *, all: bool = False, by: Optional[str] = None
+    ) -> Metrics:
+        """What each session has used; with ``all`` also those that are over, with ``by`` also totals by
+        ``user``, ``day``, ``model`` or ``label``."""
+        return await self._run(operations.metrics(session, all=all, by=by))
+
     # The log.
 
     async def log_event(
@@ -394,7 +641,6 @@ class Lease:
         term = self._term
         term.session = self._client._core.session_id
         asked = time.monotonic()
-        loop = asyncio.get_running_loop()
         request = operations.acquire(
             term.resource,
             ttl=term.ttl,
@@ -402,14 +648,9 @@ class Lease:
             slots=self._slots,
             lock_delay=self._lock_delay,
             note=self._note,
+            session=term.session,
         )
-        granting = await loop.run_in_executor(None, self._client._core.send, request)
-        try:
-            granted = await _heard(granting)
-        except BaseException:
-            # Such as the end of the task.
-            self._client._core.give_up(granting, term)
-            raise
+        granted = await self._client._send(request)
         if self._wait:
             # Since when it is ours is not known: the whole time to live counts from the first renewal.
             asked = time.monotonic()

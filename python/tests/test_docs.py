@@ -41,4 +41,4 @@ class Documents(Place):
         self.assertGreaterEqual(self.runs("docs/patterns.md"), 5)
 
     def test_the_package_s_page_runs(self) -> None:
-        self.assertEqual(self.runs("python/README.md"), 1)
+        self.assertEqual(self.runs("python/README.md"), 2)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List
 from unittest import mock
 
-from cotenant import Client, TakenError
+from cotenant import Client, FencedError, NewTask, NotFoundError, TakenError
 
 from .place import PATIENCE, Place
 from .test_blocks import BLOCKS, functions
@@ -110,6 +112,39 @@ class Guide(Place):
         taken = both(lambda: one("claude_1"), lambda: other("claude_2"))
         self.assertEqual([task["id"] for task in taken], [1, 1])
 
+    def test_a_completion_of_two_is_undone(self) -> None:
+        meeting = Meeting()
+        a, b = self.client("claude_1"), self.client("claude_2")
+        tasks = [{"id": number, "status": "claimed", "type": "t", "file": "f"} for number in (1, 2)]
+        a.store_data("project:queue", "tasks", tasks)
+        [complete] = [
+            node for node in ast.parse(code_of("11_queue_workers")).body if isinstance(node, ast.If)
+        ]
+        code = compile(ast.Module([complete], []), "11_queue_workers", "exec")
+
+        def finish(client: Client, task: Dict[str, Any]) -> None:
+            store = meeting.writer(client)
+            exec(code, names_of(client, task=task, store_data=store, print=lambda _: None))
+
+        both(lambda: finish(a, tasks[0]), lambda: finish(b, tasks[1]))
+        states = [task["status"] for task in a.retrieve_data("project:queue", "tasks")]
+        self.assertEqual(sorted(states), ["claimed", "completed"])
+
+    def test_two_continue_one_handoff(self) -> None:
+        a, b, c = (self.client(f"claude_{number}") for number in (1, 2, 3))
+        handoff = {"from_session": "claude_1", "phase": "p", "next_steps": []}
+        a.store_data("issue:15", "handoff", handoff)
+        meeting = Meeting()
+        said: List[str] = []
+
+        def window(client: Client) -> None:
+            store = meeting.writer(client)
+            names = names_of(client, store_data=store, print=said.append)
+            exec(code_of("13_handoff_session_2"), names)
+
+        both(lambda: window(b), lambda: window(c))
+        self.assertEqual(said.count("Picking up handoff from claude_1"), 2)
+
     def test_an_event_of_two_is_lost(self) -> None:
         one, other = self.two("15_event_log", "log_event")
         both(lambda: one("started", "a"), lambda: other("started", "b"))
@@ -191,6 +226,86 @@ class Ours(Place):
         self.assertEqual([event.seq for event in kept], sorted(sum(seqs, [])))
         self.assertEqual(len(kept), CREW * 20)
 
+    def test_every_task_is_taken_once_and_finished_once(self) -> None:
+        for first in range(0, 100, 50):
+            self.crew[0].add_tasks(*range(first, first + 50))
+
+        def work(client: Client) -> List[Any]:
+            done: List[Any] = []
+            while True:
+                task = client.next_task()
+                if task is None:
+                    return done
+                client.update_data("project", "done", "append", task.payload, guards=[task])
+                client.finish_task(task)
+                done.append(task.payload)
+
+        done: List[Any] = sum(self.at_once(work), [])
+        self.assertEqual(sorted(done), list(range(100)))
+        self.assertEqual(sorted(self.crew[0].retrieve_data("project", "done")), list(range(100)))
+        listed = self.crew[0].call("task.list", states=["done"], limit=1000)["tasks"]
+        self.assertEqual([task["state"] for task in listed], ["done"] * 100)
+
+    def test_a_worker_that_goes_leaves_its_task_to_the_next(self) -> None:
+        slow, next_one = self.crew[:2]
+        slow.add_tasks("work")
+        task = slow.next_task()
+        assert task is not None
+        slow.sign_off()
+        again = next_one.next_task(wait=PATIENCE)
+        assert again is not None
+        self.assertEqual((again.task, again.payload), (task.task, "work"))
+        slow.sign_on("claude_0", pid=os.getpid())
+        for late in (slow.finish_task, slow.release_task):
+            with self.assertRaises(FencedError):
+                late(task)
+        with self.assertRaises(FencedError):
+            slow.put("s", "k", 1, guards=[task])
+        self.assertEqual(next_one.finish_task(again)["state"], "done")
+
+    def test_one_takes_a_handoff_over_and_the_others_know_who(self) -> None:
+        giver, crew = self.client("giver"), self.crew
+        for issue in range(5):
+            giver.claim(f"issue:{issue}")
+            offer = giver.offer(f"issue:{issue}")
+
+            def accept(client: Client) -> Any:
+                try:
+                    client.accept(offer)
+                except NotFoundError as error:
+                    return error.details["by"]
+                return None
+
+            answers = self.at_once(accept)
+            self.assertEqual(answers.count(None), 1)
+            winner = f"claude_{answers.index(None)}"
+            self.assertEqual({by for by in answers if by is not None}, {winner})
+            self.assertEqual(crew[0].retrieve_data(f"issue:{issue}", "claimed_by"), winner)
+
+    def test_a_release_goes_in_its_order(self) -> None:
+        for round in range(5):
+            queue = f"release-{round}"
+            self.crew[0].add_tasks(
+                NewTask("tests", queue=queue),
+                NewTask("build", queue=queue, needs_new=[0]),
+                NewTask("changelog", queue=queue),
+                NewTask("publish", queue=queue, needs_new=[1, 2]),
+            )
+
+            def work(client: Client) -> None:
+                while len(self.crew[0].retrieve_data(queue, "steps") or []) < 8:
+                    task = client.next_task(queue, wait=0.1)
+                    if task is not None:
+                        client.update_data(queue, "steps", "append", f"{task.payload} begins")
+                        client.update_data(queue, "steps", "append", f"{task.payload} ends")
+                        client.finish_task(task)
+
+            self.at_once(work)
+            steps = self.crew[0].retrieve_data(queue, "steps")
+            self.assertEqual(len(steps), 8)
+            for before, after in (("tests", "build"), ("build", "publish"), ("changelog", "publish")):
+                self.assertLess(steps.index(f"{before} ends"), steps.index(f"{after} begins"))
+
     def test_one_at_a_time_holds_the_lease(self) -> None:
         def count(client: Client) -> None:
             for _ in range(5):
@@ -228,6 +343,33 @@ class Together(Place):
                 "Issue #15 already claimed!",
             ],
         )
+
+    def test_progress_is_seen_by_who_monitors(self) -> None:
+        client = self.client("claude_3")
+        window = f"from cotenant import *\n\n{code_of('09_progress_session_2')}"
+        self.assertEqual(self.prints(window), ["Issue #15: No progress data"])
+        client.report_progress("issue:15", "testing", 75, "Writing tests")
+        self.assertEqual(self.prints(window), ["Issue #15: testing (75%) - Writing tests"])
+
+    def test_an_offer_is_picked_up_by_the_other_window(self) -> None:
+        a, b = self.client("claude_1"), self.client("reader")
+        a.claim("issue:15")
+        payload = {"phase": "implementation_complete", "next_steps": ["Run test suite"]}
+        offer = a.offer("issue:15", payload=payload)
+        a.sign_off()
+        states = {it: b.retrieve_data(it, "status") for it in b.list_scopes("session:*")}
+        self.assertEqual(states, {"session:claude_1": "handoff_ready", "session:reader": "active"})
+        window = f"from cotenant import *\n\n{code_of('13_handoff_session_2')}"
+        said = [
+            "Picking up handoff from claude_1",
+            "Phase: implementation_complete",
+            "Next steps:",
+            "  - Run test suite",
+        ]
+        self.assertEqual(self.prints(window), said)
+        b.accept(offer)
+        self.assertEqual(b.retrieve_data("session:claude_1", "status"), None)
+        self.assertIsNone(b.retrieve_data("issue:15", "handoff"))
 
     def test_a_claim_by_hand_is_told_to_who_claims(self) -> None:
         a, b = self.client("claude_1"), self.client("claude_2")

@@ -3,9 +3,11 @@
 use cotenant_core::{
     Code,
     claim::{Claim, Mode},
-    clock::MINUTE,
+    clock::{DAY, MINUTE},
     data::{Change, Entry, List, ListScopes},
+    json::Json,
     lease::Acquire,
+    progress::SetProgress,
 };
 use serde_json::{Value, json};
 
@@ -13,8 +15,8 @@ use crate::{
     Bench,
     ask::{Agent, head_seq, must, refuses},
     sample::{
-        acquire, claim, delete, delete_scope, get, list, put, put_expecting, release, scopes,
-        sign_off, unclaim, update, who,
+        accept, acquire, claim, delete, delete_scope, get, list, offer, offer_items, progress, put,
+        put_expecting, release, scopes, sign_off, unclaim, update, who,
     },
 };
 
@@ -23,6 +25,9 @@ cases! {
     k6_a_claim_shows_in_its_issue,
     k6_a_lease_without_a_free_slot_shows_in_its_lock,
     k6_what_is_lost_or_ended_shows_nothing,
+    k6_a_report_of_progress_shows_in_its_issue,
+    k6_the_newest_open_offer_shows_in_its_issue,
+    k6_who_left_an_offer_is_ready_for_a_handoff,
     k6_times_are_local_without_a_zone,
     k7_what_is_stored_wins,
     k7_a_projection_counts_as_absent_for_writes,
@@ -131,6 +136,88 @@ fn k6_what_is_lost_or_ended_shows_nothing(bench: &dyn Bench) {
     }
 }
 
+fn k6_a_report_of_progress_shows_in_its_issue(bench: &dyn Bench) {
+    let (a, person) = (Agent::new(bench, "a"), Agent::human(bench, "person"));
+    a.must(&progress("issue:1", "analysis", 25));
+    absent(bench, "issue:15", "progress");
+    a.must(&progress("issue:15", "analysis", 25));
+    let message = Some("Writing tests".to_owned());
+    person.must(&SetProgress { message, ..progress("issue:15", "testing", 75) });
+    let seen = entry(bench, "issue:15", "progress");
+    assert_eq!((&*seen.writer, &*seen.trust, seen.projected), ("person", "human", true));
+    let mut report = seen.value.value().expect("valid JSON");
+    let local = report["updated_at"].take();
+    let (local, utc) = (local.as_str().expect("a time"), seen.at.trim_end_matches('Z'));
+    assert_eq!((local.len(), &local[17..]), (utc.len(), &utc[17..]), "local, without a zone");
+    let told = json!({"phase": "testing", "percent": 75, "message": "Writing tests",
+        "updated_at": null, "updated_by": "person"});
+    assert_eq!(report, told);
+    person.must(&sign_off());
+    assert_eq!(value(bench, "issue:15", "progress")["phase"], json!("testing"), "it outlives");
+    let deleted = a.must(&delete("issue:15", "progress"));
+    assert_eq!((deleted.existed, deleted.held_by), (false, None));
+    assert_eq!(value(bench, "issue:15", "progress")["percent"], json!(75));
+}
+
+fn k6_the_newest_open_offer_shows_in_its_issue(bench: &dyn Bench) {
+    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
+    a.must(&claim(&["issue:15", "issue:16"]));
+    let text =
+        r#"{"phase":"testing","next_steps":["Run tests"],"handoff_at":"yesterday","issue":7}"#;
+    let held = offer_items(vec!["issue:15"], Some(Json::stored(text.into())));
+    let first = a.must(&held).offer;
+    let seen = entry(bench, "issue:15", "handoff");
+    assert_eq!((&*seen.writer, &*seen.trust, seen.projected), ("a", "agent", true));
+    let told = json!({"from_session": "a", "phase": "testing", "next_steps": ["Run tests"],
+        "handoff_at": "yesterday", "issue": 7});
+    assert_eq!(seen.value.value().expect("valid JSON"), told);
+    // What the payload is about needs not be held.
+    assert_eq!(value(bench, "issue:7", "handoff"), told);
+    for scope in ["issue:16", "issue:1", "session:a"] {
+        absent(bench, scope, "handoff");
+    }
+    for named in [r#"{"issue":"15","n":2}"#, r#"{"issue":"issue:15","n":3}"#] {
+        a.must(&offer_items(vec![], Some(Json::stored(named.into()))));
+    }
+    assert_eq!(value(bench, "issue:15", "handoff")["n"], json!(3), "the newest");
+    let deleted = b.must(&delete("issue:15", "handoff"));
+    assert_eq!((deleted.existed, deleted.held_by), (false, None));
+    a.must(&sign_off());
+    assert_eq!(value(bench, "issue:15", "handoff")["n"], json!(3), "it outlives");
+    b.must(&accept(first));
+    absent(bench, "issue:7", "handoff");
+    bench.advance(DAY);
+    absent(bench, "issue:15", "handoff");
+}
+
+fn k6_who_left_an_offer_is_ready_for_a_handoff(bench: &dyn Bench) {
+    let [a, b, c] = ["a", "b", "c"].map(|name| Agent::new(bench, name));
+    a.must(&claim(&["issue:15"]));
+    let offered = a.must(&offer(&["issue:15"])).offer;
+    assert_eq!(value(bench, "session:a", "status"), json!("active"), "it is still there");
+    a.must(&sign_off());
+    c.must(&sign_off());
+    assert_eq!(value(bench, "session:a", "status"), json!("handoff_ready"));
+    for (scope, key) in
+        [("session:a", "last_heartbeat"), ("session:a", "current_issue"), ("session:c", "status")]
+    {
+        absent(bench, scope, key);
+    }
+    assert_eq!(listed(bench, "session:*"), ["session:a", "session:b"]);
+    assert_eq!(b.must(&delete_scope("session:a")).held_by, None);
+    b.must(&accept(offered));
+    absent(bench, "session:a", "status");
+    assert_eq!(listed(bench, "session:*"), ["session:b"]);
+    // A name that is used again is the new session's.
+    let a = Agent::new(bench, "a");
+    a.must(&offer_items(vec![], Some(Json::stored(r#"{"phase":"x"}"#.into()))));
+    a.must(&sign_off());
+    assert_eq!(value(bench, "session:a", "status"), json!("handoff_ready"));
+    let _again = Agent::new(bench, "a");
+    assert_eq!(value(bench, "session:a", "status"), json!("active"));
+    assert_eq!(listed(bench, "session:*"), ["session:a", "session:b"]);
+}
+
 fn k6_times_are_local_without_a_zone(bench: &dyn Bench) {
     let a = Agent::new(bench, "a");
     a.must(&claim(&["issue:15"]));
@@ -200,6 +287,12 @@ fn k8_scopes_of_a_convention_are_listed_once_in_order(bench: &dyn Bench) {
     agents[1].must(&claim(&["issue:1", "issue:15", "branch:x"]));
     agents[1].must(&Claim { mode: Mode::Advisory, ..claim(&["issue:2"]) });
     assert_eq!(listed(bench, "issue:*"), ["issue:1", "issue:15"]);
+    agents[1].must(&progress("issue:1", "testing", 75));
+    agents[0].must(&progress("issue:3", "complete", 100));
+    agents[0].must(&progress("issues", "testing", 75));
+    agents[1].must(&offer_items(vec!["issue:1"], Some(Json::stored(r#"{"issue":"4"}"#.into()))));
+    agents[1].must(&offer_items(vec![], Some(Json::stored(r#"{"issue":"\n"}"#.into()))));
+    assert_eq!(listed(bench, "issue:*"), ["issue:1", "issue:15", "issue:3", "issue:4"]);
     agents[2].must(&acquire("r"));
     agents[2].must(&acquire("locks:s"));
     agents[2].must(&Acquire { slots: Some(2), ..acquire("free") });

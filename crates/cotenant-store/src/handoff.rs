@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use cotenant_core::{
     Code, Error, Result,
-    claim::{AUTOMATIC_MS, CLAIMS_MAX, Mode},
+    claim::{AUTOMATIC_MS, CLAIMS_MAX, Item, ItemKind, Mode},
     clock::DAY,
     event::sha256_hex,
     id::{Fence, Seq, SessionId, Tick},
@@ -632,6 +632,41 @@ pub(crate) fn givers(tx: &mut Tx<'_>) -> Result<BTreeSet<String>> {
     let now = tx.now.0;
     let rows = tx.sql.rows(SELECT_GIVERS, params![now])?;
     rows.into_iter().map(|mut row| row.text()).collect()
+}
+
+/// The open offers that are about issues, newest first, each with the names of those: what it holds, and what
+/// its payload calls `issue`.
+pub(crate) fn of_issues(tx: &mut Tx<'_>) -> Result<Vec<(BTreeSet<String>, OfferView)>> {
+    let mut found = Vec::new();
+    for row in open_offers(tx)? {
+        let mut issues: BTreeSet<String> =
+            row.items.iter().filter_map(|kept| issue_held(&kept.item)).collect();
+        issues.extend(issue_named(&row.payload.value()?));
+        if !issues.is_empty() {
+            found.push((issues, row.view(tx)?));
+        }
+    }
+    Ok(found)
+}
+
+fn issue_held(item: &OfferItem) -> Option<String> {
+    match item {
+        OfferItem::Claim(item) if item.kind == ItemKind::Issue => Some(item.name.clone()),
+        _ => None,
+    }
+}
+
+/// The issue that a payload is about: `15`, `"15"` or `"issue:15"`.
+fn issue_named(payload: &serde_json::Value) -> Option<String> {
+    let text = match payload.get("issue")? {
+        serde_json::Value::Number(number) => number.to_string(),
+        serde_json::Value::String(text) => text.clone(),
+        _ => return None,
+    };
+    let name = text.strip_prefix("issue:").unwrap_or(&text);
+    let mut item = format!("issue:{name}").parse::<Item>().ok()?;
+    item.check().ok()?;
+    issue_held(&OfferItem::Claim(item))
 }
 
 /// A session's note to itself.

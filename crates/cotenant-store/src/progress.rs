@@ -33,6 +33,9 @@ macro_rules! select {
 
 const SELECT_ONE: &str = select!("WHERE subject = $1");
 const SELECT_PAGE: &str = select!("WHERE subject > $1 ORDER BY subject LIMIT $2");
+// `;` is the sign behind `:`.
+const SELECT_ISSUES: &str =
+    "SELECT subject FROM progress WHERE subject > 'issue:' AND subject < 'issue;'";
 const SELECT_UNDONE: &str = select!("WHERE percent < 100 ORDER BY seq DESC LIMIT $1");
 const SELECT_OWN: &str = select!("WHERE session = $1 AND percent < 100 ORDER BY seq DESC LIMIT $2");
 const UPSERT: &str = "INSERT INTO progress (subject, phase, percent, message, session, name, at_ms, tick, seq) \
@@ -128,6 +131,19 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowProgress) -> Result<Progresses> {
             return Ok(Progresses { progress: found, next: None });
         }
     }
+}
+
+/// The report on a subject.
+pub(crate) fn of_subject(tx: &mut Tx<'_>, subject: &str) -> Result<Option<Progress>> {
+    let now = tx.now;
+    let found = tx.sql.rows(SELECT_ONE, params![subject])?.pop();
+    found.map(|mut row| progress(&mut row, now)).transpose()
+}
+
+/// The subjects that are issues.
+pub(crate) fn issues(tx: &mut Tx<'_>) -> Result<Vec<String>> {
+    let rows = tx.sql.rows(SELECT_ISSUES, params![])?;
+    rows.into_iter().map(|mut row| row.text()).collect()
 }
 
 /// The newest reports on what is not done.

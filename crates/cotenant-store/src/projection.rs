@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //! - What is stored wins: a projection is looked for only where nothing is stored.
-//! - Only live sessions are seen: what has ended, was lost or cools down tells nothing.
+//! - Only live sessions are seen holding something: what has ended, was lost or cools down tells nothing.
+//!   Reports of progress and open offers outlive who made them, and are seen as long as they stand.
 //! - Nothing is ever written here, and deleting such a key changes nothing.
 
 use std::collections::BTreeSet;
@@ -14,15 +15,21 @@ use chrono::{DateTime, Local};
 use cotenant_core::{
     Result,
     claim::{ItemKind, Mode},
+    clock::parse_rfc3339,
     data::{Entry, Get, ListScopes, glob, glob_prefix},
     id::{MAX_INTEGER, Rev},
     json::Json,
     lease::Resource,
     name::NAME_BYTES_MAX,
+    offer::HANDOFF_READY,
+    session::State,
 };
+use serde_json::json;
 
 use crate::{
+    handoff,
     holding::{self, LeaseRow},
+    progress,
     session::{self, SessionRow},
     testing::mutant,
     tx::Tx,
@@ -33,7 +40,7 @@ const ISSUE: &str = "issue:";
 const LOCKS: &str = "locks:";
 
 /// Keys that tell a time, in the zone of who reads them.
-const TIMES: [&str; 3] = ["last_heartbeat", "claimed_at", "locked_at"];
+const TIMES: [&str; 4] = ["last_heartbeat", "claimed_at", "locked_at", "progress"];
 
 /// What a conventional scope is about.
 #[derive(Clone, Copy)]
@@ -67,31 +74,39 @@ impl<'a> Place<'a> {
 /// What an operation says in the place of a key.
 struct Fact {
     value: Json,
-    /// Whose doing it is.
-    holder: SessionRow,
+    /// The name of whose doing it is.
+    writer: String,
+    /// How far that one is trusted.
+    trust: String,
+    /// Whether that one holds something by it.
+    is_held: bool,
     /// Wall time of that.
-    at_ms: i64,
+    at: String,
 }
 
 impl Fact {
-    fn of(value: &str, holder: SessionRow, at_ms: i64) -> Self {
-        Self { value: Json::of(&value), holder, at_ms }
+    fn of(value: Json, holder: SessionRow, at_ms: i64) -> Self {
+        let trust = trust(&holder);
+        Self { value, writer: holder.name, trust, is_held: true, at: Tx::at(at_ms) }
     }
+}
+
+fn trust(session: &SessionRow) -> String {
+    if session.kind == "human" { "human" } else { "agent" }.to_owned()
 }
 
 /// A key that nobody stored, if an operation answers for it.
 pub(crate) fn entry(tx: &mut Tx<'_>, scope: &str, key: &str) -> Result<Option<Entry>> {
     let Some(fact) = find(tx, scope, key)? else { return Ok(None) };
-    let trust = if fact.holder.kind == "human" { "human" } else { "agent" };
     Ok(Some(Entry {
         scope: scope.to_owned(),
         key: key.to_owned(),
         value: fact.value,
         rev: Rev(0),
         ver: 0,
-        writer: fact.holder.name,
-        trust: trust.to_owned(),
-        at: Tx::at(fact.at_ms),
+        writer: fact.writer,
+        trust: fact.trust,
+        at: fact.at,
         expires_in_ms: None,
         ephemeral: false,
         projected: true,
@@ -102,7 +117,7 @@ pub(crate) fn entry(tx: &mut Tx<'_>, scope: &str, key: &str) -> Result<Option<En
 pub(crate) fn holder(tx: &mut Tx<'_>, scope: &str, key: Option<&str>) -> Result<Option<String>> {
     let Some(place) = Place::of(scope) else { return Ok(None) };
     let fact = find(tx, scope, key.unwrap_or(place.principal_key()))?;
-    Ok(fact.map(|fact| fact.holder.name))
+    Ok(fact.filter(|fact| fact.is_held).map(|fact| fact.writer))
 }
 
 /// Whether a read must be carried out by the process that asks, whose time zone it answers in.
@@ -124,33 +139,81 @@ fn of_session(tx: &mut Tx<'_>, name: &str, key: &str) -> Result<Option<Fact>> {
     if !matches!(key, "status" | "current_issue" | "last_heartbeat") {
         return Ok(None);
     }
-    let found = session::by_alias(tx, &session::name_key(name))?;
-    let Some(row) = found.filter(|row| is_seen(tx, row)) else { return Ok(None) };
+    let Some(row) = session::by_alias(tx, &session::name_key(name))? else { return Ok(None) };
     let heartbeat_ms = row.heartbeat_ms;
+    if !is_seen(tx, &row) {
+        let ready = key == "status" && has_left_an_offer(&row, &handoff::givers(tx)?);
+        return Ok(ready.then(|| Fact {
+            is_held: false,
+            ..Fact::of(Json::of(&HANDOFF_READY), row, heartbeat_ms)
+        }));
+    }
     Ok(match key {
-        "status" => Some(Fact::of(row.effective(tx).word(), row, heartbeat_ms)),
-        "last_heartbeat" => Some(Fact::of(&local_time(heartbeat_ms), row, heartbeat_ms)),
+        "status" => Some(Fact::of(Json::of(&row.effective(tx).word()), row, heartbeat_ms)),
+        "last_heartbeat" => Some(Fact::of(Json::of(&local_time(heartbeat_ms)), row, heartbeat_ms)),
         _ => {
             let claims = holding::held_by(tx, &row.id, ItemKind::Issue.word())?;
             let claims = claims.into_iter().filter(|claim| is_taken(tx, claim));
             let newest = claims.max_by_key(|claim| claim.fence);
-            newest.map(|claim| Fact {
-                value: number_or_name(holding::key(&claim.resource).1),
-                holder: row,
-                at_ms: claim.since_ms,
+            newest.map(|claim| {
+                Fact::of(number_or_name(holding::key(&claim.resource).1), row, claim.since_ms)
             })
         }
     })
 }
 
-/// Progress and handoffs of an issue belong here.
+/// Whether a session signed off and left something to be taken over.
+fn has_left_an_offer(row: &SessionRow, givers: &BTreeSet<String>) -> bool {
+    row.state == State::Ended
+        && row.outcome.as_deref() == Some(HANDOFF_READY)
+        && (givers.contains(&row.id) || mutant("projects_what_was_taken_over"))
+}
+
 fn of_issue(tx: &mut Tx<'_>, name: &str, key: &str) -> Result<Option<Fact>> {
-    if !matches!(key, "claimed_by" | "claimed_at" | "current_session") {
-        return Ok(None);
+    match key {
+        "claimed_by" | "claimed_at" | "current_session" => {
+            let rows = holding::around(tx, ItemKind::Issue.word(), name)?;
+            let claim =
+                rows.into_iter().find(|(claim, holder)| is_taken(tx, claim) && is_seen(tx, holder));
+            Ok(claim.map(|(claim, holder)| told(key == "claimed_at", &claim, holder)))
+        }
+        "progress" => progress_of(tx, name),
+        "handoff" => handoff_of(tx, name),
+        _ => Ok(None),
     }
-    let rows = holding::around(tx, ItemKind::Issue.word(), name)?;
-    let claim = rows.into_iter().find(|(claim, holder)| is_taken(tx, claim) && is_seen(tx, holder));
-    Ok(claim.map(|(claim, holder)| told(key == "claimed_at", &claim, holder)))
+}
+
+/// The last report on an issue, as it is kept by hand.
+fn progress_of(tx: &mut Tx<'_>, name: &str) -> Result<Option<Fact>> {
+    let Some(report) = progress::of_subject(tx, &[ISSUE, name].concat())? else { return Ok(None) };
+    let writer = session::find(tx, &report.session.0)?;
+    let value = json!({
+        "phase": report.phase,
+        "percent": report.percent,
+        "message": report.message,
+        "updated_at": local_time(parse_rfc3339(&report.updated_at)?),
+        "updated_by": report.updated_by,
+    });
+    Ok(Some(Fact {
+        value: Json::of(&value),
+        writer: report.updated_by,
+        trust: writer.as_ref().map_or_else(|| "agent".to_owned(), trust),
+        is_held: false,
+        at: report.updated_at,
+    }))
+}
+
+/// What the newest open offer of an issue says.
+fn handoff_of(tx: &mut Tx<'_>, name: &str) -> Result<Option<Fact>> {
+    let offers = handoff::of_issues(tx)?;
+    let newest = offers.into_iter().find(|(issues, _)| issues.contains(name));
+    Ok(newest.map(|(_, offer)| Fact {
+        value: offer.payload,
+        writer: offer.from_name,
+        trust: offer.trust,
+        is_held: false,
+        at: offer.at,
+    }))
 }
 
 fn of_lock(tx: &mut Tx<'_>, name: &str, key: &str) -> Result<Option<Fact>> {
@@ -182,7 +245,7 @@ fn locking(mut grants: Vec<(LeaseRow, SessionRow)>) -> Option<(LeaseRow, Session
 fn told(when: bool, row: &LeaseRow, holder: SessionRow) -> Fact {
     let since_ms = row.since_ms;
     let text = if when { local_time(since_ms) } else { holder.name.clone() };
-    Fact::of(&text, holder, since_ms)
+    Fact::of(Json::of(&text), holder, since_ms)
 }
 
 /// Whether a claim keeps others out.
@@ -200,11 +263,9 @@ fn is_seen(tx: &Tx<'_>, holder: &SessionRow) -> bool {
 pub(crate) fn scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<BTreeSet<String>> {
     let prefix = glob_prefix(&op.pattern);
     let found = if prefix.starts_with(SESSION) {
-        session::all_live(tx)?.into_iter().map(|row| [SESSION, &row.name].concat()).collect()
+        sessions(tx)?
     } else if prefix.starts_with(ISSUE) {
-        let claims = taken(tx, ItemKind::Issue.word())?;
-        let claims = claims.into_iter().filter(|(claim, _)| is_taken(tx, claim));
-        claims.map(|(claim, _)| holding::scope(&claim.resource)).collect()
+        issues(tx)?
     } else if prefix.starts_with(LOCKS) {
         locks(tx)?
     } else {
@@ -215,6 +276,32 @@ pub(crate) fn scopes(tx: &mut Tx<'_>, op: &ListScopes) -> Result<BTreeSet<String
         **scope > *after && scope.len() <= NAME_BYTES_MAX && glob(&op.pattern, scope)
     };
     Ok(found.into_iter().filter(wanted).collect())
+}
+
+fn sessions(tx: &mut Tx<'_>) -> Result<BTreeSet<String>> {
+    let mut found = session::all_live(tx)?;
+    let givers = handoff::givers(tx)?;
+    for giver in &givers {
+        let Some(row) = session::find(tx, giver)? else { continue };
+        // Its name may be another session's by now.
+        let named = session::by_alias(tx, &session::name_key(&row.name))?;
+        if named.is_some_and(|named| named.id == row.id) && has_left_an_offer(&row, &givers) {
+            found.push(row);
+        }
+    }
+    Ok(found.into_iter().map(|row| [SESSION, &row.name].concat()).collect())
+}
+
+fn issues(tx: &mut Tx<'_>) -> Result<BTreeSet<String>> {
+    let claims = taken(tx, ItemKind::Issue.word())?;
+    let claims = claims.into_iter().filter(|(claim, _)| is_taken(tx, claim));
+    let mut found: BTreeSet<String> =
+        claims.map(|(claim, _)| holding::scope(&claim.resource)).collect();
+    found.extend(progress::issues(tx)?);
+    for (issues, _) in handoff::of_issues(tx)? {
+        found.extend(issues.iter().map(|name| [ISSUE, name].concat()));
+    }
+    Ok(found)
 }
 
 /// What live sessions hold of a kind, by its name.
@@ -280,6 +367,8 @@ mod tests {
         assert!(reads("session:a", "last_heartbeat"));
         assert!(reads("issue:15", "claimed_at"));
         assert!(reads("locks:x", "locked_at"));
+        assert!(reads("issue:15", "progress"));
+        assert!(!reads("issue:15", "handoff"));
         assert!(!reads("issue:15", "claimed_by"));
         assert!(!reads("build", "claimed_at"));
     }

@@ -411,6 +411,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "`data.get` must fail with NOT_FOUND, but answered",
     ),
     case(
+        "projects_what_was_taken_over",
+        "a session whose offer was accepted is still seen as ready for a handoff",
+        "k6_who_left_an_offer_is_ready_for_a_handoff",
+        "`data.get` must fail with NOT_FOUND, but answered",
+    ),
+    case(
         "projects_free_slots",
         "a lease with a free slot is seen as a lock",
         "k6_a_lease_without_a_free_slot_shows_in_its_lock",

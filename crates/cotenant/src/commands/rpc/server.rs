@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -12,6 +12,7 @@ use cotenant_core::{
     claim::{Claim, Unclaim, Who},
     event::sha256_hex,
     name::SessionRef,
+    offer::{Offer, OfferItem},
     operation::{ActorRule, Effect},
     process::ProcessIdentity,
     session::{ShowSession, SignOn},
@@ -19,7 +20,10 @@ use cotenant_core::{
     wire::{self, Asked, Line, LineActor, Speaker},
 };
 use cotenant_store::testing::mutant;
-use serde_json::{Map, Value, json, value::to_raw_value};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{
     context::Context,
@@ -139,11 +143,11 @@ impl<'a> Server<'a> {
         Ok(request)
     }
 
-    /// The operation of a line. Items of a claim may be words as on the command line: a path is one
-    /// of the working directory then.
+    /// The operation of a line. Items of a claim or an offer may be words as on the command line: a path
+    /// is one of the working directory then.
     fn operation(&self, line: &Line) -> Result<Op> {
         let arguments = line.arguments()?;
-        let has_words = matches!(&*line.op, Claim::NAME | Unclaim::NAME | Who::NAME)
+        let has_words = matches!(&*line.op, Claim::NAME | Unclaim::NAME | Who::NAME | Offer::NAME)
             && serde_json::from_str(arguments.get()).is_ok_and(|fields: Value| {
                 let items = fields["items"].as_array().into_iter().flatten();
                 items.chain([&fields["item"]]).any(Value::is_string)
@@ -152,19 +156,34 @@ impl<'a> Server<'a> {
             return Op::decode(&line.op, &arguments);
         }
         let unreadable = |error| Error::unreadable("the arguments", &error);
-        let mut fields: Value = serde_json::from_str(arguments.get()).map_err(unreadable)?;
+        // All other fields stay as they were written.
+        let mut fields: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(arguments.get()).map_err(unreadable)?;
         let place = |item: &mut Value, in_any_tree: bool| -> Result<()> {
-            if let Value::String(words) = &*item {
-                let mut named = self.context.place(words.parse()?)?;
-                named.tree = named.tree.filter(|_| !in_any_tree);
-                *item = json!(named);
+            let Value::String(words) = &*item else { return Ok(()) };
+            let of_offer = (line.op == Offer::NAME).then(|| words.parse()).transpose()?;
+            if let Some(OfferItem::Lease(_)) = &of_offer {
+                *item = json!(of_offer);
+                return Ok(());
             }
+            let mut named = self.context.place(words.parse()?)?;
+            named.tree = named.tree.filter(|_| !in_any_tree);
+            *item = match of_offer {
+                Some(_) => json!(OfferItem::Claim(named)),
+                None => json!(named),
+            };
             Ok(())
         };
-        if let Some(items) = fields.get_mut("items").and_then(Value::as_array_mut) {
-            items.iter_mut().try_for_each(|item| place(item, false))?;
-        } else if let Some(item) = fields.get_mut("item") {
-            place(item, true)?;
+        for (name, in_any_tree) in [("items", false), ("item", true)] {
+            let Some(field) = fields.get_mut(name) else { continue };
+            let mut value: Value = serde_json::from_str(field.get()).map_err(unreadable)?;
+            match &mut value {
+                Value::Array(items) if name == "items" => {
+                    items.iter_mut().try_for_each(|item| place(item, in_any_tree))?;
+                }
+                item => place(item, in_any_tree)?,
+            }
+            *field = to_raw_value(&value).map_err(unreadable)?;
         }
         Op::decode(&line.op, &to_raw_value(&fields).map_err(unreadable)?)
     }
