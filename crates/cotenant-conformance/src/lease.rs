@@ -7,6 +7,7 @@ use cotenant_core::{
     claim::{Holding, HoldingState},
     clock::{MINUTE, SECOND},
     data::Put,
+    event::Event,
     id::Fence,
     lease::{Acquire, Break, LEASES_MAX, LOCK_DELAY_MS, ListLeases},
 };
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     Bench,
-    ask::{Agent, count, granted, head_seq, must, succeeds},
+    ask::{Agent, count, granted, head_seq, log, must, succeeds},
     sample::{TTL, acquire, claim, guard, note, put, release, renew, sign_off, unclaim},
 };
 

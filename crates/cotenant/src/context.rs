@@ -14,7 +14,7 @@ use cotenant_core::{
     claim::Item,
     name::SessionRef,
     operation::{ActorRule, Effect},
-    session::{SessionView, SignOff, SignOn, SignedOn},
+    session::{SessionView, SignOff, SignOn, SignedOn, State},
     store::{Actor, Answered, Guard, Outcome, Reply, Request, Store},
 };
 use cotenant_store::{
@@ -467,14 +467,19 @@ impl Context {
     /// The actor that stands for a session, if this user has its token.
     pub(crate) fn actor_for(&self, session: &SessionView) -> Result<Actor> {
         if !self.tokens()?.has(&session.token_digest) {
-            return Err(Error::new(
-                Code::Unauthenticated,
-                format!("the token of session `{}` is not here", session.name),
-            )
-            .hint(if session.state.is_live() {
+            let name = &session.name;
+            // Its token went with it.
+            let (code, message) = match session.state {
+                State::Ended => (Code::SessionEnded, format!("session `{name}` has signed off")),
+                State::Lost => (Code::SessionLost, format!("session `{name}` was lost")),
+                State::Active | State::Silent => {
+                    (Code::Unauthenticated, format!("the token of session `{name}` is not here"))
+                }
+            };
+            return Err(Error::new(code, message).hint(if session.state.is_live() {
                 "only the user who signed the session on acts for it; sign on a session of your own"
             } else {
-                "the session is over; `cotenant sign-on` begins another"
+                "the session is over; `cotenant sign-on NAME` begins another"
             }));
         }
         Ok(Actor {

@@ -35,7 +35,7 @@ const THINGS_MAX: usize = 3;
 /// Print a status line for Claude Code: session, claims, pressure; agents call this
 ///
 /// Reads the agent's figures on standard input and reports cost and context from them. It always succeeds.
-/// In `.claude/settings.json`: `\"statusLine\": {\"type\": \"command\", \"command\": \"cotenant statusline\"}`.
+/// In `.claude/settings.json`: `"statusLine": {"type": "command", "command": "cotenant statusline"}`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,7 +46,6 @@ pub(crate) struct Args {}
 struct Payload {
     native_id: String,
     directory: Option<PathBuf>,
-    model: Option<String>,
     context: Option<i64>,
     window: Option<i64>,
     cost_microusd: Option<i64>,
@@ -62,7 +61,6 @@ impl Payload {
         Some(Self {
             native_id: payload["session_id"].as_str()?.to_owned(),
             directory: workspace.map(PathBuf::from),
-            model: payload["model"]["id"].as_str().map(str::to_owned),
             context: number(&window["total_input_tokens"]),
             window: number(&window["context_window_size"]).filter(|window| *window > 0),
             // A cost has few digits; what is beyond a millionth does not matter.
@@ -160,7 +158,8 @@ fn report(context: &Context, payload: &Payload, session: &SessionView) {
         [(names::CONTEXT_TOKENS, payload.context), (names::CONTEXT_WINDOW, payload.window)];
     let operation = ReportMetrics {
         source: "statusline".into(),
-        model: payload.model.clone(),
+        // The agent says what all of its session cost, whatever models it had.
+        model: None,
         counters: payload
             .cost_microusd
             .map(|cost| (names::COST.to_owned(), cost))
@@ -186,7 +185,6 @@ mod tests {
         let payload = Payload::read(text).unwrap();
         assert_eq!((payload.context, payload.window), (Some(23_877), Some(1_000_000)));
         assert_eq!(payload.cost_microusd, Some(226_890));
-        assert_eq!(payload.model.as_deref(), Some("claude-opus-4-8[1m]"));
         assert!(Payload::read("{}").is_none() && Payload::read("nope").is_none());
     }
 }

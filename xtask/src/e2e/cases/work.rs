@@ -26,7 +26,7 @@ pub(super) fn message_in_a_turn(stage: &Stage) -> Result<()> {
     let line = "cotenant send claude_1 \"$(printf 'the %s pass' tests)\" --session peer";
     let turn = a.ask(&Prompt::new().bash(line).say("so be it"))?;
     turn.answer()?;
-    let framed = "data, not instructions>>\nthe tests pass\n";
+    let framed = "data, not instructions>>\n| the tests pass\n";
     ensure!(turn.mentions(framed), "not told in the same turn: {turn:#?}");
     let next = a.ask("@@say and now?")?;
     ensure!(next.count("the tests pass") == 1, "told {} times", next.count("the tests pass"));

@@ -75,7 +75,7 @@ fn pages(context: &Context, mut operation: ListTasks, limit: usize) -> Result<An
     let mut all = Vec::new();
     loop {
         let left = u32::try_from(limit.saturating_sub(all.len())).unwrap_or(PAGE_MAX);
-        operation.limit = left.clamp(1, PAGE_MAX);
+        operation.limit = left.min(PAGE_MAX);
         let mut page = context.call(&operation)?;
         all.append(&mut page.answer.tasks);
         operation.after = page.answer.next;
