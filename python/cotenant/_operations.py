@@ -539,9 +539,16 @@ def inbox(
     *, wait: Optional[float], limit: int, session: Optional[str], unheard: List[Tuple[Any, Message]]
 ) -> Steps[List[Message]]:
     """``unheard`` keeps what was handed out to somebody who did not wait for it, with whose it is."""
-    kept = [message for whose, message in unheard if whose == session][:limit]
+    kept: List[Message] = []
+    for one in list(unheard):
+        if one[0] == session and len(kept) < limit:
+            try:
+                unheard.remove(one)
+            except ValueError:
+                # Another thread was faster.
+                continue
+            kept.append(one[1])
     if kept:
-        unheard[:] = [one for one in unheard if one[0] != session or one[1] not in kept]
         return kept
 
     def keep(answer: Any) -> None:
