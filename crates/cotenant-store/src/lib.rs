@@ -56,6 +56,7 @@ use cotenant_core::{Code, Error, Result, process::Processes};
 pub use batching::Batching;
 pub use local::LocalStore;
 pub use location::Location;
+pub use meta::SCHEMA;
 pub use place::{IfMissing, directory};
 
 /// How long a writer waits for its turn.

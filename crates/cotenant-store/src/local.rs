@@ -215,7 +215,8 @@ impl LocalStore {
                 let failed = |step: &Step| matches!(step, Step::Done(Err(_)) | Step::Unwanted);
                 let refused = !changed && steps.iter().all(failed);
                 erasing = (!refused || tx.settled) && tx.meta.erasing != 0;
-                if !changed && !tx.settled {
+                let settled = tx.settled && !(refused && mutant("refusal_undoes_settling"));
+                if !changed && !settled {
                     return Ok(if refused { Finish::Rollback } else { Finish::Unchanged });
                 }
                 failpoint("txn.effect")?;

@@ -10,7 +10,7 @@ use cotenant_core::{
 use crate::{params, sql::Sql, testing::mutant, transfer::Gate};
 
 /// The schema that this version writes.
-pub(crate) const SCHEMA: i64 = 2;
+pub const SCHEMA: i64 = 2;
 /// Marks the database as ours, in `SQLite` as its application id: "ctnt".
 pub(crate) const APPLICATION_ID: i32 = 0x6374_6e74;
 const APP: &str = "cotenant";

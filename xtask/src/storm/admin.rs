@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use cotenant_store::SCHEMA;
 use serde_json::{Value, json};
 
 use super::lab::{Bench, Lab, Member};
@@ -124,7 +125,7 @@ impl Stage {
         let (status, said) = self.lab.call(&["backup", path], &[])?;
         report.expect(status.success(), || format!("{what}, then a backup: {said}"));
         let (schema, _) = schema_of(&target)?;
-        report.expect(schema == 1, || format!("{what}, then a backup of schema {schema}"));
+        report.expect(schema == SCHEMA, || format!("{what}, then a backup of schema {schema}"));
         let (status, said) = self.lab.call(&["backup", path], &[])?;
         let refused = !status.success() && said["error"]["code"] == "PATH_EXISTS";
         report.expect(refused, || format!("a backup to a file that exists: {said}"));
@@ -206,9 +207,12 @@ impl Stage {
     fn is_migrated(&self, what: &str, report: &mut Report) -> Result<()> {
         let (schema, migrations) = schema_of(&self.lab.store())?;
         let extra = migrations.matches("_extra:").count();
-        report.expect((schema, extra) == (2, 1), || format!("{what}: {schema} by {migrations}"));
-        let (kept, _) = schema_of(&self.lab.store().with_extension("schema-1.db"))?;
-        report.expect(kept == 1, || format!("{what}: the backup has schema {kept}"));
+        report.expect((schema, extra) == (SCHEMA + 1, 1), || {
+            format!("{what}: {schema} by {migrations}")
+        });
+        let backup = self.lab.store().with_extension(format!("schema-{SCHEMA}.db"));
+        let (kept, _) = schema_of(&backup)?;
+        report.expect(kept == SCHEMA, || format!("{what}: the backup has schema {kept}"));
         let refused = self.put(3)?;
         let is_newer = refused["error"]["code"] == "SCHEMA_NEWER";
         report.expect(is_newer, || format!("{what}, then an old program writes: {refused}"));

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
+use cotenant_store::SCHEMA;
 use rusqlite::{Connection, OpenFlags};
 
 use super::kill::{Aim, look};
@@ -128,7 +129,7 @@ fn meet(
     if let Some(store) = lab.file_of_store() {
         let (schema, migrations) = schema_of(&store)?;
         let extra = migrations.matches("_extra:").count();
-        report.expect((schema, extra) == (2, 1), || format!("{schema} by {migrations}"));
+        report.expect((schema, extra) == (SCHEMA + 1, 1), || format!("{schema} by {migrations}"));
     }
     if report.is_clean() {
         lab.clean();
