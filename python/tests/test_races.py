@@ -14,15 +14,12 @@ from unittest import mock
 
 from cotenant import Client, FencedError, NewTask, NotFoundError, TakenError
 
+from . import guide
+from .guide import code_of, functions
 from .place import PATIENCE, Place
-from .test_blocks import BLOCKS, functions
 
 #: Sessions that do the same at once.
 CREW = 8
-
-
-def code_of(block: str) -> str:
-    return (BLOCKS / f"{block}.py").read_text(encoding="utf-8")
 
 
 def names_of(client: Client, **instead: Any) -> Dict[str, Any]:
@@ -76,6 +73,7 @@ def both(one: Callable[[], Any], other: Callable[[], Any]) -> List[Any]:
         return [future.result(PATIENCE) for future in running]
 
 
+@guide.needed
 class Guide(Place):
     """What the guide's code loses when two sessions run it at once."""
 
@@ -317,6 +315,7 @@ class Ours(Place):
         self.assertEqual(self.crew[0].retrieve_data("project", "count"), CREW * 5)
 
 
+@guide.needed
 class Together(Place):
     """Sessions that follow the guide and sessions that use the operations see each other."""
 
@@ -404,6 +403,7 @@ class Together(Place):
         self.assertRegex(said.getvalue(), r"^session:claude_1: last heartbeat \d{4}-\d\d-\d\dT[\d:.]{12}\n$")
 
 
+@guide.needed
 class Log(Place):
     def test_the_newest_1000_of_1500_are_in_the_key_and_all_in_the_log(self) -> None:
         log = functions(code_of("15_event_log"))[0]
