@@ -193,13 +193,13 @@ fn draft(call: &Call<'_>) -> Result<()> {
 /// Gives a sign of life, with what the session has used, and remembers the session. A sign of life that
 /// finds the store busy can wait for the next hook. Answers what the agent is told of its pressure.
 fn live_on(call: &Call<'_>, member: &Member) -> Result<String> {
-    let beaten = call.beat(&member.actor, false);
+    let measured = match call.beat(&member.actor, false) {
+        Err(error) if error.code == Code::Busy => None,
+        beaten => beaten?,
+    };
+    // Not before: what a hook that fails was to tell is told by the next one.
     call.remember(member);
-    match beaten {
-        Ok(measured) => Ok(advice(call, member, measured)),
-        Err(error) if error.code == Code::Busy => Ok(String::new()),
-        Err(error) => Err(error),
-    }
+    Ok(advice(call, member, measured))
 }
 
 /// What the agent is told of its pressure, if it has risen. From then on there is a draft of a handoff, which
@@ -291,7 +291,7 @@ fn after_tool(call: &Call<'_>) -> Result<Option<Said>> {
     // Messages are for the session, not for whom it started, and are handed out where an agent is known to
     // read them.
     let reads = call.event == Event::PostToolUse && call.payload.agent_id.is_none();
-    let unread = reads && waiting::has_unread(call, &member)?;
+    let unread = reads && waiting::has_unread(call, &member).unwrap_or(false);
     let (answer, delivery) = with_messages(call, &member, unread, text);
     Ok((!answer.is_empty()).then_some((answer, delivery)))
 }
@@ -344,7 +344,10 @@ fn beat(call: &Call<'_>, when: When) -> Result<Option<(Member, Option<Measured>)
                 if !fresh {
                     call.marks.touch(call.place());
                 }
-                return outcome.map(|measured| Some((member, measured)));
+                return match outcome {
+                    Err(error) if error.code == Code::Busy => Ok(Some((member, None))),
+                    outcome => outcome.map(|measured| Some((member, measured))),
+                };
             }
         }
     } else {
