@@ -73,7 +73,6 @@ const POWER: Harness = Harness::Storm(Storm::Power, 1);
 const CORRUPT: Harness = Harness::Storm(Storm::Corrupt, 21);
 const FULL: Harness = Harness::Storm(Storm::Full, 3);
 const MIXED: Harness = Harness::Storm(Storm::Mixed, 7);
-const TASKS: Harness = Harness::Storm(Storm::Tasks, 5);
 
 pub(super) const MUTANTS: &[Mutant] = &[
     // The write transaction.
@@ -317,12 +316,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "an attempt finishes a task that was given to somebody else",
         "q3_only_the_newest_attempt_finishes_a_task",
         "`task.done` must fail with FENCED",
-    ),
-    mutant(
-        "stale_completion_accepted",
-        "the same, where many workers are killed",
-        TASKS,
-        "was finished by [",
     ),
     case(
         "attempts_not_counted",
