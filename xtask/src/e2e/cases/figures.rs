@@ -78,10 +78,11 @@ pub(super) fn instructed(stage: &Stage) -> Result<()> {
     let mut a = repo.agent()?;
     let first = a.ask("@@say hello")?;
     ensure!(first.mentions("| Run the tests before every commit"), "it is not told at the start");
-    // What changes while a tool runs reaches the model in the same turn.
+    // What changes while a tool runs reaches the model in the same turn: with the next call, or, from a
+    // server, with the first one that is due to give a sign of life, which is so after 5 s.
     let line = "cotenant instruction add 'Deploy on Fridays' && \
                 cotenant --session ann instruction add 'Keep functions short'";
-    let second = a.ask(&Prompt::new().bash(line).bash("true").say("so be it"))?;
+    let second = a.ask(&Prompt::new().bash(line).bash("sleep 5").say("so be it"))?;
     second.answer().context("the commands ran")?;
     ensure!(second.mentions("| Keep functions short"), "a running session is not told");
     ensure!(!second.mentions("| Deploy on Fridays"), "what an agent adds is not in force");
