@@ -28,10 +28,12 @@ use crate::{
 /// Sessions that are looked at with one statement.
 const PAGE: i64 = 1_000;
 const DELETE_SESSION: &str = "DELETE FROM session WHERE id = $1";
-const DELETE_REQUESTS: &str = "DELETE FROM request WHERE actor = $1";
 /// Once at the end: names, conversations and processes that no session has any more.
 const DELETE_ALIASES: &str = "DELETE FROM alias WHERE NOT EXISTS \
      (SELECT 1 FROM session s WHERE s.id = alias.session)";
+/// Likewise: results are found by their ids, not by who asked.
+const DELETE_REQUESTS: &str = "DELETE FROM request WHERE actor <> '' AND NOT EXISTS \
+     (SELECT 1 FROM session s WHERE s.id = request.actor)";
 const COUNT_CONSUMERS: &str =
     "SELECT COUNT(*) FROM mark WHERE kind = 'consumer' AND seen_tick < $1";
 const DELETE_CONSUMERS: &str = "DELETE FROM mark WHERE kind = 'consumer' AND seen_tick < $1";
@@ -143,6 +145,7 @@ pub(crate) fn remove(tx: &mut Tx<'_>, op: &RemoveLeftovers) -> Result<RemovedLef
     if removed.next.is_none() {
         removed.consumers = tx.sql.run(DELETE_CONSUMERS, params![before.0])?;
         tx.sql.run(DELETE_ALIASES, &[])?;
+        tx.sql.run(DELETE_REQUESTS, &[])?;
     }
     Ok(removed)
 }
@@ -154,7 +157,6 @@ fn forget(tx: &mut Tx<'_>, going: &Going) -> Result<()> {
     }
     holding::forget_all(tx, &row.id)?;
     lineage::forget(tx, &row.id)?;
-    tx.sql.run(DELETE_REQUESTS, params![&row.id])?;
     tx.sql.run(DELETE_SESSION, params![&row.id])?;
     let facts =
         json!({"session": row.id, "name": row.name, "state": row.state, "keys": going.keys.len()});

@@ -1,9 +1,12 @@
 //! Operations on a store in this process.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result};
 use cotenant_core::claim::{Claim, Item, ItemKind, Mode};
 use cotenant_core::data::Put;
 use cotenant_core::event::{Append, Head, Read, sha256_hex};
+use cotenant_core::id::uuid_v7;
 use cotenant_core::json::Json;
 use cotenant_core::lease::Acquire;
 use cotenant_core::name::SessionRef;
@@ -86,8 +89,16 @@ pub(crate) fn head(store: &dyn Store) -> Result<String> {
 }
 
 /// A request in a session's name, under an id that was not used before.
-pub(crate) fn request(operation: impl Into<cotenant_core::Op>, by: &Actor, id: u64) -> Request {
-    Request::new(operation).by(by.clone()).id(format!("{id:032x}"))
+pub(crate) fn request(operation: impl Into<cotenant_core::Op>, by: &Actor, number: u64) -> Request {
+    Request::new(operation).by(by.clone()).id(request_id(number))
+}
+
+/// The id of a request, as the program draws it: the time, and what tells it from all others of that moment.
+pub(crate) fn request_id(number: u64) -> String {
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let mut distinct = [0; 10];
+    distinct[2..].copy_from_slice(&number.to_be_bytes());
+    uuid_v7(u64::try_from(unix_ms).unwrap_or(u64::MAX), distinct)
 }
 
 /// Carries out requests as one batch, all of which must succeed.

@@ -130,7 +130,7 @@ fn by_hand(
     number: u64,
     work: impl FnOnce(By<'_>) -> rusqlite::Result<bool>,
 ) -> Result<Took> {
-    let request = format!("{number:032x}");
+    let request = asked::request_id(number);
     let by = By { session: &actor.session.0, request: &request };
     let (done, took) = timed(|| work(by));
     ensure!(done?, "operation {number} was refused");

@@ -296,7 +296,7 @@ struct ByHand {
 
 impl Claims for ByHand {
     fn claim(&mut self, issue: u64, request: u64) -> Result<bool> {
-        let request = format!("{request:032x}");
+        let request = asked::request_id(request);
         let by = By { session: &self.sessions.actor.session.0, request: &request };
         let claimed = self.bare.claim(by, issue)?;
         if claimed {

@@ -1,6 +1,10 @@
 -- Work and governance: tasks; offers, messages, barriers and progress; instructions and metrics.
 -- The same tables as in SQLite.
 
+-- Ids are drawn in the order of time: so those of one batch lie on one page, not on one for each session.
+DROP INDEX request_id;
+CREATE UNIQUE INDEX request_id ON request (id, actor);
+
 -- Tasks. `needs` holds the ids of those that it needs, so that both directions are found; `due_tick`
 -- is when the running attempt ends, a retry begins or a delay is over; `ready_tick` its place in the queue.
 CREATE TABLE task (
