@@ -35,6 +35,7 @@ cases! {
     only_people_break_a_lease,
     a_broken_claim_ends_and_cools,
     a_session_has_64_leases,
+    a_limit_counts_what_others_granted,
     a_lease_named_like_an_item_can_be_guarded,
     leases_are_listed_by_pattern,
 }
@@ -285,6 +286,17 @@ fn a_session_has_64_leases(bench: &dyn Bench) {
     a.must(&release("r0", first));
     a.must(&acquire("another"));
     a.refused(&acquire("r0"), Code::Quota);
+}
+
+fn a_limit_counts_what_others_granted(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    a.must(&acquire("r0"));
+    let other = bench.second();
+    for n in 1..LEASES_MAX {
+        let granted = (*other).call(&acquire(&format!("r{n}")), |request| request.by(a.actor()));
+        granted.unwrap_or_else(|error| panic!("a lease within the quota: {error}"));
+    }
+    a.refused(&acquire("one-more"), Code::Quota);
 }
 
 fn a_lease_named_like_an_item_can_be_guarded(bench: &dyn Bench) {

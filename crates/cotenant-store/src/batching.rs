@@ -5,9 +5,9 @@
 //! the own outcome, and hands over to the oldest of those who came meanwhile. While one transaction is
 //! flushed, the next one fills up. It is the same on every engine.
 //!
-//! Those who were just answered often ask again at once. A leader waits a small part of what the last
-//! transaction took for as many as it had, for else they would form two groups that take turns, each
-//! paying for a transaction of its own.
+//! Those who were just answered often ask again at once. A leader waits for as many as the last transaction
+//! had, while more of them come, for a part of what it took at most; for else they would form two groups
+//! that take turns, each paying for a transaction of its own.
 //!
 //! # Invariants
 //! - At most one thread leads. Whoever leads has its own requests in the transaction, so nobody works
@@ -51,12 +51,15 @@ pub struct Batching {
     waits: OnceLock<LocalStore>,
     open: Box<dyn Fn() -> Result<LocalStore> + Send + Sync>,
     queue: Mutex<Queue>,
-    /// Tells a leader that gathers of one more in the queue.
-    grown: Condvar,
+    /// Tells a leader that gathers that all it waits for are in the queue.
+    complete: Condvar,
 }
 
-/// What part of the time of the last transaction a leader waits for those whom it answered.
-const GATHERING_PART: u32 = 16;
+/// What part of the time of the last transaction a leader waits for one more of those whom it answered.
+const GATHERING_ONE_PART: u32 = 16;
+
+/// What part of it a leader waits for all of them.
+const GATHERING_PART: u32 = 4;
 
 /// The longest such wait: a transaction may have taken long for reasons of its own.
 const GATHERING_MAX: Duration = Duration::from_millis(5);
@@ -65,6 +68,8 @@ const GATHERING_MAX: Duration = Duration::from_millis(5);
 struct Queue {
     led: bool,
     units: VecDeque<Arc<Unit>>,
+    /// How many units a leader gathers, its own among them.
+    awaited: Option<usize>,
     /// How many units the last two shared transactions had, and how long the last one took.
     sizes: [usize; 2],
     took: Duration,
@@ -151,8 +156,8 @@ impl Batching {
         open: impl Fn() -> Result<LocalStore> + Send + Sync + 'static,
     ) -> Self {
         let (reads, waits, queue) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        let grown = Condvar::new();
-        Self { writes: store, reads, waits, open: Box::new(open), queue, grown }
+        let complete = Condvar::new();
+        Self { writes: store, reads, waits, open: Box::new(open), queue, complete }
     }
 
     /// How many threads wait for their turn to write.
@@ -223,7 +228,10 @@ impl Batching {
         } else {
             queue.units.push_back(Arc::clone(unit));
         }
-        self.grown.notify_one();
+        // To wake a leader for each one that comes would cost more than its waiting saves.
+        if queue.awaited.is_some_and(|awaited| queue.units.len() + 1 >= awaited) {
+            self.complete.notify_one();
+        }
         false
     }
 
@@ -289,16 +297,29 @@ impl Batching {
 
     /// The queue, once those are back who were just answered, or do not come.
     fn gathered(&self, own: &Unit) -> MutexGuard<'_, Queue> {
-        let queue = locked(&self.queue);
+        let mut queue = locked(&self.queue);
         // Those of the last transaction, and those who queued while it ran.
         let wanted = queue.sizes.iter().sum::<usize>().min(TOGETHER_MAX);
         if !own.shares || wanted <= 2 {
             return queue;
         }
-        let at_most = (queue.took / GATHERING_PART).min(GATHERING_MAX);
-        let few = |queue: &mut Queue| queue.units.len() + 1 < wanted;
-        let gathered = self.grown.wait_timeout_while(queue, at_most, few);
-        gathered.unwrap_or_else(PoisonError::into_inner).0
+        let at_most = |part| (queue.took / part).min(GATHERING_MAX);
+        let (one, all) = (at_most(GATHERING_ONE_PART), at_most(GATHERING_PART));
+        let began = Instant::now();
+        queue.awaited = Some(wanted);
+        loop {
+            let before = queue.units.len();
+            if before + 1 >= wanted || began.elapsed() >= all {
+                break;
+            }
+            let waited = self.complete.wait_timeout(queue, one);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if queue.units.len() == before {
+                break;
+            }
+        }
+        queue.awaited = None;
+        queue
     }
 
     fn carry_out(&self, units: &[Arc<Unit>]) -> Vec<Vec<Outcome>> {

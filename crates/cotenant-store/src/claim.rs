@@ -12,6 +12,7 @@ use cotenant_core::{
 };
 
 use crate::{
+    bounds::Bounds,
     data, holding,
     holding::{LeaseRow, LeaseState},
     session::{self, SessionRow},
@@ -25,11 +26,12 @@ use crate::{
 const KINDS: [&str; 4] = ["issue", "path", "branch", "other"];
 
 /// The queries that a claim will make.
-pub(crate) fn foreseen(op: &Claim, actor: Option<&Actor>) -> Vec<Query> {
-    let session = actor.map(|actor| actor.session.0.as_str());
-    let mut queries = Vec::new();
+pub(crate) fn foreseen(op: &Claim, actor: Option<&Actor>, bounds: &Bounds) -> Vec<Query> {
+    let rows = rows_without_limit(op);
+    let count = |actor: &Actor| holding::foreseen_count(&actor.session.0, rows, bounds);
+    let mut queries: Vec<Query> = actor.and_then(count).into_iter().collect();
     for item in &op.items {
-        queries.extend(holding::foreseen(&Resource::Claim(item.clone()), session));
+        queries.push(holding::foreseen(&Resource::Claim(item.clone())));
         if item.kind == ItemKind::Issue && !op.automatic {
             queries.push(data::foreseen(&item.to_string(), "claimed_by"));
         }
@@ -159,13 +161,26 @@ fn in_one_tree(held: &Resource, item: &Item) -> bool {
 }
 
 /// Fails if the claims would be more than a session may have.
+fn limit(op: &Claim) -> i64 {
+    if op.automatic { AUTOMATIC_MAX } else { CLAIMS_MAX }
+}
+
+/// How many items a claim can add.
+fn asked(op: &Claim) -> i64 {
+    if op.any { 1 } else { i64::try_from(op.items.len()).unwrap_or(i64::MAX) }
+}
+
+/// With at most so many rows of any kind, no session can reach the limit.
+fn rows_without_limit(op: &Claim) -> i64 {
+    limit(op) - asked(op)
+}
+
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Claim) -> Result<()> {
     let actor = tx.actor()?.id.clone();
-    let limit = if op.automatic { AUTOMATIC_MAX } else { CLAIMS_MAX };
-    let asked = if op.any { 1 } else { i64::try_from(op.items.len()).unwrap_or(i64::MAX) };
-    if holding::has_at_most(tx, &actor, limit - asked)? {
+    if holding::has_at_most(tx, &actor, rows_without_limit(op))? {
         return Ok(());
     }
+    let (limit, asked) = (limit(op), asked(op));
     let held = holding::count_claims(tx, &actor, op.automatic)?;
     if held + asked <= limit {
         return Ok(());

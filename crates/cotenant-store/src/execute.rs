@@ -11,8 +11,10 @@ use cotenant_core::{
 use serde_json::value::RawValue;
 
 use crate::{
-    barrier, claim, data, event, handoff, holding, instruction, lease, lineage, message, metric,
-    params, progress, retention, session, sign_on,
+    barrier,
+    bounds::Bounds,
+    claim, data, event, handoff, holding, instruction, lease, lineage, message, metric, params,
+    progress, retention, session, sign_on,
     sql::{Query, corrupt},
     status, task,
     testing::mutant,
@@ -76,7 +78,7 @@ pub(crate) enum Executed {
 }
 
 /// The queries that a request will surely make: of who asks, of a repeat, and of what it is about.
-pub(crate) fn foreseen(request: &Request) -> Vec<Query> {
+pub(crate) fn foreseen(request: &Request, bounds: &Bounds) -> Vec<Query> {
     let mut queries = Vec::new();
     if let Some(actor) = &request.actor {
         queries.extend(session::foreseen(&actor.session));
@@ -85,8 +87,8 @@ pub(crate) fn foreseen(request: &Request) -> Vec<Query> {
         }
     }
     match &request.op {
-        Op::Claim(op) => queries.extend(claim::foreseen(op, request.actor.as_ref())),
-        Op::Acquire(op) => queries.extend(lease::foreseen(op, request.actor.as_ref())),
+        Op::Claim(op) => queries.extend(claim::foreseen(op, request.actor.as_ref(), bounds)),
+        Op::Acquire(op) => queries.extend(lease::foreseen(op, request.actor.as_ref(), bounds)),
         Op::Release(op) => {
             queries.extend(lease::foreseen_own(&op.resource, request.actor.as_ref()));
         }

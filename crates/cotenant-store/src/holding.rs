@@ -20,6 +20,7 @@ use cotenant_core::{
 use serde_json::json;
 
 use crate::{
+    bounds::Bounds,
     host, params,
     session::{SessionRow, session, session_columns, settle_holder},
     sql::{Query, Row},
@@ -282,6 +283,9 @@ pub(crate) fn save(tx: &mut Tx<'_>, row: &LeaseRow) -> Result<()> {
         tree,
         &row.session,
     ];
+    if row.state != LeaseState::Released {
+        tx.bounds.added(&row.session);
+    }
     if tx.sql.is_far() {
         tx.sql.later(UPSERT_LEASE, values)?;
     } else if tx.sql.run(INSERT_LEASE, values)? == 0 {
@@ -590,12 +594,16 @@ pub(crate) fn views(tx: &Tx<'_>, rows: &[(LeaseRow, SessionRow)]) -> Vec<Holding
     views.filter(is_visible).collect()
 }
 
-/// The queries for a name and for how much a session has.
-pub(crate) fn foreseen(resource: &Resource, session: Option<&str>) -> Vec<Query> {
+/// The query for a name.
+pub(crate) fn foreseen(resource: &Resource) -> Query {
     let (kind, name, _) = key(resource);
-    let mut queries = vec![Query::new(SELECT_NAMED, params![kind, name])];
-    queries.extend(session.map(|session| Query::new(COUNT_ROWS, params![session])));
-    queries
+    Query::new(SELECT_NAMED, params![kind, name])
+}
+
+/// The query for whether a session has at most so many rows, unless that is known.
+pub(crate) fn foreseen_count(session: &str, rows: i64, bounds: &Bounds) -> Option<Query> {
+    let known = bounds.has_at_most(session, rows);
+    (!known).then(|| Query::new(COUNT_ROWS, params![session]))
 }
 
 /// The query for the row of a session.
@@ -606,8 +614,13 @@ pub(crate) fn foreseen_own(resource: &Resource, session: &str) -> Query {
 
 /// Whether all rows of a session together are so few that no limit can be reached.
 pub(crate) fn has_at_most(tx: &mut Tx<'_>, session: &str, rows: i64) -> Result<bool> {
+    if tx.bounds.has_at_most(session, rows) {
+        return Ok(true);
+    }
     let count = tx.sql.rows(COUNT_ROWS, params![session])?.pop();
-    Ok(count.map_or(Ok(0), |mut row| row.int())? <= rows)
+    let count = count.map_or(Ok(0), |mut row| row.int())?;
+    tx.bounds.counted(session, count);
+    Ok(count <= rows)
 }
 
 /// How many leases or tickets a session has.

@@ -15,6 +15,7 @@ use cotenant_core::{
 use serde_json::json;
 
 use crate::{
+    bounds::Bounds,
     holding::{self, LeaseRow, LeaseState},
     params,
     session::{SessionRow, WAITER_WRITES_EVERY_MS},
@@ -93,9 +94,11 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
 }
 
 /// The queries that an acquisition will make.
-pub(crate) fn foreseen(op: &Acquire, actor: Option<&Actor>) -> Vec<Query> {
-    let session = actor.map(|actor| actor.session.0.as_str());
-    holding::foreseen(&Resource::Lease(op.resource.clone()), session)
+pub(crate) fn foreseen(op: &Acquire, actor: Option<&Actor>, bounds: &Bounds) -> Vec<Query> {
+    let count = |actor: &Actor| holding::foreseen_count(&actor.session.0, LEASES_MAX - 1, bounds);
+    let mut queries = vec![holding::foreseen(&Resource::Lease(op.resource.clone()))];
+    queries.extend(actor.and_then(count));
+    queries
 }
 
 /// The query for the actor's own grant.

@@ -7,6 +7,7 @@
 pub mod admin;
 mod barrier;
 mod batching;
+mod bounds;
 mod claim;
 pub mod combine;
 mod create;

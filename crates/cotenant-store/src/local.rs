@@ -15,7 +15,7 @@ mod read;
 mod rehearsal;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,7 @@ use cotenant_core::{
 use self::check::check;
 use crate::{
     admin::PATIENCE,
+    bounds::Bounds,
     execute::{Executed, execute, foreseen, forget, ring_timers},
     holding,
     meta::{Intent, Meta},
@@ -48,6 +49,8 @@ type BusyTimeout = Box<dyn Fn() -> Result<Duration> + Send + Sync>;
 pub struct LocalStore {
     engine: Mutex<Box<dyn Engine>>,
     wake: Arc<dyn Wake>,
+    /// What the last transaction left behind.
+    bounds: Mutex<Bounds>,
     clock: Box<dyn Clock>,
     processes: Box<dyn Processes>,
     busy_timeout: BusyTimeout,
@@ -85,7 +88,8 @@ impl LocalStore {
     ) -> Self {
         let wake = engine.wake();
         let busy_timeout: BusyTimeout = Box::new(move || Ok(busy_timeout));
-        Self { engine: Mutex::new(engine), wake, clock, processes, busy_timeout }
+        let bounds = Mutex::default();
+        Self { engine: Mutex::new(engine), wake, bounds, clock, processes, busy_timeout }
     }
 
     /// Sets how long a writer waits for its turn; 5 s unless set.
@@ -116,6 +120,10 @@ impl LocalStore {
     /// What tells waiters that something was committed.
     pub fn wake(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.wake)
+    }
+
+    fn bounds(&self) -> MutexGuard<'_, Bounds> {
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a body on the engine.
@@ -181,14 +189,20 @@ impl LocalStore {
         let mut again = false;
         let mut late = Vec::new();
         let mut erasing = false;
+        let mut bounds = Bounds::default();
         self.with_engine(|engine| {
             engine.write(patience, pass.durability, &mut |sql| {
                 steps.clear();
                 let mut tx = self.begin(sql, pass.wait_over)?;
+                if savepoints == Savepoints::None {
+                    tx.bounds = std::mem::take(&mut *self.bounds()).as_of(&tx.meta.hash);
+                }
                 // A savepoint would make it all unknown again.
                 if tx.sql.is_far() && savepoints == Savepoints::None {
                     let requests = pass.requests.iter();
-                    tx.sql.foresee(requests.flat_map(|asked| foreseen(asked.request)).collect())?;
+                    let queries =
+                        requests.flat_map(|asked| foreseen(asked.request, &tx.bounds)).collect();
+                    tx.sql.foresee(queries)?;
                 }
                 let mut changed = false;
                 for (asked, wanted) in pass.requests.iter().zip(&mut pass.wanted) {
@@ -223,9 +237,13 @@ impl LocalStore {
                 late = std::mem::take(&mut tx.late_events);
                 forget(&mut tx)?;
                 tx.meta.save(tx.sql)?;
+                if savepoints == Savepoints::None {
+                    bounds = std::mem::take(&mut tx.bounds).after(&tx.meta.hash);
+                }
                 Ok(Finish::Commit)
             })
         })?;
+        *self.bounds() = bounds;
         if !late.is_empty() {
             let patience = self.patience_since(Instant::now())?;
             self.with_engine(|engine| {

@@ -1,6 +1,6 @@
 //! One request at work: the transaction, the clock, the actor, and the log it appends to.
 
-use crate::{meta::Meta, params, session::SessionRow, sql::Sql, testing::mutant};
+use crate::{bounds::Bounds, meta::Meta, params, session::SessionRow, sql::Sql, testing::mutant};
 use cotenant_core::{
     Error, Result,
     clock::{DAY, MINUTE, SECOND, check_duration},
@@ -33,6 +33,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) begun_at: i64,
     /// What was settled by this request, to be settled again if its effects are undone.
     pub(crate) settlements: Vec<Settlement>,
+    /// How much sessions have at most.
+    pub(crate) bounds: Bounds,
     /// Events held back by the planted bug `event_outside_transaction`.
     pub(crate) late_events: Vec<EventRow>,
 }
@@ -96,6 +98,7 @@ impl<'a> Tx<'a> {
             begun_at: meta.seq,
             meta,
             settlements: Vec::new(),
+            bounds: Bounds::default(),
             late_events: Vec::new(),
         }
     }

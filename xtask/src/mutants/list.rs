@@ -236,6 +236,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "l1_one_of_many_gets_a_lease",
         "`r` has 2 holders and 1 slots",
     ),
+    case(
+        "bounds_outlive_others",
+        "what a session holds at most is remembered though another process granted more",
+        "a_limit_counts_what_others_granted",
+        "QUOTA",
+    ),
     mutant("fence_not_monotonic", "a fence is used twice", RACE, "fence fell from"),
     mutant(
         "restore_forgets_fences",

@@ -11,7 +11,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::shape::{Kind, Shape};
+use super::shape::{Given, Kind, Shape};
 use crate::{
     sql::{Query, Value},
     testing::mutant,
@@ -34,7 +34,14 @@ impl Shapes {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ready {
     pub(super) sql: String,
-    pub(super) values: Vec<Value>,
+    pub(super) given: Vec<Given>,
+}
+
+impl Ready {
+    /// A statement as it stands.
+    pub(super) fn one(sql: &str, values: Vec<Value>) -> Self {
+        Self { sql: sql.to_owned(), given: values.into_iter().map(Given::One).collect() }
+    }
 }
 
 /// A statement that asks for many things at once.
@@ -87,8 +94,8 @@ impl Ahead {
             if asked.is_empty() {
                 return None;
             }
-            let values = asked.iter().flatten().cloned().collect();
-            let ready = Ready { sql: read.text(asked.len()), values };
+            let given = asked.iter().flatten().cloned().map(Given::One).collect();
+            let ready = Ready { sql: read.text(asked.len()), given };
             Some(Foreseen { ready, sql, shape, asked })
         });
         foreseen.collect()
@@ -189,8 +196,8 @@ impl Ahead {
 impl Waiting {
     fn ready(self) -> Option<Ready> {
         let Kind::Write(write) = &self.shape.kind else { return None };
-        let sql = write.text(&self.rows).unwrap_or_else(|| self.sql.to_owned());
-        Some(Ready { sql, values: write.values(self.rows) })
+        let (sql, given) = write.together(self.rows);
+        Some(Ready { sql: sql.unwrap_or_else(|| self.sql.to_owned()), given })
     }
 }
 
@@ -250,12 +257,13 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "INSERT INTO thing (a, b) VALUES ($1, $2), ($3, $4)",
+                "INSERT INTO thing (a, b) SELECT c1, c2 FROM unnest($1, $2) AS r (c1, c2)",
                 "DELETE FROM thing WHERE a = $1",
                 INSERT
             ]
         );
-        assert_eq!(due[0].values, values(&["1", "x", "2", "y"]));
+        let columns = [["1", "2"], ["x", "y"]].map(|column| Given::Column(values(&column)));
+        assert_eq!(due[0].given, columns);
         assert_eq!(ahead.due("SAVEPOINT request").len(), 1, "whatever it is");
         ahead.later(&mut shapes, OTHER, values(&["3"]));
         ahead.undo();

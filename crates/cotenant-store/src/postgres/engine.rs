@@ -21,6 +21,7 @@ use super::{
     ahead::{Ahead, Ready, Shapes},
     error::{error, is_lost, no_nul, silent},
     line::Line,
+    shape::Given,
     wake::ServerWake,
 };
 use crate::{
@@ -42,6 +43,8 @@ const REWRITE: Duration = Duration::from_mins(10);
 const GRACE: Duration = Duration::from_secs(1);
 /// The longest statement that makes a store, waiting for other makers included.
 const MAKE: Duration = Duration::from_mins(1);
+/// The most statements that are sent before it is looked whether the server still answers.
+const TOGETHER_MAX: usize = 16;
 /// After how long the server rolls back a transaction whose process says nothing.
 const IDLE_MS: u64 = 5_000;
 /// The same while a store is made, whose rows may come from elsewhere.
@@ -463,14 +466,47 @@ impl Statements<'_> {
 }
 
 /// A parameter with its type. The server finds out itself what type a NULL has.
-fn bound(value: &Value) -> (&(dyn ToSql + Sync), Type) {
+fn bound(given: &Given) -> (Box<dyn ToSql + Sync + '_>, Type) {
     const NULL: Option<&str> = None;
-    match value {
-        Value::Null => (&NULL, Type::UNKNOWN),
-        Value::Int(number) => (number, Type::INT8),
-        Value::Text(text) => (text, Type::TEXT),
-        Value::Bytes(bytes) => (bytes, Type::BYTEA),
+    match given {
+        Given::One(Value::Null) => (Box::new(NULL), Type::UNKNOWN),
+        Given::One(Value::Int(number)) => (Box::new(number), Type::INT8),
+        Given::One(Value::Text(text)) => (Box::new(text), Type::TEXT),
+        Given::One(Value::Bytes(bytes)) => (Box::new(bytes), Type::BYTEA),
+        Given::Column(values) => match values.iter().find(|value| **value != Value::Null) {
+            Some(Value::Bytes(_)) => {
+                let bytes = values.iter().map(|value| match value {
+                    Value::Bytes(bytes) => Some(bytes.as_slice()),
+                    _ => None,
+                });
+                (Box::new(bytes.collect::<Vec<_>>()), Type::BYTEA_ARRAY)
+            }
+            Some(Value::Int(_)) => {
+                let numbers = values.iter().map(|value| match value {
+                    Value::Int(number) => Some(*number),
+                    _ => None,
+                });
+                (Box::new(numbers.collect::<Vec<_>>()), Type::INT8_ARRAY)
+            }
+            _ => {
+                let texts = values.iter().map(|value| match value {
+                    Value::Text(text) => Some(text.as_str()),
+                    _ => None,
+                });
+                (Box::new(texts.collect::<Vec<_>>()), Type::TEXT_ARRAY)
+            }
+        },
     }
+}
+
+/// A statement and its parameters, as the client takes them.
+fn with_bound<T>(
+    Ready { sql, given }: &Ready,
+    body: impl FnOnce(&str, &[(&(dyn ToSql + Sync), Type)]) -> T,
+) -> T {
+    let bound: Vec<_> = given.iter().map(bound).collect();
+    let params: Vec<_> = bound.iter().map(|(value, of)| (value.as_ref(), of.clone())).collect();
+    body(sql, &params)
 }
 
 /// Parameters that the connection's thread can have.
@@ -502,22 +538,38 @@ fn value(row: &postgres::Row, index: usize) -> Result<Value> {
 }
 
 impl Statements<'_> {
-    fn execute(&mut self, Ready { sql, values }: Ready) -> Result<u64> {
-        self.ask(move |client| {
-            client.execute_typed(&sql, &values.iter().map(bound).collect::<Vec<_>>())
-        })
+    fn execute(&mut self, ready: Ready) -> Result<u64> {
+        self.ask(move |client| with_bound(&ready, |sql, params| client.execute_typed(sql, params)))
     }
 
-    fn query(&mut self, Ready { sql, values }: Ready) -> Result<Vec<Vec<Value>>> {
-        let rows = self.ask(move |client| {
-            client.query_typed(&sql, &values.iter().map(bound).collect::<Vec<_>>())
+    fn query(&mut self, ready: Ready) -> Result<Vec<Vec<Value>>> {
+        Ok(self.query_all(vec![ready])?.pop().unwrap_or_default())
+    }
+
+    /// Asks for several things, without a change of threads for each.
+    fn query_all(&mut self, ready: Vec<Ready>) -> Result<Vec<Vec<Vec<Value>>>> {
+        let found = self.ask(move |client| {
+            let queries = ready
+                .iter()
+                .map(|ready| with_bound(ready, |sql, params| client.query_typed(sql, params)));
+            queries.collect::<std::result::Result<Vec<_>, _>>()
         })?;
-        rows.iter().map(|row| (0..row.len()).map(|index| value(row, index)).collect()).collect()
+        let values = |row: &postgres::Row| (0..row.len()).map(|at| value(row, at)).collect();
+        found.iter().map(|rows| rows.iter().map(values).collect()).collect()
     }
 
-    /// Sends what waits.
-    fn send(&mut self, due: Vec<Ready>) -> Result<()> {
-        due.into_iter().try_for_each(|ready| self.execute(ready).map(drop))
+    /// Sends what waits, without a change of threads for each.
+    fn send(&mut self, mut due: Vec<Ready>) -> Result<()> {
+        while !due.is_empty() {
+            let rest = due.split_off(due.len().min(TOGETHER_MAX));
+            let now = std::mem::replace(&mut due, rest);
+            self.ask(move |client| {
+                now.iter().try_for_each(|ready| {
+                    with_bound(ready, |sql, params| client.execute_typed(sql, params).map(drop))
+                })
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -534,7 +586,7 @@ impl Sql for Statements<'_> {
         let due = self.ahead.due(sql);
         self.send(due)?;
         self.ahead.write(self.shapes, sql, &values);
-        self.execute(Ready { sql: sql.to_owned(), values })
+        self.execute(Ready::one(sql, values))
     }
 
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
@@ -544,7 +596,7 @@ impl Sql for Statements<'_> {
         } else {
             let due = self.ahead.due(sql);
             self.send(due)?;
-            self.query(Ready { sql: sql.to_owned(), values })?
+            self.query(Ready::one(sql, values))?
         };
         Ok(rows.into_iter().map(|row| Row(row.into_iter())).collect())
     }
@@ -563,9 +615,10 @@ impl Sql for Statements<'_> {
         // What was settled before is not to be seen as it was.
         let due = self.ahead.all();
         self.send(due)?;
-        for mut foreseen in Ahead::foresee(self.shapes, queries) {
-            let ready = std::mem::take(&mut foreseen.ready);
-            let rows = self.query(ready)?;
+        let mut foreseen = Ahead::foresee(self.shapes, queries);
+        let ready: Vec<Ready> =
+            foreseen.iter_mut().map(|it| std::mem::take(&mut it.ready)).collect();
+        for (foreseen, rows) in foreseen.into_iter().zip(self.query_all(ready)?) {
             self.ahead.keep(foreseen, rows);
         }
         Ok(())

@@ -4,8 +4,6 @@
 //! which rows they can concern, and how many of a kind become one. Whatever is not understood has no shape,
 //! and is taken to concern everything.
 
-use std::fmt::Write as _;
-
 use crate::sql::Value;
 
 /// A statement that was understood.
@@ -48,8 +46,8 @@ pub(super) struct Write {
 enum Many {
     /// Not at all.
     Never,
-    /// More rows behind `VALUES`; those that replace a row must differ in these parameters.
-    Values { head: &'static str, tuple: &'static str, tail: &'static str, distinct: Vec<usize> },
+    /// More rows, each of a value per column; those that replace a row must differ in these parameters.
+    Rows { head: &'static str, tail: &'static str, distinct: Vec<usize> },
     /// More values in a list that the statement ends with; all other parameters are the same.
     List { head: &'static str },
 }
@@ -133,11 +131,11 @@ impl Shape {
                     (bound.collect(), many.then(Vec::new))
                 }
             };
-        let head = sql.len() - rest.len() - 1;
-        let tuple = head + values.len() + 2;
+        let head = &sql[..sql.len() - rest.len() - "VALUES (".len()];
+        let in_order = places.iter().enumerate().all(|(at, place)| *place == Some(at));
         let many = match distinct {
-            Some(distinct) if !tail.contains('$') => {
-                Many::Values { head: &sql[..head], tuple: &sql[head..tuple], tail, distinct }
+            Some(distinct) if in_order && !tail.contains('$') => {
+                Many::Rows { head, tail, distinct }
             }
             _ => Many::Never,
         };
@@ -230,7 +228,7 @@ impl Write {
     pub(super) fn may_join(&self, waiting: &[Vec<Value>], values: &[Value]) -> bool {
         match &self.many {
             Many::Never => false,
-            Many::Values { distinct, .. } => {
+            Many::Rows { distinct, .. } => {
                 let same = |row: &Vec<Value>| distinct.iter().all(|at| row[*at] == values[*at]);
                 distinct.is_empty() || !waiting.iter().any(same)
             }
@@ -241,55 +239,63 @@ impl Write {
         }
     }
 
-    /// The statement for these; `None` if it is as it stands.
-    pub(super) fn text(&self, rows: &[Vec<Value>]) -> Option<String> {
-        if rows.len() < 2 {
-            return None;
-        }
+    /// The statement for these, unless it is as it stands, and its parameters.
+    pub(super) fn together(&self, rows: Vec<Vec<Value>>) -> (Option<String>, Vec<Given>) {
         match &self.many {
-            Many::Never => None,
-            Many::Values { head, tuple, tail, .. } => {
-                let mut text = (*head).to_owned();
-                let width = rows[0].len();
-                for row in 0..rows.len() {
-                    text += if row == 0 { "" } else { ", " };
-                    renumber(tuple, row * width, &mut text);
-                }
-                text += tail;
-                Some(text)
+            Many::Rows { head, tail, .. } if rows.len() > 1 => {
+                let (columns, given) = columns(rows);
+                let numbers: Vec<_> =
+                    (1..=given.len()).map(|number| format!("${number}")).collect();
+                let names: Vec<_> = (1..=given.len()).map(|number| format!("c{number}")).collect();
+                let (columns, numbers, names) =
+                    (columns.join(", "), numbers.join(", "), names.join(", "));
+                let from = format!("SELECT {columns} FROM unnest({numbers}) AS r ({names})");
+                (Some(format!("{head}{from}{tail}")), given)
             }
-            Many::List { head } => {
+            Many::List { head } if rows.len() > 1 => {
                 let first = rows[0].len();
                 let numbers = (first..first + rows.len()).map(|number| format!("${number}"));
-                Some(format!("{head}{})", numbers.collect::<Vec<_>>().join(", ")))
+                let text = format!("{head}{})", numbers.collect::<Vec<_>>().join(", "));
+                let rows = rows.into_iter().enumerate();
+                let given = rows.flat_map(|(number, row)| {
+                    let common = if number == 0 { 0 } else { row.len() - 1 };
+                    row.into_iter().skip(common).map(Given::One)
+                });
+                (Some(text), given.collect())
             }
+            _ => (None, rows.into_iter().flatten().map(Given::One).collect()),
         }
-    }
-
-    /// The parameters for these.
-    pub(super) fn values(&self, rows: Vec<Vec<Value>>) -> Vec<Value> {
-        let skipped = |number: usize, row: &Vec<Value>| match self.many {
-            Many::List { .. } if number > 0 => row.len() - 1,
-            _ => 0,
-        };
-        let rows = rows.into_iter().enumerate();
-        rows.flat_map(|(number, row)| {
-            let skipped = skipped(number, &row);
-            row.into_iter().skip(skipped)
-        })
-        .collect()
     }
 }
 
-/// Writes a text whose parameters have numbers that begin later.
-fn renumber(text: &str, by: usize, into: &mut String) {
-    let mut parts = text.split('$');
-    into.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let number: usize = part[..digits].parse().unwrap_or_default();
-        let _ = write!(into, "${}{}", number + by, &part[digits..]);
+/// What a statement is given for one of its parameters.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    One(Value),
+    /// A column: to read as many parameters takes a server longer than to write the rows.
+    Column(Vec<Value>),
+}
+
+/// Rows by their columns: how the statement names each, and those that it is given. Of a column of nothing but
+/// NULL nobody knows the type, so it is no parameter.
+fn columns(rows: Vec<Vec<Value>>) -> (Vec<String>, Vec<Given>) {
+    let mut columns: Vec<Vec<Value>> = Vec::new();
+    for row in rows {
+        columns.resize_with(row.len(), Vec::new);
+        for (column, value) in columns.iter_mut().zip(row) {
+            column.push(value);
+        }
     }
+    let (mut names, mut given) = (Vec::new(), Vec::new());
+    for column in columns {
+        if column.iter().all(|value| *value == Value::Null) {
+            names.push("NULL".to_owned());
+        } else {
+            given.push(Given::Column(column));
+            names.push(format!("c{}", given.len()));
+        }
+    }
+    (names, given)
 }
 
 /// Splits a text at the first place that is in no parentheses.
@@ -396,17 +402,24 @@ mod tests {
 
     #[test]
     fn rows_are_written_at_once() {
-        let insert = write("INSERT INTO t (a, b) VALUES ($1, $2)");
-        let rows = vec![vec![text("1"), text("2")], vec![text("3"), text("4")]];
-        assert_eq!(insert.text(&rows).unwrap(), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)");
-        assert_eq!(insert.values(rows), ["1", "2", "3", "4"].map(text));
-        assert_eq!(insert.text(&[vec![text("1"), text("2")]]), None);
+        let insert = write("INSERT INTO t (a, b, c) VALUES ($1, $2, $3)");
+        let row = |a: &str, c: &str| vec![text(a), Value::Null, text(c)];
+        let (sql, given) = insert.together(vec![row("1", "2"), row("3", "4")]);
+        assert_eq!(
+            sql.unwrap(),
+            "INSERT INTO t (a, b, c) SELECT c1, NULL, c2 FROM unnest($1, $2) AS r (c1, c2)"
+        );
+        let column = |values: [&str; 2]| Given::Column(values.map(text).to_vec());
+        assert_eq!(given, [column(["1", "3"]), column(["2", "4"])]);
+        let alone = row("1", "2").into_iter().map(Given::One).collect();
+        assert_eq!(insert.together(vec![row("1", "2")]), (None, alone));
         let touch = write("UPDATE t SET c = $1 + d WHERE a IN ($2)");
         let rows = vec![vec![text("x"), text("1")], vec![text("x"), text("2")]];
         assert!(touch.may_join(&rows, &[text("x"), text("1")]));
         assert!(!touch.may_join(&rows, &[text("y"), text("1")]));
-        assert_eq!(touch.text(&rows).unwrap(), "UPDATE t SET c = $1 + d WHERE a IN ($2, $3)");
-        assert_eq!(touch.values(rows), ["x", "1", "2"].map(text));
+        let (sql, given) = touch.together(rows);
+        assert_eq!(sql.unwrap(), "UPDATE t SET c = $1 + d WHERE a IN ($2, $3)");
+        assert_eq!(given, ["x", "1", "2"].map(text).map(Given::One));
         let upsert = write(
             "INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT (a) DO UPDATE SET b = excluded.b",
         );

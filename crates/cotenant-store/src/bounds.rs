@@ -1,0 +1,80 @@
+//! How much sessions have at most, remembered from one transaction of a process to the next.
+//!
+//! What a session may hold is limited, and to count what it has costs as much as a grant. Whoever carries out
+//! the requests of many counts once and adds up what it grants.
+//!
+//! # Invariants
+//! - A bound is never lower than what a count would show. Every grant is an event, so a bound holds while the
+//!   log ends where this process left it, and no longer.
+//! - What was rolled back bounds nothing: it may have counted after a deletion that did not take place.
+
+use std::collections::HashMap;
+
+use crate::testing::mutant;
+
+/// More sessions are not remembered.
+const SESSIONS_MAX: usize = 4_096;
+
+/// The most rows of `lease` that sessions can have.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds {
+    /// The end of the log with which they hold.
+    end: Vec<u8>,
+    rows: HashMap<String, i64>,
+}
+
+impl Bounds {
+    /// What still holds when the log ends like this.
+    pub(crate) fn as_of(mut self, end: &[u8]) -> Self {
+        if self.end != end && !mutant("bounds_outlive_others") {
+            self.rows.clear();
+        }
+        self
+    }
+
+    /// What holds after a commit, with the end of the log that it made.
+    pub(crate) fn after(mut self, end: &[u8]) -> Self {
+        self.end.clear();
+        self.end.extend_from_slice(end);
+        self
+    }
+
+    /// Whether a session is known to have at most so many rows.
+    pub(crate) fn has_at_most(&self, session: &str, rows: i64) -> bool {
+        self.rows.get(session).is_some_and(|most| *most <= rows)
+    }
+
+    /// A session's rows were counted.
+    pub(crate) fn counted(&mut self, session: &str, rows: i64) {
+        if self.rows.len() >= SESSIONS_MAX {
+            self.rows.clear();
+        }
+        self.rows.insert(session.to_owned(), rows);
+    }
+
+    /// A session may have got one row more.
+    pub(crate) fn added(&mut self, session: &str) {
+        if let Some(most) = self.rows.get_mut(session) {
+            *most += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_grows_with_what_is_granted_and_ends_with_what_others_append() {
+        let mut bounds = Bounds::default().as_of(b"one");
+        assert!(!bounds.has_at_most("a", 9));
+        bounds.counted("a", 8);
+        bounds.added("a");
+        bounds.added("b");
+        assert!(bounds.has_at_most("a", 9) && !bounds.has_at_most("a", 8));
+        assert!(!bounds.has_at_most("b", 9));
+        let bounds = bounds.after(b"two").as_of(b"two");
+        assert!(bounds.has_at_most("a", 9));
+        assert!(!bounds.as_of(b"three").has_at_most("a", 9));
+    }
+}
