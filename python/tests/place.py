@@ -45,6 +45,8 @@ class Place(unittest.TestCase):
             "PYTHONPATH": str(PACKAGE),
             "PYTHONWARNINGS": "error",
             "GIT_CONFIG_NOSYSTEM": "1",
+            # Whoever runs the tests, there are people in them.
+            "COTENANT_HUMAN": "1",
         }
         subprocess.run(
             ["git", "init", "-q", "-b", "main"], cwd=self.top, env=self.environment, check=True

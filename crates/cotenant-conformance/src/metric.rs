@@ -239,11 +239,12 @@ fn a_report_has_limits(bench: &dyn Bench) {
     a.refused(&many(KEPT_MAX, KEPT_MAX + 1), Code::Quota);
     a.must(&many(0, 1));
     for wrong in [
-        metrics(-1, &[], &[]),
+        metrics(1, &[], &[]),
+        metrics(-1, &[("c", 1)], &[]),
         metrics(1, &[("c", -1)], &[]),
         metrics(1, &[("", 1)], &[]),
         metrics(1, &[], &[("g", i64::MAX)]),
-        ReportMetrics { source: String::new(), ..metrics(1, &[], &[]) },
+        ReportMetrics { source: String::new(), ..metrics(1, &[("c", 1)], &[]) },
     ] {
         a.refused(&wrong, Code::Invalid);
     }

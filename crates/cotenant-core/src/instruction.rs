@@ -393,6 +393,16 @@ impl Instruction {
         reference(&self.scope, self.id)
     }
 
+    /// Who wrote the text: a person by the account, an agent by its name, and what came from elsewhere by its
+    /// source, since whoever brought it did not write it.
+    pub fn writer(&self) -> &str {
+        match self.trust {
+            Trust::Human => &self.user,
+            Trust::Agent => &self.name,
+            Trust::Tool | Trust::External => self.source.as_deref().unwrap_or(&self.name),
+        }
+    }
+
     /// Whether it is neither superseded nor revoked.
     pub fn is_live(&self) -> bool {
         matches!(self.standing, Standing::InForce | Standing::Proposed)

@@ -126,6 +126,11 @@ impl Operation for ReportMetrics {
         check_name("source", &self.source)?;
         self.model.as_ref().map_or(Ok(()), |model| check_name("model", model))?;
         check_count("seq", self.seq)?;
+        if self.counters.is_empty() && self.gauges.is_empty() && self.thresholds.is_empty() {
+            return Err(Error::invalid("a report without a number").hint(
+                "give counters or gauges, e.g. `--counter messages=8 --gauge context_tokens=29414`",
+            ));
+        }
         let most = self.counters.len().max(self.gauges.len()).max(self.thresholds.len());
         if most > METRICS_MAX {
             return Err(Error::new(

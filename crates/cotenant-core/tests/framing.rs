@@ -5,7 +5,9 @@
 
 use cotenant_core::{
     name::is_deceptive,
-    render::{INJECTION_BYTES_MAX, ITEM_BYTES_MAX, Part, for_agent, for_terminal, inline},
+    render::{
+        Approval, INJECTION_BYTES_MAX, ITEM_BYTES_MAX, Part, for_agent, for_terminal, inline,
+    },
 };
 
 const INJECTIONS: &str = include_str!("data/injections.jsonl");
@@ -114,11 +116,17 @@ fn no_text_leaves_its_line() {
 #[test]
 fn an_instruction_does_not_leave_its_place() {
     for text in injections() {
-        let part = Part::Instruction { by: text.clone(), scope: text.clone(), text: text.clone() };
-        let rendered = for_agent(&[part], DELIMITER);
-        let mut lines = rendered.lines();
-        assert!(lines.next().unwrap().starts_with("Instruction of \""), "{rendered:?}");
-        assert!(lines.all(|line| line.starts_with("| ")), "{rendered:?}");
-        assert!(!rendered.contains(DELIMITER));
+        let approval = Approval { by: text.clone(), trust: text.clone() };
+        for (approved, begins) in
+            [(None, "Instruction of \""), (Some(approval), "Instruction written by \"")]
+        {
+            let (by, scope) = (text.clone(), text.clone());
+            let part = Part::Instruction { by, approved, scope, text: text.clone() };
+            let rendered = for_agent(&[part], DELIMITER);
+            let mut lines = rendered.lines();
+            assert!(lines.next().unwrap().starts_with(begins), "{rendered:?}");
+            assert!(lines.all(|line| line.starts_with("| ")), "{rendered:?}");
+            assert!(!rendered.contains(DELIMITER));
+        }
     }
 }

@@ -126,11 +126,14 @@ fn is_same(tx: &Tx<'_>, row: &SessionRow, op: &SignOn) -> bool {
 /// The refusal of a name or conversation that another live process has.
 pub(crate) fn agent_busy(tx: &Tx<'_>, row: &SessionRow) -> Error {
     let process = row.process.as_ref();
-    let place = process.map_or_else(String::new, |process| format!(", process {}", process.pid));
+    let place = process.map_or_else(
+        || ", without a process".to_owned(),
+        |process| format!(", by another live process, {}", process.pid),
+    );
     Error::new(
         Code::AgentBusy,
         format!(
-            "`{}` is signed on already, by another live process{place}, last heard of {} ago",
+            "`{}` is signed on already{place}, last heard of {} ago",
             row.name,
             cotenant_core::clock::in_words(row.heartbeat.age(tx.now))
         ),

@@ -25,6 +25,8 @@ Examples:
   cotenant data set build color '\"green\"'  share a value
   cotenant lease run --lease deploy -- ./deploy.sh
 
+COTENANT_SESSION and COTENANT_STORE stand for the options; `cotenant config show` tells the other settings.
+
 Exit status: 0 done; 64 wrong arguments; 65 changed meanwhile; 66 not there; 69 missing or newer
 program; 70 a bug; 73 held by another session; 74 the store cannot be used; 75 try again; 76 your
 session or lease is over; 77 not allowed.";
@@ -33,13 +35,13 @@ session or lease is over; 77 not allowed.";
 pub(crate) fn whole() -> clap::Command {
     let command = options()
         .version(env!("CARGO_PKG_VERSION"))
-        .about(OVERVIEW)
         .after_help(EXAMPLES)
         .disable_help_subcommand(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100);
-    Command::augment_subcommands(command)
+    // Behind them: they bring what they are for as a group.
+    Command::augment_subcommands(command).about(OVERVIEW)
 }
 
 /// Reads a command line that is right and names a command that can be read alone: building the
@@ -185,6 +187,8 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         whole().debug_assert();
+        let help = whole().render_help().to_string();
+        assert!(help.starts_with("Many coding-agent sessions"), "{help}");
     }
 
     fn words(line: &str) -> Vec<OsString> {

@@ -12,7 +12,7 @@ use std::{
 use cotenant_core::{
     Code, Error, Operation, Result,
     claim::Item,
-    name::SessionRef,
+    name::{SessionRef, shown},
     operation::{ActorRule, Effect},
     session::{SessionView, SignOff, SignOn, SignedOn, State},
     store::{Actor, Answered, Guard, Outcome, Reply, Request, Store},
@@ -402,12 +402,15 @@ impl Context {
         dress: impl FnOnce(Request) -> Result<Request>,
     ) -> Result<Reply> {
         self.limit(&mut operation)?;
+        admit(&operation)?;
         let token = Token::draw()?;
         operation.token_digest.clone_from(&token.digest);
         operation.check()?;
         self.open_store(IfMissing::Create)?;
         let tokens = self.tokens()?;
-        tokens.keep(&token)?;
+        // A session with a process is over when the machine has lost its power, and needs its token no more. One
+        // without lives on, and hooks, which must be quick, sign none on.
+        tokens.keep(&token, operation.process.is_none())?;
         let id = id.map_or_else(token::request_id, Ok)?;
         let outcome = self.submit(dress(Request::new(operation).id(id))?);
         // A session that was there before keeps the token it has. After a failure of the machine
@@ -477,15 +480,38 @@ impl Context {
                 }
             };
             return Err(Error::new(code, message).hint(if session.state.is_live() {
-                "only the user who signed the session on acts for it; sign on a session of your own"
+                format!(
+                    "only the user who signed it on acts for it; sign on a session of your own. Where its token is \
+                     gone, a person ends it: `cotenant session reap {} --force`",
+                    shown(name)
+                )
             } else {
-                "the session is over; `cotenant sign-on NAME` begins another"
+                "the session is over; `cotenant sign-on NAME` begins another".to_owned()
             }));
         }
         Ok(Actor {
             session: SessionRef(session.session.0.clone()),
             token_digest: session.token_digest.clone(),
         })
+    }
+}
+
+/// Refuses to sign a person on for an agent: what people may do, agents may not, and one may try by mistake. It keeps
+/// nobody out who means to get in, since both have the same account.
+pub(crate) fn admit(operation: &SignOn) -> Result<()> {
+    if operation.kind != "human" || env::is_set(env::HUMAN) {
+        return Ok(());
+    }
+    match caller::agent() {
+        None => Ok(()),
+        Some(kind) => Err(Error::new(
+            Code::Forbidden,
+            format!("this runs inside an agent (`{kind}`), which signs no person on"),
+        )
+        .hint(format!(
+            "use a terminal of your own; a person who types here says {}=1",
+            env::HUMAN
+        ))),
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) const STORE: &str = "COTENANT_STORE";
 pub(crate) const PG_PASSWORD: &str = "PGPASSWORD";
 /// The session of every command, by id or live name.
 pub(crate) const SESSION: &str = "COTENANT_SESSION";
+/// Says that it is a person who signs on from inside an agent, whatever its value.
+pub(crate) const HUMAN: &str = "COTENANT_HUMAN";
 /// Guards of every mutation, one `RESOURCE=FENCE` a line; `lease run` sets it for its child.
 pub(crate) const GUARDS: &str = "COTENANT_GUARDS";
 /// The fence of the lease that `lease run` holds, set for its child.

@@ -5,12 +5,15 @@
 //! - `sessions/NAME/*.json`: the same, a directory for each session
 //! - `session-state/`: keys by scope, as `SCOPE.json` (an object of keys) or `SCOPE/KEY.json`
 //!
+//! What this store has written itself is known by its ids when it is read again, so that nothing is added.
 //! What an entry says beyond the known fields is kept as it is, under the scopes `legacy/…`, so that writing the
 //! files again gives it back. What has an unknown shape is told and left where it is.
 
+mod own;
 mod read;
 mod write;
 
+pub(crate) use own::Own;
 pub(crate) use read::{Piece, read};
 pub(crate) use write::write;
 

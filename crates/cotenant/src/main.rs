@@ -20,6 +20,7 @@ mod project;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod thresholds;
 mod token;
 mod tree;
 

@@ -65,8 +65,9 @@ impl Tokens {
     }
 
     /// Keeps a token. It is written before the session is signed on, so that no session is without
-    /// one; a file whose session never came to be is harmless.
-    pub(crate) fn keep(&self, token: &Token) -> Result<()> {
+    /// one; a file whose session never came to be is harmless. With `lasting` it is on the disk before
+    /// this returns; a torn file does not match its name, so it opens nothing.
+    pub(crate) fn keep(&self, token: &Token, lasting: bool) -> Result<()> {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let path = self.directory.join(&token.digest);
@@ -82,7 +83,17 @@ impl Tokens {
             opened => opened,
         }
         .map_err(|error| self.failed("write to", error))?;
-        file.write_all(token.text.as_bytes()).map_err(|error| self.failed("write to", error))
+        let written = file.write_all(token.text.as_bytes());
+        let kept = if lasting { written.and_then(|()| self.flush(&file)) } else { written };
+        kept.map_err(|error| self.failed("write to", error))
+    }
+
+    /// Flushes a file, then the names that lead to it.
+    fn flush(&self, file: &fs::File) -> io::Result<()> {
+        file.sync_all()?;
+        fs::File::open(&self.directory)?.sync_all()?;
+        let home = self.directory.parent().unwrap_or(&self.directory);
+        fs::File::open(home)?.sync_all()
     }
 
     /// Whether this user has the token of that digest.
@@ -159,7 +170,7 @@ mod tests {
         let tokens = Tokens::of(directory.path());
         let token = Token::draw().unwrap();
         assert!(!tokens.has(&token.digest));
-        tokens.keep(&token).unwrap();
+        tokens.keep(&token, true).unwrap();
         assert!(tokens.has(&token.digest));
         let path = directory.path().join("tokens").join(&token.digest);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -172,7 +183,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let tokens = Tokens::of(directory.path());
         let token = Token::draw().unwrap();
-        tokens.keep(&token).unwrap();
+        tokens.keep(&token, false).unwrap();
         assert_eq!(tokens.noted("../a b"), None);
         tokens.note("../a b", &token.digest);
         let session = SessionRef("../a b".to_owned());
@@ -187,7 +198,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let tokens = Tokens::of(directory.path());
         let token = Token::draw().unwrap();
-        tokens.keep(&token).unwrap();
+        tokens.keep(&token, false).unwrap();
         fs::write(directory.path().join("tokens").join(&token.digest), "else").unwrap();
         assert!(!tokens.has(&token.digest));
         assert!(!tokens.has("../../etc/passwd"));

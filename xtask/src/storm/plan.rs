@@ -60,10 +60,11 @@ pub(crate) enum Storm {
 }
 
 /// Those that are about any database, not about files.
-pub(crate) const OVER_A_SERVER: [Storm; 6] = [
+pub(crate) const OVER_A_SERVER: [Storm; 7] = [
     Storm::Linearizability,
     Storm::Kill,
     Storm::Failpoints,
+    Storm::Stop,
     Storm::Clock,
     Storm::Mixed,
     Storm::Tasks,

@@ -162,7 +162,8 @@ impl Header {
 
 fn foreign() -> Error {
     Error::invalid("the file is not an export of a store").hint(
-        "name a file that `cotenant export` wrote; a backup comes back with `cotenant restore`",
+        "name a file that `cotenant export` wrote; a backup comes back with `cotenant restore`, files of other \
+         tools with `cotenant instruction import`",
     )
 }
 

@@ -29,7 +29,7 @@ Examples:
   cotenant doctor --fix           also removes half-made stores of killed processes
   cotenant doctor --migrate       bring the store to this version, after a verified backup
 
-Exit status: 0 all is well; 74 something is wrong.")]
+Exit status: 0 all is well; 66 there is no store here; 74 something is wrong.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Args {
     /// Replay the log and compare it with what is stored
@@ -68,6 +68,15 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     }
     let mut findings = if args.fix { fix(store) } else { Vec::new() };
     findings.extend(doctor(store, args.deep));
+    // That there is none is no damage; whoever asks is told as by any other command.
+    if let Some(missing) = missing(context, &findings) {
+        let others =
+            |it: &&Finding| it.check != "store" && (args.fix || it.severity != Severity::Good);
+        if !screen.json() {
+            findings.iter().filter(others).for_each(|finding| print(screen, finding));
+        }
+        return Err(missing.detail("findings", &findings));
+    }
     if args.unblock {
         findings.retain(|finding| finding.check == "writer");
     }
@@ -90,6 +99,15 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     }
     screen.line(format!("{bad} of {} checks are bad", findings.len()));
     Ok(Exit::of(Code::StoreIo))
+}
+
+/// The refusal of a store that nobody has made yet.
+fn missing(context: &Context, findings: &[Finding]) -> Option<Error> {
+    let is_bad = |it: &Finding| it.check == "store" && it.severity == Severity::Bad;
+    if !findings.iter().any(is_bad) {
+        return None;
+    }
+    context.store().err().filter(|error| error.code == Code::NotFound)
 }
 
 fn print(screen: &mut Screen, finding: &Finding) {

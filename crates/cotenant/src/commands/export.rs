@@ -4,11 +4,13 @@ use std::{
     io,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cotenant_core::{
-    Error, Result,
+    Code, Error, Result,
+    data::PAGE_MAX,
+    event::Read,
     id::{Seq, Tick},
 };
 use cotenant_store::transfer;
@@ -38,18 +40,26 @@ pub(crate) struct Args {
     /// `token-checkpoints.json` into this directory, for tools that read them
     #[arg(long, value_name = "DIR", conflicts_with = "path")]
     legacy: Option<PathBuf>,
-    /// Go on writing them whenever something changes
+    /// Go on writing them whenever something changes: instructions at once, figures within 5 s
     #[arg(long, requires = "legacy")]
     follow: bool,
 }
 
-/// How often what changed is written again.
-const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait for an event. What sessions have used is none, and hooks report it as often.
+const WAIT_MS: u64 = 5_000;
+/// Where much happens, the files are written no oftener.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Writes the files of other tools.
 fn legacy(context: &Context, screen: &mut Screen, directory: &Path, follow: bool) -> Result<Exit> {
     let limits = config::limits(context.project()?);
+    let mut watch = HEAD;
     loop {
+        // What happens while the files are written is written the next time.
+        if follow {
+            watch = next(context, watch)?;
+        }
+        let begun = Instant::now();
         let written = legacy::write(context, directory, &limits)?;
         if screen.json() {
             screen.data(&written, Seq(0), Tick(0))?;
@@ -64,7 +74,34 @@ fn legacy(context: &Context, screen: &mut Screen, directory: &Path, follow: bool
         if !follow || !screen.flush()? {
             return Ok(Exit::SUCCESS);
         }
-        thread::sleep(FOLLOW_EVERY);
+        thread::sleep(PAUSE.saturating_sub(begun.elapsed()));
+        watch.wait_ms = Some(WAIT_MS);
+    }
+}
+
+/// Begins to watch.
+const HEAD: Read = Read {
+    after: None,
+    last: None,
+    kind: None,
+    scope: None,
+    session: None,
+    limit: PAGE_MAX,
+    wait_ms: None,
+};
+
+const fn is_of_cursor(code: Code) -> bool {
+    matches!(code, Code::Compacted | Code::HistoryChanged | Code::CursorAhead)
+}
+
+/// Waits until something has happened, or for as long as `watch` says.
+fn next(context: &Context, watch: Read) -> Result<Read> {
+    let watch = Read { after: watch.after.or_else(|| Some("head".to_owned())), ..watch };
+    match context.call(&watch) {
+        Ok(found) => Ok(Read { after: Some(found.answer.cursor), ..watch }),
+        // Another history, or a part of this one that is gone: all is written anew.
+        Err(error) if is_of_cursor(error.code) => next(context, HEAD),
+        Err(error) => Err(error),
     }
 }
 

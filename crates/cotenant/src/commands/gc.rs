@@ -1,7 +1,7 @@
 //! `cotenant gc`.
 
 use cotenant_core::{
-    Result,
+    Code, Error, Result,
     id::{Seq, Tick},
     render::for_terminal,
     retention::{Leftover, Leftovers, ListLeftovers, REMOVED_MAX, RemoveLeftovers},
@@ -12,7 +12,7 @@ use super::{carry::Meter, parse};
 use crate::{
     ask::consent,
     config,
-    context::Context,
+    context::{Caller, Context},
     exit::Exit,
     output::{Screen, Table, ago},
 };
@@ -20,12 +20,13 @@ use crate::{
 /// Sessions that a person is shown.
 const SHOWN: u32 = 20;
 
-/// Remove what sessions left behind that ended long ago; people only
+/// Remove what sessions left behind that ended long ago
 ///
 /// That is their rows, names and tokens, keys that should have gone with them, keys under
 /// `session:NAME` that nobody wrote since, and the marks of readers that were not heard of. Events
 /// stay, and so does every session that another one came from which stays, or that holds something.
-/// The age is time of the store's clock, which stands still while the machine is off.
+/// The age is time of the store's clock, which stands still while the machine is off. Anybody may look with
+/// `--dry-run`; only a person may remove, so an agent is refused with 77.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -61,6 +62,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     let operation = ListLeftovers { older_than_ms, limit };
     let reply = context.ask(&operation)?;
     let found = crate::context::decode::<ListLeftovers>(&reply)?;
+    if !args.dry_run {
+        require_person(context)?;
+    }
     if screen.json() && args.dry_run {
         screen.envelope(&reply);
         return Ok(Exit::SUCCESS);
@@ -73,11 +77,15 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         return Ok(Exit::SUCCESS);
     }
     let question = format!("remove {}?", words(found.sessions_all, found.keys, found.consumers));
-    if !args.yes && !consent(screen, &question, "--yes")? {
+    if !is_empty && !args.yes && !consent(screen, &question, "--yes")? {
         screen.line("nothing was removed");
         return Ok(Exit::SUCCESS);
     }
-    let (removed, seq, tick) = remove(context, older_than_ms, found.sessions_all)?;
+    let (removed, seq, tick) = if is_empty {
+        (Removed::default(), reply.seq, reply.tick)
+    } else {
+        remove(context, older_than_ms, found.sessions_all)?
+    };
     if screen.json() {
         screen.data(&removed, seq, tick)?;
     } else {
@@ -85,6 +93,24 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         screen.line(format!("removed {}", words(sessions, keys, consumers)));
     }
     Ok(Exit::SUCCESS)
+}
+
+/// Refuses an agent before it is asked anything, and whether or not there is something to remove.
+fn require_person(context: &Context) -> Result<()> {
+    context.prepare::<RemoveLeftovers>()?;
+    let is_person = match context.caller() {
+        Caller::Named(_) => match context.own_session()? {
+            Some(own) => own.answer.session.kind == "human",
+            None => context.actor().map(|_| false)?,
+        },
+        Caller::Person { .. } => true,
+        Caller::Conversation { .. } | Caller::Agent { .. } | Caller::Nobody => false,
+    };
+    if is_person {
+        return Ok(());
+    }
+    Err(Error::new(Code::Forbidden, "only a person may remove what others left behind")
+        .hint("`cotenant gc --dry-run` shows it to anybody; a person removes it at a terminal"))
 }
 
 fn show(screen: &mut Screen, found: &Leftovers) {

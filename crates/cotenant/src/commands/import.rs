@@ -59,6 +59,11 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
             _ => carry::failed(&format!("cannot read `{}`", args.path.display()), error),
         })?
     };
+    if args.path.is_dir() {
+        return Err(Error::invalid(format!("`{}` is a directory", args.path.display())).hint(
+            "name a file that `cotenant export` wrote; `cotenant instruction import DIR` takes in what other tools keep",
+        ));
+    }
     let mut meter = Meter::new();
     let mut input = BufReader::with_capacity(1 << 20, file);
     let imported =

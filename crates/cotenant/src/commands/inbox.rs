@@ -11,21 +11,23 @@ use cotenant_core::{
 
 use super::parse;
 use crate::{
-    context::Context,
+    context::{Context, decode},
     exit::Exit,
     output::{Look, Screen, since},
 };
 
 /// Read the messages to you, each once
 ///
-/// `--all` looks at those that were read before, and reads none.
+/// `--all` looks at those that were read before, and reads none. With `--wait` it exits with 75 if none came.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   cotenant inbox
   cotenant inbox --wait 10m            waits for the first
   cotenant inbox --ack 214 --ack 215   tells their senders that you acted on them
-  cotenant inbox --all")]
+  cotenant inbox --all
+
+Exit status: 0 also without a message; 66 a message to acknowledge is none of yours; 75 none came while it waited.")]
 pub(crate) struct Args {
     /// Wait so long for the first
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, conflicts_with_all = ["all", "ack"])]
@@ -43,20 +45,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     if !args.ack.is_empty() {
-        let reply = context.ask(&Acknowledge { messages: args.ack })?;
-        screen.answer::<Acknowledge>(&reply, |screen, done| {
-            let words = [
-                ("acknowledged", &done.acknowledged),
-                ("acknowledged before", &done.already),
-                ("not to you", &done.unknown),
-            ];
-            for (word, messages) in words {
-                for message in messages {
-                    screen.line(format!("{word}: {message}"));
-                }
-            }
-        })?;
-        return Ok(Exit::SUCCESS);
+        return acknowledge(context, screen, args.ack);
     }
     if args.all {
         let own = context.own_session()?.ok_or_else(|| {
@@ -70,13 +59,43 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         return Ok(Exit::SUCCESS);
     }
     let reply = context.ask(&Inbox { limit: args.limit, bytes: None, wait_ms: args.wait })?;
+    let none_came = args.wait.is_some() && decode::<Inbox>(&reply)?.messages.is_empty();
     screen.answer::<Inbox>(&reply, |screen, handed| {
         print(screen, &handed.messages);
         if handed.more {
             screen.line("and more; `cotenant inbox` reads on");
         }
     })?;
-    Ok(Exit::SUCCESS)
+    Ok(if none_came { Exit::of(Code::Timeout) } else { Exit::SUCCESS })
+}
+
+/// Acknowledges messages. What is none of the caller's is refused; the others are acknowledged all the same.
+fn acknowledge(context: &Context, screen: &mut Screen, messages: Vec<Seq>) -> Result<Exit> {
+    let reply = context.ask(&Acknowledge { messages })?;
+    let done = decode::<Acknowledge>(&reply)?;
+    if done.unknown.is_empty() && screen.json() {
+        screen.envelope(&reply);
+        return Ok(Exit::SUCCESS);
+    }
+    let words = [("acknowledged", &done.acknowledged), ("acknowledged before", &done.already)];
+    for (word, messages) in words {
+        for message in messages {
+            screen.line(format!("{word}: {message}"));
+        }
+    }
+    if done.unknown.is_empty() {
+        return Ok(Exit::SUCCESS);
+    }
+    let unknown: Vec<String> = done.unknown.iter().map(ToString::to_string).collect();
+    let message = match &unknown[..] {
+        [one] => format!("there is no message {one} to you"),
+        many => format!("there are no messages {} to you", many.join(", ")),
+    };
+    Err(Error::new(Code::NotFound, message)
+        .detail("unknown", &done.unknown)
+        .detail("acknowledged", &done.acknowledged)
+        .detail("already", &done.already)
+        .hint("`cotenant inbox --all` shows the messages to you, with their numbers"))
 }
 
 fn print(screen: &mut Screen, messages: &[Message]) {

@@ -10,7 +10,8 @@ use cotenant_core::{
 use serde::Serialize;
 
 use crate::{
-    complete, config,
+    complete,
+    config::{self, Limits},
     context::Context,
     exit::Exit,
     output::{Look, Screen},
@@ -67,7 +68,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     };
     let found = context.call(&ShowMetrics { session: Some(session), all: true, by: None })?;
     let limits = config::limits(context.project()?);
-    let told = found.answer.sessions.first().map(|session| tell(session, &limits.tokens));
+    let told = found.answer.sessions.first().map(|session| tell(session, &limits));
     let told = told.ok_or_else(|| Error::internal("the session was not shown"))?;
     if screen.json() {
         screen.data(&told, found.seq, found.tick)?;
@@ -85,9 +86,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     Ok(Exit::SUCCESS)
 }
 
-fn tell(session: &SessionMetrics, tokens: &[i64]) -> Told {
-    let filling = session.filling();
-    let pressure = pressure(&filling, tokens);
+fn tell(session: &SessionMetrics, limits: &Limits) -> Told {
+    let filling = limits.over(session.filling());
+    let pressure = pressure(&filling, &limits.tokens);
     Told {
         session: session.session.clone(),
         name: session.name.clone(),

@@ -18,7 +18,8 @@ use crate::{
 /// Send a text to a session, to a label, or to everybody
 ///
 /// An agent reads it in its current turn, after the tool that it is running. Whom it does not reach,
-/// you are told.
+/// you are told; that is no failure, so the exit status is 0 (`--json` has `delivered` and `undelivered`).
+/// A name that nobody ever had is refused with 66.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,15 +40,25 @@ pub(crate) struct Args {
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     let operation = SendMessage { to: args.to, text: args.text, ttl_ms: args.ttl };
     let reply = context.ask(&operation)?;
-    screen.answer::<SendMessage>(&reply, |screen, sent| print(screen, &sent))?;
+    screen.answer::<SendMessage>(&reply, |screen, sent| print(screen, &operation.to, &sent))?;
     Ok(Exit::SUCCESS)
 }
 
-fn print(screen: &mut Screen, sent: &Sent) {
+fn print(screen: &mut Screen, to: &Addressee, sent: &Sent) {
     let names: Vec<String> = sent.delivered.iter().map(|name| for_terminal(name)).collect();
     match (names.is_empty(), sent.undelivered.is_empty()) {
         (false, _) => screen.line(format!("message {} to {}", sent.message, names.join(", "))),
-        (true, true) => screen.line("nobody is there"),
+        (true, true) => {
+            let warning = screen.paint(Look::Warning, "undelivered");
+            screen.line(match to {
+                Addressee::Label(label) => format!(
+                    "{warning}: nobody else who is signed on has the label `{}`; \
+                     `cotenant sign-on NAME --label WORD` gives one",
+                    for_terminal(label)
+                ),
+                _ => format!("{warning}: nobody else is signed on"),
+            });
+        }
         (true, false) => {}
     }
     for missed in &sent.undelivered {

@@ -24,7 +24,8 @@ use crate::{
 ///
 /// The session lives as long as the agent that runs the command, or as the terminal; a script
 /// without either names a process with `--pid` or lives by its TTL. A name used again after its
-/// session was lost takes over what is still cooling.
+/// session was lost takes over what is still cooling. A person (`--kind human`) is not signed on
+/// from inside an agent, unless `COTENANT_HUMAN` says that a person types there.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,7 +34,7 @@ Examples:
 pub(crate) struct Args {
     /// A name, unique among live sessions; drawn when absent
     name: Option<String>,
-    /// What takes part: claude, codex, opencode, gemini, human, ci, agent
+    /// What takes part: claude, codex, opencode, gemini, human, ci, agent; what runs the command when absent
     #[arg(long)]
     kind: Option<String>,
     /// What the session is for, shown to others
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     /// The process that the session lives with
     #[arg(long)]
     pid: Option<u32>,
-    /// How long it lives without a sign of life, 15s to 24h
+    /// How long it lives without a sign of life, 15s to 24h; when absent 120s with a process that lives here, else 1h
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     ttl: Option<u64>,
     /// The session it comes from

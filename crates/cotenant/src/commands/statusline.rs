@@ -8,19 +8,25 @@ use std::{
 
 use cotenant_core::{
     claim::{Holding, Who},
-    metric::{Numbers, ReportMetrics, names},
-    pressure::{Filling, pressure},
+    id::{Seq, Tick},
+    metric::{Numbers, ReportMetrics, ShowMetrics, names},
+    name::SessionRef,
+    pressure::{Filling, Pressure, pressure},
     render::{cut, for_terminal},
     session::{SessionView, ShowSession},
+    store::Request,
 };
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     config,
     context::{Context, native_reference},
+    env,
     exit::Exit,
     hook::measure,
     output::{Screen, item_words},
+    thresholds,
 };
 
 /// How long the store may keep the line waiting.
@@ -34,12 +40,13 @@ const THINGS_MAX: usize = 3;
 
 /// Print a status line for Claude Code: session, claims, pressure; agents call this
 ///
-/// Reads the agent's figures on standard input and reports cost and context from them. It always succeeds.
-/// In `.claude/settings.json`: `"statusLine": {"type": "command", "command": "cotenant statusline"}`.
+/// Reads the agent's figures on standard input and reports cost and context from them. With `--session` it shows that
+/// session as it was last reported; with `--json` what it shows, in parts. It always succeeds. In `.claude/settings.json`: `"statusLine": {"type": "command", "command": "cotenant statusline"}`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cotenant statusline < payload.json    `claude_1 · issue:15 · 42.5 % elevated`")]
+  cotenant statusline < payload.json    `claude_1 · issue:15 · 42.5 % elevated`
+  cotenant statusline --session claude_1 < /dev/null")]
 pub(crate) struct Args {}
 
 /// What the agent says of itself.
@@ -70,6 +77,24 @@ impl Payload {
     }
 }
 
+/// What the line says, in parts.
+#[derive(Default, Serialize)]
+struct Shown {
+    line: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// What it holds, in few words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<String>,
+    /// The score in per cent, as text, so that its one digit is exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pressure: Option<Pressure>,
+}
+
 pub(super) fn run(context: &Context, screen: &mut Screen) -> Exit {
     let mut text = String::new();
     let stdin = std::io::stdin();
@@ -77,46 +102,79 @@ pub(super) fn run(context: &Context, screen: &mut Screen) -> Exit {
         // An agent that says nothing is told nothing.
         let _ = stdin.lock().take(PAYLOAD_BYTES_MAX).read_to_string(&mut text);
     }
-    let Some(payload) = Payload::read(&text) else {
-        screen.line("cotenant");
-        return Exit::SUCCESS;
-    };
-    let directory = payload.directory.clone().filter(|it| it.is_absolute());
+    let payload = Payload::read(&text);
+    let directory = payload.as_ref().and_then(|payload| payload.directory.clone());
+    let directory = directory.filter(|it| it.is_absolute());
     let directory = directory.or_else(|| crate::env::working_directory().ok()).unwrap_or_default();
     let context = Context::new(context.options().clone(), directory).in_a_hurry(PATIENCE);
-    screen.line(line(&context, &payload));
+    let shown = look(&context, payload.as_ref());
+    if screen.json() {
+        // It always succeeds: what cannot be written is left out.
+        let _ = screen.data(&shown, Seq(0), Tick(0));
+    } else {
+        screen.line(&shown.line);
+    }
     Exit::SUCCESS
 }
 
-fn line(context: &Context, payload: &Payload) -> String {
-    let mut parts = Vec::new();
-    let session = session(context, &payload.native_id);
-    if let Some(session) = &session {
-        report(context, payload, session);
-        parts.push(for_terminal(&session.name));
+fn look(context: &Context, payload: Option<&Payload>) -> Shown {
+    let mut shown = Shown::default();
+    let limits = context.project().map(config::limits).unwrap_or_default();
+    let native = payload.map(|payload| native_reference("claude", &payload.native_id));
+    // As with hooks, a session that is named and live is the one that is meant.
+    let named = context.options().session.clone().or_else(|| env::text(env::SESSION));
+    let named = named.and_then(|name| session(context, SessionRef(name)));
+    let found = named.or_else(|| session(context, native?));
+    // The figures of one conversation are not those of a session that somebody else names.
+    let own = payload.filter(|payload| {
+        context.options().session.is_none()
+            || found.as_ref().is_none_or(|it| it.native_id.as_ref() == Some(&payload.native_id))
+    });
+    if let Some(session) = &found {
+        if let Some(payload) = own {
+            report(context, payload, session);
+        }
         let holdings = context.call(&Who::default()).map(|found| found.answer.holdings);
-        parts.extend(things(session, &holdings.unwrap_or_default()));
-    } else {
-        parts.push("cotenant".to_owned());
+        shown.holds = things(session, &holdings.unwrap_or_default());
+        shown.session = Some(session.session.0.clone());
+        shown.name = Some(for_terminal(&session.name));
     }
-    if let Some(context_tokens) = payload.context {
-        let limits = context.project().map(config::limits).unwrap_or_default();
-        let filling = Filling {
-            context_tokens,
-            context_window: limits.window.or(payload.window),
-            ..Filling::default()
-        };
-        let pressure = pressure(&filling, &limits.tokens);
-        parts.push(format!("{} % {}", pressure.percent(), pressure.level.word()));
+    let filling = match (own.and_then(|payload| Some((payload, payload.context?))), &found) {
+        (Some((payload, context_tokens)), _) => {
+            Some(Filling { context_tokens, context_window: payload.window, ..Filling::default() })
+        }
+        (None, Some(session)) => reported(context, session),
+        (None, None) => None,
+    };
+    if let Some(filling) = filling {
+        let pressure = pressure(&limits.over(filling), &limits.tokens);
+        shown.percent = Some(pressure.percent());
+        shown.pressure = Some(pressure);
     }
+    shown.line = line(&shown);
+    shown
+}
+
+fn line(shown: &Shown) -> String {
+    let mut parts = vec![shown.name.clone().unwrap_or_else(|| "cotenant".to_owned())];
+    parts.extend(shown.holds.clone());
+    parts.extend(shown.pressure.map(|it| format!("{} % {}", it.percent(), it.level.word())));
     parts.join(" · ")
 }
 
-/// The live session of a conversation.
-fn session(context: &Context, native_id: &str) -> Option<SessionView> {
-    let session = native_reference("claude", native_id);
+/// A live session.
+fn session(context: &Context, session: SessionRef) -> Option<SessionView> {
     let found = context.call(&ShowSession { session }).ok()?;
     Some(found.answer.session).filter(|session| session.state.is_live())
+}
+
+/// What was reported of a session, if anything was.
+fn reported(context: &Context, session: &SessionView) -> Option<Filling> {
+    let reference = SessionRef(session.session.0.clone());
+    let show = ShowMetrics { session: Some(reference), all: true, by: None };
+    let metrics = context.call(&show).ok()?.answer.sessions.pop()?;
+    let is_known = !metrics.gauges.is_empty() || !metrics.conversation.is_empty();
+    is_known.then(|| metrics.filling())
 }
 
 /// What a session holds, in few words.
@@ -172,7 +230,9 @@ fn report(context: &Context, payload: &Payload, session: &SessionView) {
         seq: measure::now_ms(),
         thresholds: Vec::new(),
     };
-    let _ = context.submit(cotenant_core::store::Request::new(operation).by(actor));
+    if context.submit(Request::new(operation.clone()).by(actor.clone())).is_ok() {
+        let _ = thresholds::cross(context, &actor, &operation.source);
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::{
 /// Take back what `init` wrote
 ///
 /// A settings file that nobody edited since gets the bytes it had before; from others our entries
-/// go and the rest stays. The store stays, with all that is in it, unless --purge is given.
+/// go and the rest stays. The store stays, with its data, events and tokens, unless --purge is given.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// Delete the store and everything beside it; there is no way back
     #[arg(long, conflicts_with_all = ["global", "dry_run"])]
     purge: bool,
-    /// Delete without asking
-    #[arg(long, requires = "purge")]
+    /// Do not ask; only --purge asks
+    #[arg(long)]
     yes: bool,
 }
 
@@ -228,7 +228,7 @@ fn report(screen: &mut Screen, args: &Args, site: &Site, done: &Done) {
     }
     match &done.store {
         Some(store) if store.kept => screen.line(format!(
-            "the store stays: {}; `cotenant uninit --purge` deletes it",
+            "kept: the store {}, with its data, events and tokens; `cotenant uninit --purge` deletes it",
             site.shown(store.path.as_ref())
         )),
         Some(store) => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cotenant_core::{Error, Result, name::shown};
+use cotenant_core::{Error, Result, name::shown, pressure::Filling};
 
 use super::{Shown, nearest};
 use crate::project::Project;
@@ -31,6 +31,15 @@ pub(crate) fn limits(project: &Project) -> Limits {
 }
 
 impl Limits {
+    /// What fills a session, against these limits: they stand over what was reported.
+    pub(crate) fn over(&self, filling: Filling) -> Filling {
+        Filling {
+            context_window: self.window.or(filling.context_window),
+            budget: self.budget.or(filling.budget),
+            ..filling
+        }
+    }
+
     /// Takes the table of a file in. A project may only make things stricter: lower. Answers what has no effect.
     pub(super) fn take(
         &mut self,

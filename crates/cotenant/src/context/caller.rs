@@ -55,16 +55,27 @@ const CONVERSATIONS: &[(&str, &str)] = &[
     (env::GEMINI_SESSION, "gemini"),
 ];
 
+/// The conversations that the environment tells of.
+fn told() -> Vec<(&'static str, String)> {
+    let told = CONVERSATIONS.iter().filter_map(|(name, kind)| Some((*kind, env::text(name)?)));
+    told.collect()
+}
+
+/// The kind of agent that this command runs inside of, whoever it acts for.
+pub(super) fn agent() -> Option<&'static str> {
+    match identity::runner() {
+        Runner::Agent { kind, .. } => Some(kind),
+        _ => told().into_iter().next().map(|(kind, _)| kind),
+    }
+}
+
 impl Caller {
     /// Finds out who runs this command.
     fn find(option: Option<&String>) -> Self {
         if let Some(session) = option.cloned().or_else(|| env::text(env::SESSION)) {
             return Self::Named(SessionRef(session));
         }
-        let told: Vec<(&'static str, String)> = CONVERSATIONS
-            .iter()
-            .filter_map(|(name, kind)| Some((*kind, env::text(name)?)))
-            .collect();
+        let told = told();
         // One agent may have started another, which inherits its variables: the nearest process
         // decides.
         match identity::runner() {

@@ -19,7 +19,7 @@ use std::{
 use cotenant_core::{
     Code, Result,
     metric::{Numbers, ReportMetrics, Reported, Threshold, names},
-    pressure::{Cause, Filling, Level, Pressure, WINDOW, checkpoints, pressure},
+    pressure::{Cause, Filling, Level, Pressure, WINDOW, pressure},
     session::{Beat, Heartbeat},
     store::{Actor, Request},
 };
@@ -30,7 +30,11 @@ use super::{
     payload::Event,
     transcript::{Tally, kind},
 };
-use crate::{config::Limits, context::decode};
+use crate::{
+    config::Limits,
+    context::decode,
+    thresholds::{self, PRESSURE, TOKENS_USED},
+};
 
 /// How much of a transcript one hook reads; the next one goes on.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -347,8 +351,8 @@ impl Measured {
             (names::CONTEXT_WINDOW, self.pressure.context_window),
             (names::RECENT_ERRORS, filling.recent_errors),
             (names::FILES_TOUCHED, counted.files()),
-            ("tokens_used", filling.session_tokens),
-            ("pressure", self.pressure.per_mille),
+            (TOKENS_USED, filling.session_tokens),
+            (PRESSURE, self.pressure.per_mille),
         ]
         .map(|(name, number)| (name.to_owned(), number))
         .into();
@@ -372,31 +376,9 @@ impl Measured {
         reports
     }
 
-    /// The thresholds that are passed and not known to the store: checkpoints and levels.
+    /// The thresholds that are passed and not known to the store.
     fn thresholds(&self, filling: &Filling) -> Vec<Threshold> {
-        let window = self.pressure.context_window;
-        let checkpoint = |percent: i64| {
-            let of_context = filling.context_tokens * 100 >= window * percent;
-            let (metric, whole) = match filling.budget {
-                Some(budget) if !of_context => ("tokens_used", budget),
-                _ => (names::CONTEXT_TOKENS, window),
-            };
-            let at_least = (whole * percent).div_euclid(100);
-            Threshold { name: format!("tokens-{percent}"), metric: metric.to_owned(), at_least }
-        };
-        let level = |(level, from): (Level, i64)| {
-            let by_tokens = self.pressure.cause == Cause::Tokens && self.pressure.per_mille < from;
-            let (metric, at_least) =
-                if by_tokens { (names::CONTEXT_TOKENS, 0) } else { ("pressure", from) };
-            Threshold {
-                name: format!("level-{}", level.word()),
-                metric: metric.to_owned(),
-                at_least,
-            }
-        };
-        let levels = Level::ABOVE.into_iter().filter(|(level, _)| *level <= self.pressure.level);
-        let all = checkpoints(filling).map(checkpoint).chain(levels.map(level));
-        all.filter(|threshold| !self.used.crossed.contains(&threshold.name)).collect()
+        thresholds::passed(filling, &self.pressure, |name| self.used.crossed.contains(name))
     }
 
     /// What the agent is told of its pressure: once for each level that it rises to.

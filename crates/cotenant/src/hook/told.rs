@@ -3,8 +3,8 @@
 use cotenant_core::{
     Result,
     id::Rev,
-    instruction::{Effective, InForce, Instruction},
-    render::{Part, for_agent},
+    instruction::{Effective, InForce, Instruction, Trust},
+    render::{Approval, Part, for_agent},
 };
 
 use super::{
@@ -40,14 +40,21 @@ fn text(found: &InForce, changed: bool) -> Result<Option<String>> {
         }
     };
     let part = |entry: &Instruction| Part::Instruction {
-        by: entry.approved_by.clone().unwrap_or_else(|| entry.user.clone()),
+        by: entry.writer().to_owned(),
+        approved: entry
+            .approved_by
+            .clone()
+            .filter(|_| entry.trust != Trust::Human)
+            .map(|by| Approval { by, trust: entry.trust.word().to_owned() }),
         scope: entry.scope.to_string(),
         text: entry.text.clone(),
     };
     let mut parts = vec![Part::Fact(heading.to_owned())];
     let mut bytes = 0;
     let fits = found.rulings.iter().take_while(|ruling| {
-        bytes += ruling.instruction.text.len() + 60;
+        let entry = &ruling.instruction;
+        bytes += entry.text.len() + 60;
+        bytes += entry.approved_by.as_ref().map_or(0, |_| entry.writer().len().min(200) + 60);
         bytes <= BYTES_MAX
     });
     parts.extend(fits.map(|ruling| part(&ruling.instruction)));
@@ -62,7 +69,7 @@ fn text(found: &InForce, changed: bool) -> Result<Option<String>> {
 mod tests {
     use cotenant_core::{
         id::SessionId,
-        instruction::{Ruling, Scope, Standing, Trust},
+        instruction::{Ruling, Scope, Standing},
     };
 
     use super::*;

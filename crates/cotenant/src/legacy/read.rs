@@ -15,7 +15,7 @@ use cotenant_core::{
 };
 use serde_json::{Map, Value};
 
-use super::{CHECKPOINTS, HISTORY, STATE};
+use super::{CHECKPOINTS, HISTORY, Own, STATE};
 
 /// The largest file that is read.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -32,20 +32,24 @@ pub(crate) enum Piece {
 }
 
 /// What was found.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    own: &'a Own,
     pub(crate) pieces: Vec<Piece>,
+    /// How many instructions and keys this store has written itself.
+    pub(crate) own_instructions: u64,
+    pub(crate) own_keys: u64,
     /// What was not understood, or not taken.
     pub(crate) remarks: Vec<String>,
 }
 
 /// Reads a file, or the files of a directory that have a known name.
-pub(crate) fn read(path: &Path) -> Result<Found> {
-    let mut found = Found::default();
+pub(crate) fn read<'a>(path: &Path, own: &'a Own) -> Result<Found<'a>> {
+    let mut found = Found::of(own);
     if !path.is_dir() {
         let value = load(path)?;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if !found.file(name, &value, None) && !found.shape(name, &value) {
+        if !found.file(name, &value, session_of(path)) && !found.shape(name, &value) {
             return Err(Error::invalid(format!("`{}` has an unknown shape", path.display()))
                 .hint("it must be an instruction history, a session's state or its checkpoints"));
         }
@@ -58,13 +62,21 @@ pub(crate) fn read(path: &Path) -> Result<Found> {
     } else {
         found.directory(&directory);
     }
-    if found.pieces.is_empty() && found.remarks.is_empty() {
+    let is_own = found.own_instructions + found.own_keys > 0;
+    if found.pieces.is_empty() && found.remarks.is_empty() && !is_own {
         return Err(Error::new(
             Code::NotFound,
             format!("nothing to import in `{}`", directory.display()),
         ));
     }
     Ok(found)
+}
+
+/// The directory of a session that a file is in.
+fn session_of(path: &Path) -> Option<&str> {
+    let directory = path.parent()?;
+    let is_of_session = directory.parent()?.ends_with("sessions");
+    directory.file_name()?.to_str().filter(|_| is_of_session)
 }
 
 fn load(path: &Path) -> Result<Value> {
@@ -106,7 +118,11 @@ fn decoded(stem: &str) -> String {
     String::from_utf8(text).unwrap_or_else(|_| stem.to_owned())
 }
 
-impl Found {
+impl<'a> Found<'a> {
+    fn of(own: &'a Own) -> Self {
+        Self { own, pieces: Vec::new(), own_instructions: 0, own_keys: 0, remarks: Vec::new() }
+    }
+
     fn directory(&mut self, directory: &Path) {
         for (name, path) in entries(directory) {
             match name.as_str() {
@@ -194,6 +210,10 @@ impl Found {
         // Without an id of its own, what it says names it, so that importing it again adds nothing.
         let alias = id
             .unwrap_or_else(|| format!("legacy-{}", &cotenant_core::event::sha256_hex(text)[..16]));
+        if self.own.has_written(&alias, text) {
+            self.own_instructions += 1;
+            return;
+        }
         let field = |name: &str| entry.get(name).and_then(Value::as_str);
         let said = [
             ("source", "said by "),
@@ -217,7 +237,9 @@ impl Found {
         };
         let active = entry.get("active") != Some(&Value::Bool(false));
         self.pieces.push(Piece::Instruction { add: Box::new(add), active });
-        if entry.is_object() {
+        if self.own.says(&alias, entry) {
+            self.own_keys += u64::from(entry.is_object());
+        } else if entry.is_object() {
             self.key(HISTORY, &alias, entry);
         }
     }
@@ -227,9 +249,13 @@ impl Found {
         if !value.is_object() {
             return false;
         }
-        let session =
-            value.get("session_id").and_then(Value::as_str).or(session).unwrap_or("unnamed");
-        self.key(scope, session, value);
+        if session.is_some_and(|directory| self.own.is_session(directory)) {
+            self.own_keys += 1;
+            return true;
+        }
+        let imported = session.and_then(|directory| self.own.imported(directory));
+        let named = imported.or_else(|| value.get("session_id").and_then(Value::as_str));
+        self.key(scope, named.or(session).unwrap_or("unnamed"), value);
         true
     }
 
@@ -285,7 +311,8 @@ mod tests {
             json!([entry, "just words"]),
             json!({"version": "1.0", "instructions": [entry, "just words"]}),
         ] {
-            let mut found = Found::default();
+            let own = Own::default();
+            let mut found = Found::of(&own);
             assert!(found.history(&value));
             let Piece::Instruction { add, active } = &found.pieces[0] else { panic!("{found:?}") };
             assert_eq!(
@@ -305,7 +332,8 @@ mod tests {
 
     #[test]
     fn what_has_no_text_is_told_and_kept() {
-        let mut found = Found::default();
+        let own = Own::default();
+        let mut found = Found::of(&own);
         assert!(found.history(&json!([{"id": "x"}, 7])));
         assert_eq!(found.remarks, ["entry 0 has no text", "entry 1 has no text"]);
         assert_eq!(found.pieces.len(), 2);

@@ -1,18 +1,17 @@
 //! Writes the files of other tools: the history, and a directory for each session.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{fs, io, path::Path};
 
 use cotenant_core::{
     Code, Error, Result,
-    data::{List, PAGE_MAX},
-    instruction::{Instruction, ListInstructions, Standing},
-    metric::{SessionMetrics, ShowMetrics, names},
+    instruction::{Instruction, Standing},
+    metric::{SessionMetrics, ShowMetrics},
     pressure::{CHECKPOINTS as PERCENTS, pressure},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{CHECKPOINTS, HISTORY, STATE};
+use super::Own;
 use crate::{config::Limits, context::Context};
 
 /// What was written.
@@ -26,13 +25,12 @@ pub(crate) struct Written {
 
 /// Writes everything below a directory.
 pub(crate) fn write(context: &Context, directory: &Path, limits: &Limits) -> Result<Written> {
-    let history = history(context)?;
+    let own = Own::find(context)?;
     let metrics = context.call(&ShowMetrics { session: None, all: true, by: None })?.answer;
-    let kept = |scope| kept(context, scope);
-    let (raw, states, checkpoints) = (kept(HISTORY)?, kept(STATE)?, kept(CHECKPOINTS)?);
+    let Own { history, states, checkpoints, .. } = &own;
     let mut written = Written { instructions: history.len() as u64, ..Written::default() };
-    let mut file = raw.get("file").and_then(Value::as_object).cloned().unwrap_or_default();
-    let entries = history.iter().map(|entry| instruction(entry, &raw)).collect();
+    let mut file = own.raw.get("file").and_then(Value::as_object).cloned().unwrap_or_default();
+    let entries = history.iter().map(|entry| instruction(entry, &own)).collect();
     file.insert("instructions".to_owned(), Value::Array(entries));
     written.put(&directory.join("instruction-history.json"), &Value::Object(file))?;
     let mut seen = Vec::new();
@@ -48,58 +46,21 @@ pub(crate) fn write(context: &Context, directory: &Path, limits: &Limits) -> Res
     }
     written.sessions = metrics.sessions.len() as u64;
     // Sessions of other tools are given back as they came.
-    for (name, files) in [("session-state.json", &states), ("token-checkpoints.json", &checkpoints)]
-    {
+    for (name, files) in [("session-state.json", states), ("token-checkpoints.json", checkpoints)] {
         for (session, value) in
             files.iter().filter(|(session, _)| !seen.contains(&session.as_str()))
         {
-            let digest = &cotenant_core::event::sha256_hex(session)[..16];
-            let place = directory.join("sessions").join(format!("imported-{digest}"));
+            let place = directory.join("sessions").join(Own::directory(session));
             written.put(&place.join(name), value)?;
         }
     }
     Ok(written)
 }
 
-fn history(context: &Context) -> Result<Vec<Instruction>> {
-    let mut list = ListInstructions { history: true, scope: None, after: None, limit: PAGE_MAX };
-    let mut all = Vec::new();
-    loop {
-        let mut page = context.call(&list)?.answer;
-        all.append(&mut page.entries);
-        list.after = page.next;
-        if list.after.is_none() {
-            return Ok(all);
-        }
-    }
-}
-
-/// What was imported, by key.
-fn kept(context: &Context, scope: &str) -> Result<BTreeMap<String, Value>> {
-    let mut list = List {
-        scope: scope.to_owned(),
-        key: String::new(),
-        after: None,
-        limit: PAGE_MAX,
-        exact: true,
-    };
-    let mut all = BTreeMap::new();
-    loop {
-        let page = context.call(&list)?.answer;
-        for entry in page.entries {
-            all.insert(entry.key, entry.value.value()?);
-        }
-        list.after = page.next;
-        if list.after.is_none() {
-            return Ok(all);
-        }
-    }
-}
-
 /// An instruction as it came, with what has become of it.
-fn instruction(entry: &Instruction, raw: &BTreeMap<String, Value>) -> Value {
-    let id = entry.alias.clone().unwrap_or_else(|| format!("inst_{}", entry.id));
-    let came = entry.alias.as_ref().and_then(|alias| raw.get(alias)?.as_object()).cloned();
+pub(super) fn instruction(entry: &Instruction, own: &Own) -> Value {
+    let id = own.id(entry);
+    let came = entry.alias.as_ref().and_then(|alias| own.raw.get(alias)?.as_object()).cloned();
     let is_new = came.is_none();
     let mut fields = came.unwrap_or_default();
     let mut set = |name: &str, value: Value| {
@@ -126,7 +87,8 @@ fn instruction(entry: &Instruction, raw: &BTreeMap<String, Value>) -> Value {
     for (name, value) in [("supersedes", entry.supersedes), ("superseded_by", entry.superseded_by)]
     {
         if let Some(value) = value.filter(|_| is_new || name == "superseded_by") {
-            set(name, value.0.into());
+            let other = own.entry(value);
+            set(name, other.map_or_else(|| value.to_string(), |it| own.id(it)).into());
         }
     }
     Value::Object(fields)
@@ -138,7 +100,7 @@ fn base(came: Option<&Value>) -> Map<String, Value> {
 
 /// A session's state with every field that the architecture paper shows.
 fn state(session: &SessionMetrics, added: usize, limits: &Limits, came: Option<&Value>) -> Value {
-    let pressure = pressure(&session.filling(), &limits.tokens);
+    let pressure = pressure(&limits.over(session.filling()), &limits.tokens);
     let count = |name: &str| session.counters.get(name).copied().unwrap_or(0);
     let mut activity = base(came.and_then(|came| came.get("framework_activity")));
     activity.insert("pressure_checks".to_owned(), count("pressure_checks").into());
@@ -146,7 +108,7 @@ fn state(session: &SessionMetrics, added: usize, limits: &Limits, came: Option<&
     activity.insert("validations_run".to_owned(), count("validations_run").into());
     activity.insert("boundary_enforcements".to_owned(), count("boundary_enforcements").into());
     let mut fields = base(came);
-    let budget = session.gauges.get(names::BUDGET).copied().unwrap_or(pressure.context_window);
+    let budget = limits.over(session.filling()).budget.unwrap_or(pressure.context_window);
     // One digit is exact enough to be a number.
     let score: Value = pressure.percent().parse::<f64>().unwrap_or(0.0).into();
     let known = [
@@ -164,7 +126,7 @@ fn state(session: &SessionMetrics, added: usize, limits: &Limits, came: Option<&
 }
 
 fn checkpoints_of(session: &SessionMetrics, limits: &Limits, came: Option<&Value>) -> Value {
-    let window = pressure(&session.filling(), &limits.tokens).context_window;
+    let window = pressure(&limits.over(session.filling()), &limits.tokens).context_window;
     let checkpoint = |percent: i64| {
         let event = session.crossed.get(&format!("tokens-{percent}"));
         json!({

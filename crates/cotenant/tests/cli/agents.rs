@@ -76,3 +76,28 @@ fn an_agent_that_tells_no_conversation_is_known_by_its_process() {
     assert_eq!(ran.stderr, "note: signed on as opencode-1\n");
     assert_eq!(ran.stdout.matches("holds      issue:").count(), 2);
 }
+
+#[test]
+fn an_agent_signs_no_person_on() {
+    let told = TestEnv::new().with("CLAUDE_CODE_SESSION_ID", "conversation-1");
+    told.shows(
+        "sign-on ann --kind human",
+        "
+        error: this runs inside an agent (`claude`), which signs no person on
+        hint: use a terminal of your own; a person who types here says COTENANT_HUMAN=1
+        [exit 77]
+        ",
+    );
+    let env = TestEnv::new();
+    for line in [
+        "cotenant sign-on ann --kind human",
+        "cotenant --session ann sign-on --kind human",
+        "echo \"{\\\"op\\\":\\\"session.sign_on\\\",\\\"args\\\":{\\\"kind\\\":\\\"human\\\"}}\" | cotenant rpc | grep -v FORBIDDEN",
+    ] {
+        let ran = agent(&env, "codex", line);
+        assert!(ran.exit != 0 && ran.stdout.is_empty(), "{line}: {ran:?}");
+    }
+    // A person may type inside of one, and says so.
+    let ran = agent(&env, "codex", "COTENANT_HUMAN=1 cotenant sign-on ann --kind human");
+    assert!(ran.stdout.starts_with("signed on as ann "), "{ran:?}");
+}

@@ -40,19 +40,19 @@ fn what_a_person_adds_is_in_force_and_what_an_agent_adds_is_proposed() {
         ",
     );
     env.shows("instruction revoke 5 --reason 'too often' --session ann", "5 is revoked");
-    env.shows("instruction effective", "7  project  in force\nRun tests and lints\nann (root, trust human), TIME ago; supersedes 4");
+    env.shows("instruction effective", "7  project  in force\nRun tests and lints\nwritten by ann (root, trust human), TIME ago; supersedes 4");
     env.shows(
         "instruction list --history",
         "
         4  project  superseded by 7
         Run the tests
-        ann (root, trust human), TIME ago
+        written by ann (root, trust human), TIME ago
         5  project, push  revoked
         Push often
-        a (root, trust agent), TIME ago; approved by root; revoked by root; too often
+        written by a (root, trust agent), TIME ago; approved by root; revoked by root; too often
         7  project  in force
         Run tests and lints
-        ann (root, trust human), TIME ago; supersedes 4
+        written by ann (root, trust human), TIME ago; supersedes 4
         ",
     );
 }
@@ -137,6 +137,9 @@ fn figures_are_shown_for_each_session_and_as_totals() {
         context_tokens  85000
         errors/Bash/exit  2  2
         messages  42  42
+        pressure  425
+        crossed level-elevated (event 5)
+        crossed tokens-25 (event 4)
         ",
     );
     assert_eq!(env.json("pressure b")["data"]["percent"], "42.5");
@@ -251,7 +254,51 @@ fn the_files_of_older_tools_come_and_go() {
     let activity = json!({"pressure_checks": 0, "instructions_added": 1, "validations_run": 15, "boundary_enforcements": 0});
     assert_eq!(ours["framework_activity"], activity);
     assert!(states.contains(&state), "what came from another tool is given back: {states:#?}");
-    // A file with an unknown shape is refused, not guessed at.
+}
+
+#[test]
+fn what_this_store_has_written_is_its_own() {
+    let env = env();
+    let entries = json!([
+        {"id": "inst_001", "text": "rule 1", "source": "user", "active": true, "quadrant": "SYSTEM"},
+        "rule 2",
+    ]);
+    write(&env, "history.json", &json!({"version": "1.0", "instructions": entries}));
+    write(&env, "state.json", &json!({"session_id": "2025-10-07-001", "messages": 42}));
+    env.prints("instruction import history.json --approve --session ann");
+    env.prints("instruction import state.json --session ann");
+    env.prints("instruction add 'rule 3' --session a");
+    env.prints("metrics report --counter messages=8 --session a");
+    env.prints("export --legacy out");
+    // Whatever has become of it since.
+    env.prints("instruction supersede inst_001 'rule 1, better' --session ann");
+    for file in ["out", "out/instruction-history.json"] {
+        let done = env.json(&format!("instruction import {file} --approve --session ann"));
+        let data = &done["data"];
+        assert_eq!((&data["instructions"], &data["keys"]), (&json!(0), &json!(0)), "{done}");
+        assert_eq!(data["instructions_known"], 3, "{done}");
+    }
+    env.prints("export --legacy out");
+    let done = env.json("instruction import out --session ann");
+    // Keys: two entries, the file, an imported state; state and checkpoints of the store's own session.
+    let known = json!({"instructions": 0, "instructions_known": 4, "approved": 0, "keys": 0,
+        "keys_known": 6, "remarks": []});
+    assert_eq!(done["data"], known);
+    // Elsewhere they are somebody else's: proposals, under the ids of the file.
+    let other = TestEnv::new();
+    other.prints("sign-on ann --kind human");
+    let out = env.top().join("out");
+    let done = other.json(&format!("instruction import '{}' --session ann", out.display()));
+    assert_eq!(done["data"]["instructions"], 4, "{done}");
+    let listed = other.prints("instruction list");
+    assert!(listed.contains("awaits approval") && !listed.contains("in force"), "{listed}");
+    assert!(listed.contains("written elsewhere (trust external), from instruction-"), "{listed}");
+}
+
+#[test]
+fn a_file_with_an_unknown_shape_is_refused() {
+    let env = env();
+    // It is not guessed at.
     write(&env, "odd.json", &json!({"a": 1}));
     env.shows(
         "instruction import odd.json --session ann",
@@ -261,4 +308,86 @@ fn the_files_of_older_tools_come_and_go() {
         [exit 64]
         ",
     );
+    let whole = env.cotenant("import src");
+    assert_eq!(whole.exit, 64);
+    assert!(whole.stderr.contains("`cotenant instruction import DIR`"), "{whole:?}");
+}
+
+#[test]
+fn files_of_older_tools_follow_what_happens() {
+    let env = env();
+    let ran = env.shell(
+        "mkfifo lines; cotenant export --legacy out --follow > lines & follower=$!; exec 3< lines; \
+         read first <&3; cotenant instruction add 'rule 1' --session ann >/dev/null; read second <&3; \
+         kill $follower; echo \"$first; $second\"",
+    );
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        (
+            "0 instructions and 0 sessions are in out; 1 instructions and 0 sessions are in out\n",
+            ""
+        )
+    );
+    let history = read(&env.top().join("out/instruction-history.json"));
+    assert_eq!(history["instructions"][0]["text"], "rule 1");
+}
+
+#[test]
+fn a_report_crosses_what_it_passes_once() {
+    let env = env();
+    env.shows("metrics report --gauge context_tokens=49999 --session a", "reported");
+    env.shows(
+        "metrics report --gauge context_tokens=85000 --session a",
+        "
+        reported
+        crossed tokens-25, level-elevated
+        pressure 42.5 % elevated: a handoff may become necessary; `cotenant handoff draft` notes what comes next
+        ",
+    );
+    env.shows("metrics report --gauge context_tokens=90000 --session a", "reported");
+    env.prints("metrics report --gauge context_tokens=1000 --session a");
+    env.shows("metrics report --gauge context_tokens=85000 --session a", "reported");
+    // Whoever reports: all that is known of the session counts.
+    let done = env.json("metrics report --source other --counter messages=400 --session a");
+    assert_eq!(done["data"]["crossed"], json!(["level-high"]));
+    assert_eq!(env.prints("event list --kind budget.threshold").lines().count(), 3);
+    // The settings stand over what was reported.
+    fs::write(env.top().join("cotenant.toml"), "[pressure]\nwindow = 100000\n").unwrap();
+    let done = env.json("metrics report --gauge context_tokens=90000 --session b");
+    let checkpoints = ["tokens-25", "tokens-50", "tokens-75"];
+    let levels = ["level-elevated", "level-high", "level-critical", "level-dangerous"];
+    assert_eq!(done["data"]["crossed"], json!([&checkpoints[..], &levels[..]].concat()));
+    env.shows(
+        "pressure b",
+        "b: 90.0 % dangerous, 90000 of 100000 tokens, 0 messages, complexity 0",
+    );
+    env.shows(
+        "metrics report --session a",
+        "
+        error: a report without a number
+        hint: give counters or gauges, e.g. `--counter messages=8 --gauge context_tokens=29414`
+        [exit 64]
+        ",
+    );
+}
+
+#[test]
+fn the_status_line_of_a_session_can_be_asked_for() {
+    let env = env();
+    env.prints("claim issue:15 --session a");
+    env.shows("statusline --session a", "a · issue:15");
+    env.prints("metrics report --gauge context_tokens=85000 --session a");
+    env.shows("statusline --session a", "a · issue:15 · 42.5 % elevated");
+    env.shows("statusline --session nobody", "cotenant");
+    let shown = env.json("statusline --session a");
+    let data = &shown["data"];
+    assert_eq!(
+        (&data["name"], &data["holds"], &data["percent"], &data["pressure"]["level"]),
+        (&json!("a"), &json!("issue:15"), &json!("42.5"), &json!("elevated"))
+    );
+    // The figures of one conversation are neither shown nor reported as another session's.
+    let other = json!({"session_id": "other", "context_window": {"total_input_tokens": 190_000}});
+    let ran = env.shell(&format!("echo '{other}' | cotenant statusline --session a"));
+    assert_eq!(ran.stdout, "a · issue:15 · 42.5 % elevated\n");
+    assert_eq!(env.json("pressure a")["data"]["percent"], "42.5");
 }

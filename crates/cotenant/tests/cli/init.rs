@@ -89,10 +89,13 @@ fn twice_there_and_back_leaves_every_byte() {
     assert!(!second.contains("restart agents"), "{second}");
     assert_eq!(files(&env), after);
 
-    let back = env.prints("uninit");
+    let back = env.prints("uninit --yes");
     assert!(back.contains("restored .claude/settings.json, byte for byte"), "{back}");
     assert!(back.contains("deleted .codex/hooks.json, which `init` had made"), "{back}");
-    assert!(back.contains("the store stays: .git/cotenant/store.db"), "{back}");
+    assert!(
+        back.contains("kept: the store .git/cotenant/store.db, with its data, events and tokens"),
+        "{back}"
+    );
     assert_eq!(files(&env), before);
     assert!(env.prints("uninit").starts_with("no settings of agents hold anything of ours\n"));
 }

@@ -1,5 +1,7 @@
 //! `cotenant progress`, `handoff`, `send`, `inbox` and `barrier`.
 
+use serde_json::json;
+
 use crate::{TestEnv, env::steady};
 
 fn env() -> TestEnv {
@@ -150,11 +152,38 @@ fn messages_are_read_once_and_acknowledged() {
     );
     env.prints("sign-off --session bob");
     env.shows("send bob again --session alice", "undelivered: bob: its session has ended");
-    env.shows("send label:none x --session alice", "nobody is there");
+    env.shows(
+        "send label:none x --session alice",
+        "undelivered: nobody else who is signed on has the label `none`; `cotenant sign-on NAME --label WORD` gives one",
+    );
+    env.shows("send everybody x --session alice", "undelivered: nobody else is signed on");
     env.sign_on(&["carol"]);
     env.prints("send everybody \"$(printf 'red \\033[31m')\" --session alice");
     let seen = env.prints("inbox --session carol");
     assert!(seen.contains("to everybody") && !seen.contains('\u{1b}'), "{seen:?}");
+}
+
+#[test]
+fn what_is_not_there_is_not_acknowledged() {
+    let env = env();
+    let number = env.json("send bob hi --session alice")["data"]["message"].clone();
+    env.shows(
+        &format!("inbox --ack {number} --ack 999 --session bob"),
+        &format!(
+            "
+            acknowledged: {number}
+            error: there is no message 999 to you
+            hint: `cotenant inbox --all` shows the messages to you, with their numbers
+            [exit 66]
+            "
+        ),
+    );
+    let refused = env.json(&format!("inbox --ack {number} --ack 999 --session alice"));
+    let details = &refused["error"]["details"];
+    assert_eq!(
+        (&details["unknown"], &details["acknowledged"]),
+        (&json!([number, 999]), &json!([]))
+    );
 }
 
 #[test]
@@ -165,7 +194,8 @@ fn waiting_ends_with_a_message() {
          cotenant send bob now --session alice >/dev/null; wait",
     );
     assert!(ran.stdout.contains("from alice") && ran.stdout.contains(": now"), "{ran:?}");
-    env.shows("inbox --wait 10ms --session bob", "no messages");
+    env.shows("inbox --wait 10ms --session bob", "no messages\n[exit 75]");
+    env.shows("inbox --session bob", "no messages");
 }
 
 #[test]

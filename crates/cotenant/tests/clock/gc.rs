@@ -42,7 +42,18 @@ fn what_sessions_left_behind_goes_when_a_person_says_so() {
     let refused = env.cotenant("gc --session person");
     assert_eq!(refused.exit, 64);
     assert!(refused.stderr.contains("repeat with `--yes` to agree"), "{refused:?}");
-    assert_eq!(env.json("gc --yes --session c")["error"]["code"], "FORBIDDEN");
+    for arguments in ["gc", "gc --yes", "gc --yes --older-than 32d"] {
+        env.shows(
+            &format!("{arguments} --session c"),
+            "
+            error: only a person may remove what others left behind
+            hint: `cotenant gc --dry-run` shows it to anybody; a person removes it at a terminal
+            [exit 77]
+            ",
+        );
+        assert_eq!(env.cotenant(arguments).exit, 64, "nobody is no person");
+    }
+    assert_eq!(env.json("gc --dry-run --session c")["data"]["sessions_all"], 3);
     assert_eq!(env.cotenant("gc --yes --older-than 1h --session person").exit, 64);
     assert_eq!(env.prints("session list --all").lines().count(), 7);
     let before = tokens(&env);

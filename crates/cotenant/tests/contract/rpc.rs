@@ -36,6 +36,8 @@ fn start(directory: &TempDir) -> Lines {
         .current_dir(directory.path())
         .env_clear()
         .env("HOME", directory.path())
+        // Whoever runs the tests, the contract has people.
+        .env("COTENANT_HUMAN", "1")
         .env("COTENANT_STORE", file(directory.path()))
         .env("COTENANT_WORLD", directory.path().join("world"));
     // The failpoint or planted bug that the tests are run with, if any.

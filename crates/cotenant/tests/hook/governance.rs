@@ -15,6 +15,7 @@ use crate::stage::{Agent, Stage, Told};
 
 /// A person, or an agent without hooks.
 struct Someone {
+    name: String,
     store: Box<dyn Store>,
     actor: Actor,
 }
@@ -26,7 +27,7 @@ impl Someone {
         let sign_on = SignOn::new(kind, "ann", digest.as_str());
         let signed = store.call(&sign_on, |request| request).unwrap().answer;
         let actor = Actor { session: SessionRef(signed.session.0), token_digest: digest };
-        Self { store, actor }
+        Self { name: signed.name, store, actor }
     }
 
     fn does<O: cotenant_core::Operation>(&self, operation: &O) -> O::Answer {
@@ -68,6 +69,11 @@ fn instructions_are_told_at_the_start_and_changes_once() {
     ann.revokes(&first);
     let told = agent.prompt("one").context();
     assert!(told.contains("| Push without asking") && !told.contains("Run the tests"), "{told}");
+    let written = format!(
+        "Instruction written by \"{}\" (trust: agent), approved by \"ann\", for project:\n| Push",
+        other.name
+    );
+    assert!(told.contains(&written), "{told}");
     assert_eq!(agent.hook("PostToolUseFailure", "one", &tool), Told::Nothing);
 
     // After a compaction it is told all again.
@@ -281,6 +287,8 @@ fn the_status_line_shows_session_claims_and_pressure() {
         (pressure(&shown[0]), shown[0].filling().context_window),
         ("42.5".to_owned(), Some(200_000))
     );
+    let crossed: Vec<_> = shown[0].crossed.keys().map(String::as_str).collect();
+    assert_eq!(crossed, ["level-elevated", "tokens-25"]);
     // It is called several times a second, and reports seldom.
     let mut more = payload.clone();
     more["cost"]["total_cost_usd"] = json!(0.5);

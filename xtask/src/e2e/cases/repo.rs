@@ -101,6 +101,8 @@ impl<'a> Repo<'a> {
             program => Path::new(program),
         };
         let mut command = self.stage.home.command(program, &self.stage.project);
+        // The owner is a person, whoever runs the tests.
+        command.env("COTENANT_HUMAN", "1");
         run(command.args(arguments), COMMAND)
     }
 

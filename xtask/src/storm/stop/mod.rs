@@ -2,6 +2,7 @@
 //! a writer that is paused inside its transaction must be named to those who wait for it.
 
 mod reader;
+mod server;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,6 +42,10 @@ pub(crate) struct Size {
 /// Stops processes.
 pub(crate) fn run(bench: &Bench, seed: u64, size: Size) -> Report {
     let mut report = Report::begin("stop", seed);
+    if bench.server.is_some() {
+        let outcome = server::storm(bench, seed, size, &mut report);
+        return report.end(outcome);
+    }
     let outcome = storm(bench, seed, size, &mut report);
     report.end(outcome)
 }
@@ -188,7 +193,7 @@ impl Stage<'_> {
                 .iter()
                 .map(|member| self.put(member, key).id(format!("waits-{key}")))
                 .collect();
-            for (request, took, answer) in self.all_at_once(&waiting)? {
+            for (request, took, answer) in all_at_once(self.lab, &waiting)? {
                 waits.push(took);
                 expect_busy(&answer, took, writer.pid(), report);
                 report.expect(took < BUSY_TIMEOUT * BUSY_TRIES + SLACK, || {
@@ -207,7 +212,7 @@ impl Stage<'_> {
                 let answer = writer.answer()?;
                 report.expect(answer["ok"] == true, || format!("a writer that goes on: {answer}"));
             }
-            for (_, took, answer) in self.all_at_once(&waiting)? {
+            for (_, took, answer) in all_at_once(self.lab, &waiting)? {
                 report.expect(answer["ok"] == true && answer["replayed"] == false, || {
                     format!("a write after {took:?}, when the lock was free: {answer}")
                 });
@@ -226,22 +231,22 @@ impl Stage<'_> {
         });
         Ok(())
     }
+}
 
-    /// Sends each request through a process of its own.
-    fn all_at_once(&self, requests: &[Request]) -> Result<Vec<(Request, Duration, Value)>> {
-        let mut workers = Vec::new();
-        for request in requests {
-            let name = request.member.as_ref().map_or("nobody", |member| &member.name);
-            let mut worker = Worker::start(self.lab, name, None)?;
-            worker.send(request)?;
-            workers.push((worker, request.clone(), Instant::now()));
-        }
-        let answer = |(worker, request, begun): (Worker, Request, Instant)| {
-            let answer = worker.answer()?;
-            Ok((request, begun.elapsed(), answer))
-        };
-        workers.into_iter().map(answer).collect()
+/// Sends each request through a process of its own.
+fn all_at_once(lab: &Lab, requests: &[Request]) -> Result<Vec<(Request, Duration, Value)>> {
+    let mut workers = Vec::new();
+    for request in requests {
+        let name = request.member.as_ref().map_or("nobody", |member| &member.name);
+        let mut worker = Worker::start(lab, name, None)?;
+        worker.send(request)?;
+        workers.push((worker, request.clone(), Instant::now()));
     }
+    let answer = |(worker, request, begun): (Worker, Request, Instant)| {
+        let answer = worker.answer()?;
+        Ok((request, begun.elapsed(), answer))
+    };
+    workers.into_iter().map(answer).collect()
 }
 
 fn fence(granted: &Value) -> Result<i64> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     context::Context,
     exit::Exit,
-    legacy::{self, Piece},
+    legacy::{self, Own, Piece},
     output::Screen,
 };
 
@@ -23,7 +23,8 @@ use crate::{
 ///
 /// Instructions keep their ids as aliases and await approval, since a file is not a person; `--approve` approves
 /// those that were active. Everything else an entry says is kept under `legacy/…`, and keys of
-/// `session-state/` under their scopes. Importing again adds nothing; what has an unknown shape is told.
+/// `session-state/` under their scopes. Importing again adds nothing, nor does importing what `export --legacy` wrote
+/// from this store; what has an unknown shape is told.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -51,8 +52,14 @@ struct Imported {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let found = legacy::read(&args.path)?;
-    let mut done = Imported { remarks: found.remarks, ..Imported::default() };
+    let own = Own::find(context)?;
+    let found = legacy::read(&args.path, &own)?;
+    let mut done = Imported {
+        instructions_known: found.own_instructions,
+        keys_known: found.own_keys,
+        remarks: found.remarks,
+        ..Imported::default()
+    };
     for piece in found.pieces {
         match piece {
             Piece::Instruction { add, active } => {

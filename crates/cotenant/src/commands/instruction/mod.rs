@@ -12,7 +12,7 @@ mod supersede;
 use clap::Subcommand;
 use cotenant_core::{
     Result,
-    instruction::{Instruction, InstructionAdded, Scope, Standing},
+    instruction::{Instruction, InstructionAdded, Scope, Standing, Trust},
     render::for_terminal,
 };
 
@@ -95,14 +95,24 @@ fn print(screen: &mut Screen, entry: &Instruction) {
     for text in entry.text.lines() {
         screen.line(format!("    {}", for_terminal(text)));
     }
-    let mut facts = vec![format!(
-        "{} ({}, trust {}), {}",
-        for_terminal(&entry.name),
-        for_terminal(&entry.user),
-        entry.trust.word(),
-        since(&entry.at)
-    )];
-    facts.extend(entry.source.as_ref().map(|it| format!("from {}", for_terminal(it))));
+    let (name, user) = (for_terminal(&entry.name), for_terminal(&entry.user));
+    let (trust, since) = (entry.trust.word(), since(&entry.at));
+    let source = entry.source.as_ref().map(|it| for_terminal(it));
+    let mut facts = match (entry.trust, source) {
+        // Whoever brings a text in has not written it.
+        (Trust::Tool | Trust::External, source) => {
+            let origin = source.map(|it| format!(", from {it}")).unwrap_or_default();
+            vec![
+                format!("written elsewhere (trust {trust}){origin}"),
+                format!("added by {name} ({user}), {since}"),
+            ]
+        }
+        (Trust::Human | Trust::Agent, source) => {
+            let mut facts = vec![format!("written by {name} ({user}, trust {trust}), {since}")];
+            facts.extend(source.map(|it| format!("from {it}")));
+            facts
+        }
+    };
     facts.extend(entry.supersedes.map(|it| format!("supersedes {it}")));
     facts.extend(entry.approved_by.as_ref().map(|it| format!("approved by {}", for_terminal(it))));
     facts.extend(entry.revoked_by.as_ref().map(|it| format!("revoked by {}", for_terminal(it))));

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Wait so long for it
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     wait: Option<u64>,
-    /// How long it stays free after its holder was lost, up to 60s
+    /// How long nobody gets it after its holder was lost, up to 60s; 5s when absent, on a server 15s
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     lock_delay: Option<u64>,
     /// What for, shown to others

@@ -9,7 +9,8 @@ use cotenant_core::{
 };
 
 use crate::{
-    complete, config,
+    complete,
+    config::{self, Limits},
     context::Context,
     exit::Exit,
     output::{Look, Screen, Table},
@@ -60,7 +61,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         if one && let [session] = &metrics.sessions[..] {
             all_of(screen, session);
         } else {
-            sessions(screen, &metrics, &limits.tokens);
+            sessions(screen, &metrics, &limits);
         }
         totals(screen, &metrics);
     })?;
@@ -80,7 +81,7 @@ fn dollars(numbers: &Numbers) -> String {
     }
 }
 
-fn sessions(screen: &mut Screen, metrics: &Metrics, tokens: &[i64]) {
+fn sessions(screen: &mut Screen, metrics: &Metrics, limits: &Limits) {
     if metrics.sessions.is_empty() {
         screen.line(
             "no session has reported anything; `cotenant metrics show --all` shows past ones",
@@ -99,7 +100,7 @@ fn sessions(screen: &mut Screen, metrics: &Metrics, tokens: &[i64]) {
         "COST",
     ]);
     for session in &metrics.sessions {
-        let pressure = pressure(&session.filling(), tokens);
+        let pressure = pressure(&limits.over(session.filling()), &limits.tokens);
         let used = &session.counters;
         table.styled_row([
             (Look::Strong, session.name.clone()),

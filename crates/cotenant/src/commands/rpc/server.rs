@@ -26,7 +26,7 @@ use serde_json::{
 };
 
 use crate::{
-    context::Context,
+    context::{Context, admit},
     identity::{self, Runner},
     token,
 };
@@ -117,6 +117,7 @@ impl<'a> Server<'a> {
                     .hint("draw a token and send its SHA-256, or sign on in a line of its own"));
             }
             self.context.limit(&mut operation)?;
+            admit(&operation)?;
             operation.into()
         } else {
             self.operation(line)?
