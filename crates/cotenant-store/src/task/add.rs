@@ -1,6 +1,6 @@
 //! Adding tasks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cotenant_core::{
     Code, Error, Result,
@@ -13,11 +13,14 @@ use cotenant_core::{
 };
 use serde_json::json;
 
-use super::{TaskRow, Voice, ending, find, insert, log, mark_of};
-use crate::{data, lease, params, testing::mutant, tx::Tx};
+use super::{TaskRow, Voice, ending, find, foreseen, insert, log, mark_of};
+use crate::{data, lease, params, sql::Query, testing::mutant, tx::Tx};
 
 /// The kind of the rows of `mark` that hold dedupe keys.
 pub(super) const DEDUPE: &str = "dedupe";
+
+/// How much is asked for at once, where each look is a round trip.
+const AHEAD: usize = 200;
 
 const INSERT_DEPENDENCY: &str =
     "INSERT INTO dependency (needs, task) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -88,28 +91,41 @@ fn unknown(needed: TaskId) -> Error {
         .hint("`cotenant task list` shows them; tasks of the same request go into `needs_new`")
 }
 
+/// Asks ahead for what will be looked up, where each look is a round trip.
+fn foresee<T>(tx: &mut Tx<'_>, of: &[T], query: impl Fn(&T) -> Option<Query>) -> Result<()> {
+    if tx.sql.is_far() { tx.sql.foresee(of.iter().filter_map(query).collect()) } else { Ok(()) }
+}
+
 /// The id of every place: that of the event to come, or of the task that has its dedupe key; and how
 /// the latter stand.
 fn identify(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<(Vec<Id>, HashMap<TaskId, TaskState>)> {
     let begun = tx.next_seq();
     let mut states = HashMap::new();
     let mut known = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let found = match &task.dedupe_key {
-            Some(key) => holder(tx, &task.queue, key)?,
-            None => None,
-        };
-        if let Some(row) = &found {
-            states.insert(row.id, row.state());
-        }
-        for needed in &task.needs {
-            if !states.contains_key(needed) {
-                let row = find(tx, *needed)?.ok_or_else(|| unknown(*needed))?;
-                let row = ending::settle_row(tx, row)?;
-                states.insert(*needed, row.state());
+    for some in tasks.chunks(AHEAD) {
+        foresee(tx, some, |task| {
+            let key = task.dedupe_key.as_ref()?;
+            Some(lease::foreseen_mark(DEDUPE, &mark_of(&task.queue, key)))
+        })?;
+        for task in some {
+            let found = match &task.dedupe_key {
+                Some(key) => holder(tx, &task.queue, key)?,
+                None => None,
+            };
+            if let Some(row) = &found {
+                states.insert(row.id, row.state());
             }
+            known.push(found.map(|row| row.id));
         }
-        known.push(found.map(|row| row.id));
+    }
+    let needed: BTreeSet<TaskId> = tasks.iter().flat_map(|task| &task.needs).copied().collect();
+    let needed: Vec<TaskId> = needed.into_iter().filter(|id| !states.contains_key(id)).collect();
+    for some in needed.chunks(AHEAD) {
+        foresee(tx, some, |id| Some(foreseen(*id)))?;
+        for id in some {
+            let row = find(tx, *id)?.ok_or_else(|| unknown(*id))?;
+            states.insert(*id, ending::settle_row(tx, row)?.state());
+        }
     }
     if tx.next_seq() != begun {
         // One that was settled may have taken others with it.
@@ -203,7 +219,7 @@ fn write(tx: &mut Tx<'_>, row: &TaskRow, task: &NewTask) -> Result<()> {
     log(tx, Voice::Actor, row, "added", facts)?;
     insert(tx, row)?;
     for needed in &row.needs {
-        tx.sql.run(INSERT_DEPENDENCY, params![needed.0, row.id.0])?;
+        tx.sql.later(INSERT_DEPENDENCY, params![needed.0, row.id.0])?;
     }
     match row.mark() {
         Some(name) if !row.state().is_over() => lease::set_mark(tx, DEDUPE, &name, row.id.0),
