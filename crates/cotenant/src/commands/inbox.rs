@@ -66,12 +66,13 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         let session = SessionRef(own.answer.session.session.0);
         let operation = ListMessages { session, all: true, after: None, limit: PAGE_MAX };
         let reply = context.ask(&operation)?;
-        screen.answer::<ListMessages>(&reply, |screen, found| print(screen, &found.messages))?;
+        screen
+            .answer::<ListMessages>(&reply, |screen, found| print(screen, &found.messages, true))?;
         return Ok(Exit::SUCCESS);
     }
     let reply = context.ask(&Inbox { limit: args.limit, bytes: None, wait_ms: args.wait })?;
     screen.answer::<Inbox>(&reply, |screen, handed| {
-        print(screen, &handed.messages);
+        print(screen, &handed.messages, false);
         if handed.more {
             screen.line("and more; `cotenant inbox` reads on");
         }
@@ -79,9 +80,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     Ok(Exit::SUCCESS)
 }
 
-fn print(screen: &mut Screen, messages: &[Message]) {
+fn print(screen: &mut Screen, messages: &[Message], all: bool) {
     if messages.is_empty() {
-        screen.line("no messages");
+        screen.line(if all { "no messages" } else { "no unread messages" });
     }
     for message in messages {
         let from = screen.paint(Look::Strong, &for_terminal(&message.from_name));

@@ -45,6 +45,9 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let queues: Vec<String> =
+        args.queues.iter().map(|queue| format!("`{}`", for_terminal(queue))).collect();
+    let queues = queues.join(", ");
     let operation =
         NextTask { queues: args.queues, visibility_ms: args.visibility, wait_ms: args.wait };
     let reply = context.ask(&operation)?;
@@ -57,7 +60,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         let open = next.open.map(|open| open.in_words()).filter(|words| !words.is_empty());
         talk(&match open {
             Some(words) => format!("no task is ready: {words}"),
-            None => "no task is there".to_owned(),
+            None if queues.is_empty() => "no task is open".to_owned(),
+            None => format!("no task is open in {queues}"),
         });
     }
     Ok(if next.task.is_some() { Exit::SUCCESS } else { Exit::of(Code::Timeout) })
