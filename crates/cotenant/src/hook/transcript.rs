@@ -21,8 +21,10 @@ use cotenant_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How many ids of messages, of calls without result, of prompts and of what hangs on rows are remembered.
+/// How many ids of messages, of calls without result, and of prompts are remembered.
 const RECENT: usize = 64;
+/// How many attachments are remembered: those that may stand before the next prompt.
+const ATTACHED: usize = 16;
 /// How much of a row's id tells it from others.
 const ROW_ID_LETTERS: usize = 18;
 /// How many files are told apart.
@@ -95,6 +97,8 @@ impl Tally {
             Some("attachment") => {
                 let on = self.follows(row);
                 remember(&mut self.attached, (row_id(&row["uuid"]), on));
+                let old = self.attached.len().saturating_sub(ATTACHED);
+                self.attached.drain(..old);
             }
             Some("system") if row["subtype"] == "compact_boundary" => {
                 // What is left is known with the next answer.
