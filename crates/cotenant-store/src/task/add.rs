@@ -226,3 +226,89 @@ fn write(tx: &mut Tx<'_>, row: &TaskRow, task: &NewTask) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cotenant_core::{json::Json, session::SignOn};
+
+    use super::*;
+    use crate::{
+        create,
+        host::LocalProcesses,
+        meta::{Intent, Meta},
+        session, sign_on,
+        sql::{Param, Row, Sql},
+        sqlite::{Sqlite, Statements},
+    };
+
+    /// A database to which each statement is a round trip, unless it can wait or was asked for ahead.
+    struct Far<'a> {
+        near: Statements<'a>,
+        foreseen: Vec<Query>,
+        trips: Vec<&'static str>,
+    }
+
+    impl Sql for Far<'_> {
+        fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+            self.trips.push(sql);
+            self.near.run(sql, params)
+        }
+
+        fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+            if !self.foreseen.contains(&Query::new(sql, params)) {
+                self.trips.push(sql);
+            }
+            self.near.rows(sql, params)
+        }
+
+        fn later(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<()> {
+            self.near.run(sql, params).map(drop)
+        }
+
+        fn foresee(&mut self, queries: Vec<Query>) -> Result<()> {
+            self.trips.push("ahead");
+            self.foreseen = queries;
+            Ok(())
+        }
+
+        fn is_far(&self) -> bool {
+            true
+        }
+
+        fn written(&self) -> u64 {
+            self.near.written()
+        }
+    }
+
+    #[test]
+    fn adding_many_takes_few_round_trips() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("store.db");
+        create::create(&file).unwrap();
+        let database = Sqlite::open(&file).unwrap();
+        database.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+        let near = Statements::of(database.connection());
+        let mut far = Far { near, foreseen: Vec::new(), trips: Vec::new() };
+        let meta = Meta::load(&mut far, Intent::Write).unwrap();
+        let mut tx = Tx::new(&mut far, meta, 1_795_000_000_000, &LocalProcesses);
+        let signed = sign_on::sign_on(&mut tx, &SignOn::new("claude", "ada", "0".repeat(64)));
+        tx.actor = session::find(&mut tx, &signed.unwrap().session.0).unwrap();
+        let tasks = |needs: &[TaskId]| {
+            let task = |number: usize| NewTask {
+                needs: needs.get(number).copied().into_iter().collect(),
+                dedupe_key: Some(format!("{}-{number}", needs.len())),
+                ..NewTask::new(Json::of(&number))
+            };
+            AddTasks { tasks: (0..500).map(task).collect() }
+        };
+        let first = add(&mut tx, &tasks(&[])).unwrap();
+        let first: Vec<TaskId> = first.tasks.iter().map(|added| added.task).collect();
+        let second = add(&mut tx, &tasks(&first)).unwrap();
+        assert!(second.tasks.iter().all(|added| added.state == TaskState::Blocked));
+        drop(tx);
+        let trips: Vec<&str> =
+            far.trips.into_iter().filter(|sql| sql.contains("task") || *sql == "ahead").collect();
+        // Three for the keys of each, three for what the second ones need.
+        assert_eq!(trips, ["ahead"; 9]);
+    }
+}

@@ -91,13 +91,11 @@ impl Standing {
         if may_go {
             return Ok(());
         }
-        let what = match &self.gate {
-            Some(gate) => format!("there is a store at `{to}` already: {}", gate.error().message),
-            None => {
-                let events = counted(self.seq.unsigned_abs(), "event");
-                format!("there is a store at `{to}` already, with {events}")
-            }
+        let found = match &self.gate {
+            Some(gate) => format!(": {}", gate.error().message),
+            None => format!(", with {}", counted(self.seq.unsigned_abs(), "event")),
         };
+        let what = format!("there is a store at `{to}` already{found}");
         Err(Error::new(Code::PathExists, what)
             .detail("address", to.to_string())
             .detail("history", &self.history)

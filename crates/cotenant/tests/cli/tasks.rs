@@ -77,7 +77,10 @@ fn a_task_is_added_taken_and_done() {
 fn nothing_to_do_is_said_and_exits_with_75() {
     let env = env();
     env.shows("task next --session alice", "no task is open\n[exit 75]");
-    env.shows("task next ci docs --session alice", "no task is open in `ci`, `docs`\n[exit 75]");
+    env.shows(
+        "task next ci --queue docs --session alice",
+        "no task is open in `ci`, `docs`\n[exit 75]",
+    );
     env.shows("task list", "no open tasks");
     env.shows("task list --queue ci", "no such open tasks");
     env.shows("task list --state done", "no such tasks");

@@ -54,7 +54,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, file: &Path) -> Result
     match last {
         Some((seq, tick)) if screen.json() => screen.data(&AddedTasks { tasks }, seq, tick)?,
         _ => {
-            tasks.iter().for_each(|task| screen.line(add::line(task)));
+            for task in &tasks {
+                screen.line(add::line(task));
+            }
             context.note(&summary(&tasks));
         }
     }
