@@ -113,19 +113,19 @@ impl Unfinished {
     fn depth(&mut self, tx: &mut Tx<'_>, task: TaskId) -> Result<i64> {
         let mut open = vec![task];
         while let Some(task) = open.last().copied() {
+            let depth = self.depths.get(&task).copied();
+            if let Some(Some(_)) = depth {
+                open.pop();
+                continue;
+            }
             let needs = self.unfinished_needs(tx, task)?;
-            match self.depths.get(&task) {
-                Some(Some(_)) => drop(open.pop()),
-                Some(None) => {
-                    let below = needs.iter().map(|it| self.depth_of(*it) + 1);
-                    let depth = below.max().unwrap_or(0);
-                    self.depths.insert(task, Some(depth));
-                    open.pop();
-                }
-                None => {
-                    self.depths.insert(task, None);
-                    open.extend(needs.into_iter().filter(|it| !self.depths.contains_key(it)));
-                }
+            if depth.is_none() {
+                self.depths.insert(task, None);
+                open.extend(needs.into_iter().filter(|it| !self.depths.contains_key(it)));
+            } else {
+                let below = needs.iter().map(|it| self.depth_of(*it) + 1);
+                self.depths.insert(task, Some(below.max().unwrap_or(0)));
+                open.pop();
             }
         }
         Ok(self.depth_of(task))

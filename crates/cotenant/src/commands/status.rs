@@ -28,7 +28,7 @@ Examples:
   cotenant status
   cotenant status --json | jq -r '.data.sessions[].name'")]
 pub(crate) struct Args {
-    /// At most so many sessions, the newest first
+    /// At most so many sessions, the newest first, with what these hold
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
 }
