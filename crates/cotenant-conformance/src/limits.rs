@@ -231,6 +231,7 @@ fn task_ops() -> Vec<Op> {
         one(task("")),
         one(task("a//b")),
         one(NewTask { payload: json(AMBIGUOUS), ..q() }),
+        one(NewTask { payload: json("\" \""), ..q() }),
         one(NewTask { priority: 1_001, ..q() }),
         one(NewTask { priority: -1_001, ..q() }),
         one(NewTask { needs: vec![TaskId(-1)], ..q() }),

@@ -4,18 +4,20 @@ use cotenant_core::{
     Code,
     clock::{DAY, MINUTE},
     metric::{
-        By, KEPT_MAX, METRICS_MAX, Numbers, ReportMetrics, SessionMetrics, ShowMetrics, Threshold,
-        Total, names,
+        By, KEPT_MAX, METRICS_MAX, Numbers, ReportMetrics, SessionMetrics, ShowMetrics,
+        TASKS_LOOKED_UP_MAX, TASKS_NEWEST_MAX, Threshold, Total, names,
     },
     name::SessionRef,
     pressure::pressure,
     session::{ChangeNative, SignOn, State},
+    task::{NewTask, TASKS_MAX},
 };
 
 use crate::{
     Bench,
     ask::{Agent, count, event, head_seq, must, refuses},
-    sample::{metrics, sign_off, sign_on},
+    sample::{add, metrics, sign_off, sign_on},
+    task::{added, done, q, take},
 };
 
 cases! {
@@ -27,6 +29,8 @@ cases! {
     n6_what_a_session_used_is_kept_per_conversation,
     n9_a_threshold_is_crossed_once_per_session,
     n9_a_threshold_and_its_report_are_one_transaction,
+    n10_open_tasks_are_those_that_a_session_runs_or_added,
+    n10_only_so_many_tasks_are_looked_at,
     a_report_is_a_sign_of_life,
     a_report_has_limits,
 }
@@ -214,6 +218,56 @@ fn n9_a_threshold_and_its_report_are_one_transaction(bench: &dyn Bench) {
     // Without thresholds a report writes nothing into the log.
     a.must(&metrics(2, &[("messages", 99)], &[]));
     assert_eq!(head_seq(bench), before + 1);
+}
+
+/// Open tasks and the longest chain that those need.
+fn unfinished(bench: &dyn Bench, agent: &Agent<'_>) -> (i64, i64) {
+    let gauges = of(bench, agent).gauges;
+    let gauge = |name| gauges.get(name).copied().unwrap_or_default();
+    (gauge(names::OPEN_TASKS), gauge(names::DEPENDENCY_DEPTH))
+}
+
+fn n10_open_tasks_are_those_that_a_session_runs_or_added(bench: &dyn Bench) {
+    bench.set_wall(1_795_000_000_000);
+    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
+    let both = || (unfinished(bench, &a), unfinished(bench, &b));
+    assert_eq!(both(), ((0, 0), (0, 0)));
+    let first = added(&a, q());
+    let second = added(&a, NewTask { needs: vec![first], ..q() });
+    added(&a, NewTask { needs: vec![first, second], ..q() });
+    added(&a, NewTask { priority: -1, ..q() });
+    assert_eq!(both(), ((4, 2), (0, 0)));
+    let taken = take(&b);
+    assert_eq!(taken.task, first);
+    assert_eq!(both(), ((3, 2), (1, 0)), "what another session runs is that one's work");
+    b.must(&done(&taken));
+    assert_eq!(both(), ((3, 1), (0, 0)), "a finished task is part of no chain");
+    assert_eq!(of(bench, &a).complexity(), 3 * 3 + 5);
+    // What somebody counts otherwise and reports stands.
+    a.must(&metrics(1, &[], &[(names::OPEN_TASKS, 9)]));
+    assert_eq!(unfinished(bench, &a), (9, 1));
+    added(&b, q());
+    assert_eq!(unfinished(bench, &b), (1, 0));
+    b.must(&sign_off());
+    assert_eq!(unfinished(bench, &b), (0, 0), "it is over");
+    bench.set_wall(1_795_000_060_000);
+    let next = Agent::new(bench, "b");
+    assert_eq!(unfinished(bench, &next), (0, 0), "its name alone makes nothing its own");
+}
+
+fn n10_only_so_many_tasks_are_looked_at(bench: &dyn Bench) {
+    let a = Agent::new(bench, "a");
+    let mut last = None;
+    for _ in 0..2 {
+        let mut tasks = vec![q(); TASKS_MAX];
+        tasks[0].needs.extend(last);
+        for (place, task) in (0..).zip(tasks.iter_mut().skip(1)) {
+            task.needs_new.push(place);
+        }
+        last = a.must(&add(&tasks)).tasks.last().map(|added| added.task);
+    }
+    let deepest = TASKS_NEWEST_MAX + TASKS_LOOKED_UP_MAX as i64 - 1;
+    assert_eq!(unfinished(bench, &a), (TASKS_NEWEST_MAX, deepest));
 }
 
 fn a_report_is_a_sign_of_life(bench: &dyn Bench) {

@@ -21,6 +21,7 @@ cases! {
     a_session_is_meant_by_id_or_by_live_name,
     sessions_are_listed_page_by_page,
     the_status_counts_who_is_here,
+    the_status_shows_what_those_hold_whom_it_shows,
 }
 
 fn a_session_is_shown_as_it_signed_on(bench: &dyn Bench) {
@@ -115,4 +116,35 @@ fn the_status_counts_who_is_here(bench: &dyn Bench) {
         must(bench, &ShowStatus { limit: Some(1), ..ShowStatus::default() }).sessions.len(),
         1
     );
+}
+
+fn the_status_shows_what_those_hold_whom_it_shows(bench: &dyn Bench) {
+    let old = Agent::new(bench, "old");
+    old.must(&claim(&["issue:1"]));
+    old.must(&acquire("r"));
+    let lost = Agent::brief(bench, "lost", 10 * MINUTE);
+    lost.must(&claim(&["issue:2"]));
+    let newest = Agent::new(bench, "newest");
+    newest.must(&claim(&["issue:3", "branch:x"]));
+    let shown = |limit| {
+        let status = must(bench, &ShowStatus { limit, ..ShowStatus::default() });
+        status.holdings.into_iter().map(|it| (it.resource, it.state)).collect::<Vec<_>>()
+    };
+    let held = |items: &[&str]| {
+        items.iter().map(|it| ((*it).to_owned(), HoldingState::Held)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shown(Some(1)),
+        held(&["issue:3", "branch:x"]),
+        "one holds something that is not shown"
+    );
+    assert_eq!(shown(Some(2)), held(&["issue:2", "issue:3", "branch:x"]));
+    assert_eq!(shown(None), held(&["r", "issue:1", "issue:2", "issue:3", "branch:x"]));
+    // What cools down is in everybody's way, whether somebody has settled it or not.
+    bench.advance(11 * MINUTE);
+    let mut cooling = held(&["issue:2", "issue:3", "branch:x"]);
+    cooling[0].1 = HoldingState::Cooling;
+    assert_eq!(shown(Some(1)), cooling);
+    newest.must(&note("settles"));
+    assert_eq!(shown(Some(1)), cooling);
 }

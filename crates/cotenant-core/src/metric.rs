@@ -24,6 +24,11 @@ pub const METRICS_MAX: usize = 64;
 /// The most counters and gauges that one source keeps of a session.
 pub const KEPT_MAX: usize = 256;
 
+/// How many of the newest tasks of a store are looked at for those that a session added.
+pub const TASKS_NEWEST_MAX: i64 = 1_000;
+/// How many older tasks are looked up to follow chains.
+pub const TASKS_LOOKED_UP_MAX: usize = 200;
+
 /// Numbers by name.
 pub type Numbers = BTreeMap<String, i64>;
 
@@ -59,9 +64,10 @@ pub mod names {
     pub const RECENT_ERRORS: &str = "recent_errors";
     /// Gauge: files that were edited.
     pub const FILES_TOUCHED: &str = "files_touched";
-    /// Gauge: tasks that are open.
+    /// Gauge: tasks that the session runs, or that it added and nobody else runs, and that are not over. Computed
+    /// when it is shown, unless it was reported.
     pub const OPEN_TASKS: &str = "open_tasks";
-    /// Gauge: the longest chain of tasks that wait for each other.
+    /// Gauge: the longest chain of unfinished tasks that those need. Computed likewise.
     pub const DEPENDENCY_DEPTH: &str = "dependency_depth";
 }
 
@@ -270,7 +276,7 @@ impl SessionMetrics {
     }
 
     /// How involved the session's work is: 3 for each open task, 1 for each file touched, 1 for each ten calls
-    /// of tools, 5 for each task that must wait for another.
+    /// of tools, 5 for each link of the longest chain of tasks that wait for each other.
     pub fn complexity(&self) -> i64 {
         3 * self.number(names::OPEN_TASKS)
             + self.number(names::FILES_TOUCHED)

@@ -55,6 +55,16 @@ pub struct Approval {
     pub trust: String,
 }
 
+/// A number with what it counts, e.g. `1 task`, `2 tasks`.
+pub fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// How many there are of something, with the verb: `1 session is`, `2 sessions are`.
+pub fn counted_are(count: u64, noun: &str) -> String {
+    format!("{} {}", counted(count, noun), if count == 1 { "is" } else { "are" })
+}
+
 /// Removes what can hide or reorder text; line breaks and tabs become spaces.
 pub fn plain(text: &str) -> String {
     text.chars()

@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShowStatus {
-    /// At most so many sessions; 200 when absent.
+    /// At most so many sessions, the newest first, with what these hold; 200 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Also what waits for this session: offers, messages, its draft.

@@ -211,6 +211,12 @@ impl NewTask {
 
     fn check(&self, count: usize) -> Result<()> {
         self.payload.check()?;
+        if self.payload.text().trim_start().starts_with('"')
+            && self.payload.value()?.as_str().is_some_and(|text| text.trim().is_empty())
+        {
+            return Err(Error::invalid("a task without a text says nothing to whoever takes it")
+                .hint("say what is to be done, e.g. `test server.py`"));
+        }
         check_name("queue", &self.queue)?;
         if self.priority.abs() > PRIORITY_MAX {
             return Err(Error::invalid(format!(

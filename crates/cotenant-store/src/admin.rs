@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cotenant_core::{Code, Error, Result, event::hex, process::Processes};
+use cotenant_core::{Code, Error, Result, event::hex, process::Processes, render::counted_are};
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 use serde_json::json;
 
@@ -204,7 +204,7 @@ fn refuse_live(file: &Path) -> Result<()> {
     }
     Err(Error::new(
         Code::LiveSessions,
-        format!("{} sessions are live: {}", live.len(), live.join(", ")),
+        format!("{} live: {}", counted_are(live.len() as u64, "session"), live.join(", ")),
     )
     .detail("sessions", &live)
     .hint("let them sign off first, or confirm with `--yes`: they will be lost"))

@@ -10,6 +10,7 @@ use cotenant_core::{
     event::sha256_hex,
     id::{MAX_INTEGER, Rev, Tick},
     json::{Json, VALUE_BYTES_MAX, merge_patch},
+    render::counted,
 };
 use serde_json::{json, value::RawValue};
 
@@ -376,7 +377,11 @@ pub(crate) fn delete_scope(tx: &mut Tx<'_>, op: &DeleteScope) -> Result<DeletedS
     if let Some(expected) = op.expect_count.filter(|expected| *expected != doomed.len() as u64) {
         return Err(Error::new(
             Code::RevMismatch,
-            format!("scope `{}` holds {} keys, not {expected}", op.scope, doomed.len()),
+            format!(
+                "scope `{}` holds {}, not {expected}",
+                op.scope,
+                counted(doomed.len() as u64, "key")
+            ),
         )
         .detail("count", doomed.len()));
     }

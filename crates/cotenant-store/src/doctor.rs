@@ -3,7 +3,7 @@
 //! Safe at any time, and for any number at once. `deep` also replays the log and compares it with
 //! the rows whose history is complete.
 
-use cotenant_core::{Code, Error, Result, store::Store};
+use cotenant_core::{Code, Error, Result, render::counted, store::Store};
 use serde::Serialize;
 
 use crate::{LocalStore, Location};
@@ -115,7 +115,7 @@ fn chain(store: &LocalStore, hint: &str) -> Finding {
             (Some(seq), Some(why)) => Finding::bad("log", format!("event {seq}: {why}"), hint),
             _ => Finding::good(
                 "log",
-                format!("{} events, the chain is whole", verified.answer.checked),
+                format!("{}, the chain is whole", counted(verified.answer.checked, "event")),
             ),
         },
         Err(error) => of_error("log", &error),

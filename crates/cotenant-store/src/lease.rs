@@ -10,6 +10,7 @@ use cotenant_core::{
         Acquire, Admit, Admitted, Break, Broken, Check, Checked, Granted, Holdings, LEASES_MAX,
         ListLeases, Release, Released, Renew, Renewed, Resource, TICKETS_MAX,
     },
+    render::counted,
     store::{Actor, Guard},
 };
 use serde_json::json;
@@ -31,6 +32,11 @@ const UPSERT_MARK: &str = "INSERT INTO mark (kind, name, value, seen_tick) VALUE
 /// A high-water mark.
 pub(crate) fn mark(tx: &mut Tx<'_>, kind: &str, name: &str) -> Result<Option<i64>> {
     tx.sql.rows(SELECT_MARK, params![kind, name])?.pop().map(|mut row| row.int()).transpose()
+}
+
+/// The query for a high-water mark.
+pub(crate) fn foreseen_mark(kind: &str, name: &str) -> Query {
+    Query::new(SELECT_MARK, params![kind, name])
 }
 
 /// Raises a high-water mark.
@@ -130,7 +136,11 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>>
     if let Some((grant, _)) = held.iter().find(|(grant, _)| grant.slots != slots) {
         return Err(Error::new(
             Code::SlotsMismatch,
-            format!("`{}` is held with {} slots, not {slots}", op.resource, grant.slots),
+            format!(
+                "`{}` is held with {}, not {slots}",
+                op.resource,
+                counted(grant.slots.unsigned_abs(), "slot")
+            ),
         )
         .detail("slots", grant.slots)
         .hint(format!("ask with `--slots {}`", grant.slots)));

@@ -1,7 +1,8 @@
 //! Metrics: report and show.
 //!
 //! What one source says of one conversation is one row, so that a report reads and writes one row and
-//! sessions cannot meet in any. The thresholds that a session has crossed are marks.
+//! sessions cannot meet in any. The thresholds that a session has crossed are marks. How much unfinished work
+//! a session has is not kept: it is seen from the tasks when it is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use cotenant_core::{
     metric::{
         By, KEPT_MAX, Kept, Metrics, Numbers, ReportMetrics, Reported, SessionMetrics, ShowMetrics,
         Total, add,
+        names::{DEPENDENCY_DEPTH, OPEN_TASKS},
     },
 };
 use serde_json::json;
@@ -22,6 +24,7 @@ use crate::{
     params,
     session::{self, SessionRow, session_columns},
     sql::{Row, corrupt},
+    task::Unfinished,
     testing::mutant,
     tx::Tx,
 };
@@ -122,6 +125,7 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowMetrics) -> Result<Metrics> {
     }
     let mut shown = Vec::with_capacity(sessions.len());
     let mut groups: BTreeMap<String, (BTreeSet<String>, Numbers)> = BTreeMap::new();
+    let mut unfinished = Unfinished::look(tx)?;
     for session in sessions {
         let owner = if mutant("sessions_share_metrics") { "" } else { &session.id };
         let rows = tx.sql.rows(SELECT_OF_SESSION, params![owner])?;
@@ -131,7 +135,15 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowMetrics) -> Result<Metrics> {
             members.insert(session.id.clone());
             add(sum, &numbers);
         }
-        shown.push(view(tx, &session, &rows)?);
+        let mut view = view(tx, &session, &rows)?;
+        let (open_tasks, depth) = unfinished.of(tx, &session)?;
+        // What somebody counts otherwise and reports stands.
+        for (name, number) in [(OPEN_TASKS, open_tasks), (DEPENDENCY_DEPTH, depth)] {
+            if number > 0 {
+                view.gauges.entry(name.to_owned()).or_insert(number);
+            }
+        }
+        shown.push(view);
     }
     let total = |(of, (members, counters)): (String, (BTreeSet<String>, Numbers))| Total {
         of,

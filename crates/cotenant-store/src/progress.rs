@@ -105,7 +105,11 @@ fn check_holder(tx: &mut Tx<'_>, subject: &str, actor: &str) -> Result<()> {
             && row.mode == Mode::Exclusive
             && row.state == LeaseState::Held
     });
-    if rows.is_empty() { Ok(()) } else { Err(holding::refusal(tx, &rows)) }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Err(holding::refusal(tx, &rows)
+        .hint("its holder says how far it is; report on something of your own, or ask the holder"))
 }
 
 pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowProgress) -> Result<Progresses> {

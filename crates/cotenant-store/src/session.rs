@@ -83,6 +83,8 @@ const SELECT_OVER: &str = concat!(
     " FROM session s WHERE s.id < $1 AND s.state IN ('lost', 'ended') AND s.heartbeat_tick < $2 \
      ORDER BY s.id DESC LIMIT $3"
 );
+const SELECT_EXPIRED: &str = "SELECT id FROM session \
+     WHERE state IN ('active', 'silent') AND expires_tick <= $1 ORDER BY id DESC LIMIT $2";
 const COUNT_LIVE: &str = "SELECT COUNT(*) FROM session WHERE state IN ('active', 'silent')";
 pub(crate) const UPSERT_ALIAS: &str = "INSERT INTO alias (key, session) VALUES ($1, $2) \
      ON CONFLICT (key) DO UPDATE SET session = excluded.session";
@@ -517,6 +519,15 @@ pub(crate) fn over_before(
 ) -> Result<Vec<SessionRow>> {
     let rows = tx.sql.rows(SELECT_OVER, params![below.unwrap_or("~"), before.0, limit])?;
     rows.into_iter().map(|mut row| session(&mut row)).collect()
+}
+
+/// How many sessions are looked at that may have been lost.
+const EXPIRED: i64 = 1_000;
+
+/// The newest sessions whose TTL has passed and that nobody has settled yet.
+pub(crate) fn expired(tx: &mut Tx<'_>) -> Result<Vec<String>> {
+    let rows = tx.sql.rows(SELECT_EXPIRED, params![tx.now.0, EXPIRED])?;
+    rows.into_iter().map(|mut row| row.text()).collect()
 }
 
 /// The newest live sessions, and how many there are in all.

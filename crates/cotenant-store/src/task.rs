@@ -2,7 +2,7 @@
 //!
 //! Rules are in `cotenant_core::task::rule`; here rows are loaded, decided on and saved. `task/add.rs`
 //! adds, `task/attempt.rs` takes and finishes, `task/ending.rs` follows what is over and settles,
-//! `task/show.rs` looks.
+//! `task/show.rs` looks, `task/gauge.rs` tells how much of it is whose.
 //!
 //! # Invariants
 //! - A row has exactly one timer while time alone can change it: a running attempt, a delay, a retry.
@@ -14,6 +14,7 @@
 mod add;
 mod attempt;
 mod ending;
+mod gauge;
 mod show;
 
 use cotenant_core::{
@@ -31,11 +32,12 @@ pub(crate) use self::{
     add::add,
     attempt::{check_guard, extend, fail, finish, next, release},
     ending::{cancel, give_back_all, lose_all, on_timer, requeue},
+    gauge::Unfinished,
     show::{counts, graph, list, ready, show},
 };
 use crate::{
     params,
-    sql::{Row, corrupt},
+    sql::{Query, Row, corrupt},
     tx::Tx,
 };
 
@@ -199,6 +201,11 @@ fn find(tx: &mut Tx<'_>, id: TaskId) -> Result<Option<TaskRow>> {
     tx.sql.rows(SELECT_ONE, params![id.0])?.pop().map(|mut row| task(&mut row)).transpose()
 }
 
+/// The query for a task.
+fn foreseen(id: TaskId) -> Query {
+    Query::new(SELECT_ONE, params![id.0])
+}
+
 fn require(tx: &mut Tx<'_>, id: TaskId) -> Result<TaskRow> {
     find(tx, id)?.ok_or_else(|| {
         Error::new(Code::NotFound, format!("there is no task {id}"))
@@ -216,7 +223,7 @@ fn running_of(tx: &mut Tx<'_>, session: &str) -> Result<Vec<TaskRow>> {
 fn insert(tx: &mut Tx<'_>, row: &TaskRow) -> Result<()> {
     let needs = Json::of(&row.needs);
     let Standing { state, attempts, max_attempts, fence, ended } = row.standing;
-    tx.sql.run(
+    tx.sql.later(
         INSERT,
         params![
             row.id.0,
@@ -251,7 +258,7 @@ fn insert(tx: &mut Tx<'_>, row: &TaskRow) -> Result<()> {
 /// Writes back what can change, and asks to look at the row when time changes it.
 fn save(tx: &mut Tx<'_>, row: &TaskRow) -> Result<()> {
     let Standing { state, attempts, fence, ended, .. } = row.standing;
-    tx.sql.run(
+    tx.sql.later(
         UPDATE,
         params![
             state.word(),
@@ -278,7 +285,7 @@ fn arm(tx: &mut Tx<'_>, row: &TaskRow) -> Result<()> {
     }
     let id = row.id.to_string();
     if let Some(armed) = row.armed {
-        tx.sql.run(DELETE_TIMER, params![armed, &id])?;
+        tx.sql.later(DELETE_TIMER, params![armed, &id])?;
     }
     timer.map_or(Ok(()), |tick| tx.arm(Tick(tick), TIMER, &id))
 }

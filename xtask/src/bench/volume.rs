@@ -152,14 +152,14 @@ pub(crate) fn sessions(setting: &Setting) -> Result<Measured> {
             "ms",
             format!("p50 {} ms, durable", short(claims.p50() / 1e3)),
         )
-        .later(Limit::Most(20.0)),
+        .hard(Limit::Most(20.0)),
         Row::new(
             what("`status` of the shipped program, p50"),
             pages.p50() / 1e3,
             "ms",
             format!("{} ms of it the operation", short(inside.p50() / 1e3)),
         )
-        .later(Limit::Most(100.0)),
+        .hard(Limit::Most(100.0)),
         Row::new(what("signing on and claiming"), filled.as_secs_f64(), "s", "in batches"),
     ];
     Ok((
@@ -226,14 +226,14 @@ pub(crate) fn tasks(setting: &Setting) -> Result<Measured> {
             "s",
             format!("{TASKS} a request, p99 {} ms", short(batches.quantile(990) / 1e3)),
         )
-        .later(Limit::Most(20.0)),
+        .hard(Limit::Most(20.0)),
         Row::new(
             what("`task next`, p99"),
             taken.quantile(990) / 1e3,
             "ms",
             format!("p50 {} ms, durable", short(taken.p50() / 1e3)),
         )
-        .later(Limit::Most(20.0)),
+        .hard(Limit::Most(20.0)),
         Row::new(
             what("`task done`, p99"),
             done.quantile(990) / 1e3,
@@ -241,7 +241,7 @@ pub(crate) fn tasks(setting: &Setting) -> Result<Measured> {
             format!("p50 {} ms, durable", short(done.p50() / 1e3)),
         ),
         Row::new(what("`status` of the shipped program, p50"), pages.p50() / 1e3, "ms", "")
-            .later(Limit::Most(100.0)),
+            .hard(Limit::Most(100.0)),
     ];
     Ok((
         rows,

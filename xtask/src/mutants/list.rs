@@ -703,4 +703,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "n9_a_threshold_is_crossed_once_per_session",
         "it is crossed once",
     ),
+    case(
+        "what_others_run_counts",
+        "a task that another session runs is an open task of who added it",
+        "n10_open_tasks_are_those_that_a_session_runs_or_added",
+        "what another session runs is that one's work",
+    ),
+    case(
+        "finished_tasks_are_a_chain",
+        "finished tasks are links of the chain that a task needs",
+        "n10_open_tasks_are_those_that_a_session_runs_or_added",
+        "a finished task is part of no chain",
+    ),
+    case(
+        "status_shows_all_holdings",
+        "the status shows what sessions hold that it does not show",
+        "the_status_shows_what_those_hold_whom_it_shows",
+        "one holds something that is not shown",
+    ),
 ];

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cotenant_core::{
     Result,
     json::Json,
+    render::counted,
     task::{
         OnDepFail, TaskState,
         rule::{Passage, passage},
@@ -63,7 +64,11 @@ fn finding(name: &str, faults: Result<Vec<String>>) -> Finding {
         Ok(faults) if faults.is_empty() => Finding::good(name, "as the log says"),
         Ok(faults) => {
             let shown = faults.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
-            Finding::bad(name, format!("{} faults: {shown}", faults.len()), "please report this")
+            Finding::bad(
+                name,
+                format!("{}: {shown}", counted(faults.len() as u64, "fault")),
+                "please report this",
+            )
         }
         Err(error) => of_error(name, &error),
     }

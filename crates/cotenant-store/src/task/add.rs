@@ -1,6 +1,6 @@
 //! Adding tasks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cotenant_core::{
     Code, Error, Result,
@@ -13,11 +13,14 @@ use cotenant_core::{
 };
 use serde_json::json;
 
-use super::{TaskRow, Voice, ending, find, insert, log, mark_of};
-use crate::{data, lease, params, testing::mutant, tx::Tx};
+use super::{TaskRow, Voice, ending, find, foreseen, insert, log, mark_of};
+use crate::{data, lease, params, sql::Query, testing::mutant, tx::Tx};
 
 /// The kind of the rows of `mark` that hold dedupe keys.
 pub(super) const DEDUPE: &str = "dedupe";
+
+/// How much is asked for at once, where each look is a round trip.
+const AHEAD: usize = 200;
 
 const INSERT_DEPENDENCY: &str =
     "INSERT INTO dependency (needs, task) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -88,28 +91,41 @@ fn unknown(needed: TaskId) -> Error {
         .hint("`cotenant task list` shows them; tasks of the same request go into `needs_new`")
 }
 
+/// Asks ahead for what will be looked up, where each look is a round trip.
+fn foresee<T>(tx: &mut Tx<'_>, of: &[T], query: impl Fn(&T) -> Option<Query>) -> Result<()> {
+    if tx.sql.is_far() { tx.sql.foresee(of.iter().filter_map(query).collect()) } else { Ok(()) }
+}
+
 /// The id of every place: that of the event to come, or of the task that has its dedupe key; and how
 /// the latter stand.
 fn identify(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<(Vec<Id>, HashMap<TaskId, TaskState>)> {
     let begun = tx.next_seq();
     let mut states = HashMap::new();
     let mut known = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let found = match &task.dedupe_key {
-            Some(key) => holder(tx, &task.queue, key)?,
-            None => None,
-        };
-        if let Some(row) = &found {
-            states.insert(row.id, row.state());
-        }
-        for needed in &task.needs {
-            if !states.contains_key(needed) {
-                let row = find(tx, *needed)?.ok_or_else(|| unknown(*needed))?;
-                let row = ending::settle_row(tx, row)?;
-                states.insert(*needed, row.state());
+    for some in tasks.chunks(AHEAD) {
+        foresee(tx, some, |task| {
+            let key = task.dedupe_key.as_ref()?;
+            Some(lease::foreseen_mark(DEDUPE, &mark_of(&task.queue, key)))
+        })?;
+        for task in some {
+            let found = match &task.dedupe_key {
+                Some(key) => holder(tx, &task.queue, key)?,
+                None => None,
+            };
+            if let Some(row) = &found {
+                states.insert(row.id, row.state());
             }
+            known.push(found.map(|row| row.id));
         }
-        known.push(found.map(|row| row.id));
+    }
+    let needed: BTreeSet<TaskId> = tasks.iter().flat_map(|task| &task.needs).copied().collect();
+    let needed: Vec<TaskId> = needed.into_iter().filter(|id| !states.contains_key(id)).collect();
+    for some in needed.chunks(AHEAD) {
+        foresee(tx, some, |id| Some(foreseen(*id)))?;
+        for id in some {
+            let row = find(tx, *id)?.ok_or_else(|| unknown(*id))?;
+            states.insert(*id, ending::settle_row(tx, row)?.state());
+        }
     }
     if tx.next_seq() != begun {
         // One that was settled may have taken others with it.
@@ -203,10 +219,96 @@ fn write(tx: &mut Tx<'_>, row: &TaskRow, task: &NewTask) -> Result<()> {
     log(tx, Voice::Actor, row, "added", facts)?;
     insert(tx, row)?;
     for needed in &row.needs {
-        tx.sql.run(INSERT_DEPENDENCY, params![needed.0, row.id.0])?;
+        tx.sql.later(INSERT_DEPENDENCY, params![needed.0, row.id.0])?;
     }
     match row.mark() {
         Some(name) if !row.state().is_over() => lease::set_mark(tx, DEDUPE, &name, row.id.0),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cotenant_core::{json::Json, session::SignOn};
+
+    use super::*;
+    use crate::{
+        create,
+        host::LocalProcesses,
+        meta::{Intent, Meta},
+        session, sign_on,
+        sql::{Param, Row, Sql},
+        sqlite::{Sqlite, Statements},
+    };
+
+    /// A database to which each statement is a round trip, unless it can wait or was asked for ahead.
+    struct Far<'a> {
+        near: Statements<'a>,
+        foreseen: Vec<Query>,
+        trips: Vec<&'static str>,
+    }
+
+    impl Sql for Far<'_> {
+        fn run(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+            self.trips.push(sql);
+            self.near.run(sql, params)
+        }
+
+        fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+            if !self.foreseen.contains(&Query::new(sql, params)) {
+                self.trips.push(sql);
+            }
+            self.near.rows(sql, params)
+        }
+
+        fn later(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<()> {
+            self.near.run(sql, params).map(drop)
+        }
+
+        fn foresee(&mut self, queries: Vec<Query>) -> Result<()> {
+            self.trips.push("ahead");
+            self.foreseen = queries;
+            Ok(())
+        }
+
+        fn is_far(&self) -> bool {
+            true
+        }
+
+        fn written(&self) -> u64 {
+            self.near.written()
+        }
+    }
+
+    #[test]
+    fn adding_many_takes_few_round_trips() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("store.db");
+        create::create(&file).unwrap();
+        let database = Sqlite::open(&file).unwrap();
+        database.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+        let near = Statements::of(database.connection());
+        let mut far = Far { near, foreseen: Vec::new(), trips: Vec::new() };
+        let meta = Meta::load(&mut far, Intent::Write).unwrap();
+        let mut tx = Tx::new(&mut far, meta, 1_795_000_000_000, &LocalProcesses);
+        let signed = sign_on::sign_on(&mut tx, &SignOn::new("claude", "ada", "0".repeat(64)));
+        tx.actor = session::find(&mut tx, &signed.unwrap().session.0).unwrap();
+        let tasks = |needs: &[TaskId]| {
+            let task = |number: usize| NewTask {
+                needs: needs.get(number).copied().into_iter().collect(),
+                dedupe_key: Some(format!("{}-{number}", needs.len())),
+                ..NewTask::new(Json::of(&number))
+            };
+            AddTasks { tasks: (0..500).map(task).collect() }
+        };
+        let first = add(&mut tx, &tasks(&[])).unwrap();
+        let first: Vec<TaskId> = first.tasks.iter().map(|added| added.task).collect();
+        let second = add(&mut tx, &tasks(&first)).unwrap();
+        assert!(second.tasks.iter().all(|added| added.state == TaskState::Blocked));
+        drop(tx);
+        let trips: Vec<&str> =
+            far.trips.into_iter().filter(|sql| sql.contains("task") || *sql == "ahead").collect();
+        // Three for the keys of each, three for what the second ones need.
+        assert_eq!(trips, ["ahead"; 9]);
     }
 }

@@ -166,11 +166,11 @@ fn admitted(tx: &mut Tx<'_>, id: TaskId, fence: Fence, call: Call) -> Result<(Ta
 
 fn refusal(tx: &mut Tx<'_>, row: &TaskRow, fence: Fence, leave: Leave) -> Result<Error> {
     let id = row.id;
+    let actor = tx.actor()?.id.clone();
     let holder = match &row.session {
         Some(session) => session::find(tx, session)?.map(|session| session.name),
         None => None,
     };
-    let by = holder.as_deref().map(|name| format!(" by `{name}`")).unwrap_or_default();
     let state = row.state();
     let (code, message, hint) = match leave {
         Leave::Cancelled => {
@@ -189,20 +189,25 @@ fn refusal(tx: &mut Tx<'_>, row: &TaskRow, fence: Fence, leave: Leave) -> Result
             (Code::Fenced, message, "take the next task: `cotenant task next`")
         }
         Leave::Granted | Leave::Already | Leave::Superseded => {
-            let message = match row.standing.fence {
-                Some(newest) if newest > fence => {
-                    format!(
-                        "fence {fence} of task {id} is old; it was taken again{by} and is {}",
-                        state.word()
-                    )
-                }
-                _ => format!("fence {fence} is not that of an attempt at task {id}"),
+            // Whether an older fence ever was one of this task, nobody remembers.
+            let is_own = row.session.as_ref().is_some_and(|session| *session == actor);
+            let whose = match &holder {
+                Some(_) if is_own => "your newest attempt".to_owned(),
+                Some(name) => format!("the newest attempt, by `{name}`,"),
+                None => "an attempt".to_owned(),
             };
-            (
-                Code::Fenced,
-                message,
-                "stop this work; what you have may be of use to who works on it now",
-            )
+            let message = format!(
+                "fence {fence} is not that of {whose} at task {id}, which is {}",
+                state.word()
+            );
+            let hint = match (state, is_own) {
+                (TaskState::Running, true) => "`cotenant task show` tells the fence that counts",
+                (TaskState::Running, false) => {
+                    "stop this work; what you have may be of use to who works on it now"
+                }
+                _ => "stop this work, and take a task again: `cotenant task next`",
+            };
+            (Code::Fenced, message, hint)
         }
     };
     Ok(Error::new(code, message)

@@ -2,7 +2,11 @@
 
 use std::io::BufRead;
 
-use cotenant_core::{Code, Error, Result, event::Hash};
+use cotenant_core::{
+    Code, Error, Result,
+    event::Hash,
+    render::{counted, counted_are},
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -87,10 +91,11 @@ impl Standing {
         if may_go {
             return Ok(());
         }
-        let what = match &self.gate {
-            Some(gate) => format!("there is a store at `{to}` already: {}", gate.error().message),
-            None => format!("there is a store at `{to}` already, with {} events", self.seq),
+        let found = match &self.gate {
+            Some(gate) => format!(": {}", gate.error().message),
+            None => format!(", with {}", counted(self.seq.unsigned_abs(), "event")),
         };
+        let what = format!("there is a store at `{to}` already{found}");
         Err(Error::new(Code::PathExists, what)
             .detail("address", to.to_string())
             .detail("history", &self.history)
@@ -150,7 +155,11 @@ fn lose_live(sql: &mut dyn Sql, meta: &mut Meta, lose_sessions: bool) -> Result<
     if !lose_sessions {
         return Err(Error::new(
             Code::LiveSessions,
-            format!("{} sessions are live in the export: {}", live.len(), live.join(", ")),
+            format!(
+                "{} live in the export: {}",
+                counted_are(live.len() as u64, "session"),
+                live.join(", ")
+            ),
         )
         .detail("sessions", &live)
         .hint("let them sign off and export again, or confirm with `--yes`: they will be lost"));

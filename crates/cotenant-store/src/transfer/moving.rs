@@ -1,6 +1,6 @@
 //! A store takes over from another one.
 
-use cotenant_core::{Code, Error, Result};
+use cotenant_core::{Code, Error, Result, render::counted_are};
 use serde::Serialize;
 use serde_json::json;
 
@@ -158,7 +158,7 @@ fn refuse(live: &[String]) -> Result<()> {
     let first = live.first().map_or("NAME", String::as_str);
     Err(Error::new(
         Code::LiveSessions,
-        format!("{} sessions are live: {}", live.len(), live.join(", ")),
+        format!("{} live: {}", counted_are(live.len() as u64, "session"), live.join(", ")),
     )
     .detail("sessions", live)
     .hint(format!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cotenant_core::{
     Result,
     id::{Seq, Tick},
+    render::counted,
 };
 use cotenant_store::admin;
 
@@ -30,8 +31,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         screen.data(&copied, Seq(copied.seq), Tick(0))?;
     } else {
         screen.line(format!(
-            "{} events copied and checked to {} ({} bytes)",
-            copied.events_checked,
+            "{} copied and checked to {} ({} bytes)",
+            counted(copied.events_checked, "event"),
             copied.path.display(),
             copied.bytes
         ));

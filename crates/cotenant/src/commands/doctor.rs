@@ -3,7 +3,7 @@
 use cotenant_core::{
     Code, Error, Result,
     id::{Seq, Tick},
-    render::for_terminal,
+    render::{counted, counted_are, for_terminal},
 };
 use cotenant_store::{
     doctor::{Finding, Severity, doctor, fix},
@@ -83,9 +83,12 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     let bad = findings.iter().filter(|finding| finding.severity == Severity::Bad).count();
     if screen.json() {
         if bad > 0 {
-            return Err(Error::new(Code::StoreIo, format!("{bad} things are wrong"))
-                .detail("findings", &findings)
-                .hint("each finding says what to do"));
+            return Err(Error::new(
+                Code::StoreIo,
+                format!("{} wrong", counted_are(bad as u64, "thing")),
+            )
+            .detail("findings", &findings)
+            .hint("each finding says what to do"));
         }
         screen.data(&findings, Seq(0), Tick(0))?;
         return Ok(Exit::SUCCESS);
@@ -97,7 +100,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         screen.line("all is well");
         return Ok(Exit::SUCCESS);
     }
-    screen.line(format!("{bad} of {} checks are bad", findings.len()));
+    screen.line(format!("bad: {bad} of {}", counted(findings.len() as u64, "check")));
     Ok(Exit::of(Code::StoreIo))
 }
 

@@ -12,6 +12,7 @@ use cotenant_core::{
     data::PAGE_MAX,
     event::Read,
     id::{Seq, Tick},
+    render::counted,
 };
 use cotenant_store::transfer;
 
@@ -65,9 +66,9 @@ fn legacy(context: &Context, screen: &mut Screen, directory: &Path, follow: bool
             screen.data(&written, Seq(0), Tick(0))?;
         } else if written.changed > 0 || !follow {
             screen.line(format!(
-                "{} instructions and {} sessions are in {}",
-                written.instructions,
-                written.sessions,
+                "{} and {} are in {}",
+                counted(written.instructions, "instruction"),
+                counted(written.sessions, "session"),
                 directory.display()
             ));
         }
@@ -136,8 +137,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         screen.data(&exported, Seq(exported.seq), Tick(0))?;
     } else {
         screen.line(format!(
-            "{} rows, up to event {}, are in {}",
-            exported.rows,
+            "{}, up to event {}, are in {}",
+            counted(exported.rows, "row"),
             exported.seq,
             path.display()
         ));

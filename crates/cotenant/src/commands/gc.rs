@@ -3,7 +3,7 @@
 use cotenant_core::{
     Code, Error, Result,
     id::{Seq, Tick},
-    render::for_terminal,
+    render::{counted, for_terminal},
     retention::{Leftover, Leftovers, ListLeftovers, REMOVED_MAX, RemoveLeftovers},
 };
 use serde::Serialize;
@@ -136,12 +136,9 @@ fn show(screen: &mut Screen, found: &Leftovers) {
 }
 
 fn words(sessions: u64, keys: u64, consumers: u64) -> String {
-    let one = |count: u64, noun: &str| {
-        if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-    };
-    let mut words = format!("{} and {}", one(sessions, "session"), one(keys, "key"));
+    let mut words = format!("{} and {}", counted(sessions, "session"), counted(keys, "key"));
     if consumers > 0 {
-        words = format!("{words}, {}", one(consumers, "reader's mark"));
+        words = format!("{words}, {}", counted(consumers, "reader's mark"));
     }
     words
 }

@@ -9,6 +9,7 @@ use std::{
 use cotenant_core::{
     Code, Error, Result,
     id::{Seq, Tick},
+    render::{counted, counted_are},
 };
 use cotenant_store::transfer;
 
@@ -74,13 +75,15 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         return Ok(Exit::SUCCESS);
     }
     screen.line(format!(
-        "{} rows, up to event {}, are in the store {}; its log holds",
-        imported.rows, imported.seq, imported.address
+        "{}, up to event {}, are in the store {}; its log holds",
+        counted(imported.rows, "row"),
+        imported.seq,
+        imported.address
     ));
     if imported.sessions_lost > 0 {
         screen.line(format!(
-            "{} sessions that were live in the file are lost",
-            imported.sessions_lost
+            "{} lost that the file had as live",
+            counted_are(imported.sessions_lost, "session")
         ));
     }
     Ok(Exit::SUCCESS)

@@ -55,13 +55,14 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         let session = SessionRef(own.answer.session.session.0);
         let operation = ListMessages { session, all: true, after: None, limit: PAGE_MAX };
         let reply = context.ask(&operation)?;
-        screen.answer::<ListMessages>(&reply, |screen, found| print(screen, &found.messages))?;
+        screen
+            .answer::<ListMessages>(&reply, |screen, found| print(screen, &found.messages, true))?;
         return Ok(Exit::SUCCESS);
     }
     let reply = context.ask(&Inbox { limit: args.limit, bytes: None, wait_ms: args.wait })?;
     let none_came = args.wait.is_some() && decode::<Inbox>(&reply)?.messages.is_empty();
     screen.answer::<Inbox>(&reply, |screen, handed| {
-        print(screen, &handed.messages);
+        print(screen, &handed.messages, false);
         if handed.more {
             screen.line("and more; `cotenant inbox` reads on");
         }
@@ -98,9 +99,9 @@ fn acknowledge(context: &Context, screen: &mut Screen, messages: Vec<Seq>) -> Re
         .hint("`cotenant inbox --all` shows the messages to you, with their numbers"))
 }
 
-fn print(screen: &mut Screen, messages: &[Message]) {
+fn print(screen: &mut Screen, messages: &[Message], all: bool) {
     if messages.is_empty() {
-        screen.line("no messages");
+        screen.line(if all { "no messages" } else { "no unread messages" });
     }
     for message in messages {
         let from = screen.paint(Look::Strong, &for_terminal(&message.from_name));

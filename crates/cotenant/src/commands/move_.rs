@@ -3,6 +3,7 @@
 use cotenant_core::{
     Result,
     id::{Seq, Tick},
+    render::counted,
 };
 use cotenant_store::{Location, transfer};
 
@@ -49,9 +50,11 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     }
     screen.line(match moved.events_checked {
         0 => format!("the store is at {}; an earlier try had brought it there", moved.to),
-        count => {
-            format!("the store is at {} now; {count} events arrived, and its log holds", moved.to)
-        }
+        count => format!(
+            "the store is at {} now; {} arrived, and its log holds",
+            moved.to,
+            counted(count, "event")
+        ),
     });
     screen.line(format!("{} is closed and keeps its rows", moved.from));
     screen.line(if noted {

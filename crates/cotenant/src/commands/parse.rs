@@ -48,6 +48,15 @@ pub(super) fn task_state(text: &str) -> Result<TaskState, String> {
     })
 }
 
+/// A percentage, with its sign or without.
+pub(super) fn percent(text: &str) -> Result<u8, String> {
+    let digits = text.strip_suffix('%').unwrap_or(text);
+    match digits.parse::<u8>() {
+        Ok(percent) if percent <= 100 => Ok(percent),
+        _ => Err("write a whole number from 0 to 100".to_owned()),
+    }
+}
+
 /// A JSON text.
 pub(super) fn json(text: &str) -> Result<Json, Error> {
     Json::parse(text)

@@ -5,7 +5,7 @@ use cotenant_core::{
     metric::{SessionMetrics, ShowMetrics},
     name::SessionRef,
     pressure::{Level, Pressure, pressure},
-    render::for_terminal,
+    render::{counted, for_terminal},
 };
 use serde::Serialize;
 
@@ -77,10 +77,10 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     let Pressure { level, context_tokens, context_window, .. } = told.pressure;
     let words = screen.paint(look(level), level.word());
     screen.line(format!(
-        "{}: {} % {words}, {context_tokens} of {context_window} tokens, {} messages, complexity {}",
+        "{}: {} % {words}, {context_tokens} of {context_window} tokens, {}, complexity {}",
         for_terminal(&told.name),
         told.percent,
-        told.messages,
+        counted(told.messages.unsigned_abs(), "message"),
         told.complexity
     ));
     Ok(Exit::SUCCESS)

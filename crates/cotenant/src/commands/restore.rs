@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cotenant_core::{
     Result,
     id::{Seq, Tick},
+    render::counted_are,
 };
 use cotenant_store::admin;
 
@@ -41,8 +42,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     ));
     if restored.sessions_lost > 0 {
         screen.line(format!(
-            "{} sessions that were live in the backup are lost",
-            restored.sessions_lost
+            "{} lost that the backup had as live",
+            counted_are(restored.sessions_lost, "session")
         ));
     }
     if let Some(replaced) = &restored.replaced {

@@ -2,6 +2,7 @@
 
 use cotenant_core::{
     Code, Error, Result,
+    render::counted,
     session::{SignOff, SignedOff, State},
 };
 
@@ -51,11 +52,13 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         }
         let tasks = match done.tasks {
             0 => String::new(),
-            tasks => format!(", {tasks} tasks"),
+            tasks => format!(", {}", counted(tasks, "task")),
         };
         screen.line(format!(
-            "signed off; gave back {} claims, {} leases, {} keys{tasks}",
-            done.claims, done.leases, done.keys
+            "signed off; gave back {}, {}, {}{tasks}",
+            counted(done.claims, "claim"),
+            counted(done.leases, "lease"),
+            counted(done.keys, "key")
         ));
     })?;
     Ok(Exit::SUCCESS)

@@ -6,7 +6,7 @@ use cotenant_core::{
     Code, Error, Result,
     claim::{Holding, HoldingState, Mode},
     clock::in_words,
-    render::for_terminal,
+    render::{counted, for_terminal},
     session::{SessionView, State},
     status::{ShowStatus, Status},
 };
@@ -28,7 +28,7 @@ Examples:
   cotenant status
   cotenant status --json | jq -r '.data.sessions[].name'")]
 pub(crate) struct Args {
-    /// At most so many sessions, the newest first
+    /// At most so many sessions, the newest first, with what these hold
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
 }
@@ -74,8 +74,9 @@ impl Page<'_> {
         let status = self.status;
         if status.sessions.is_empty() {
             screen.line(format!(
-                "nobody is signed on; {} sessions were here, {} keys are stored",
-                status.sessions_ever, status.keys
+                "nobody is signed on; ever here: {}; stored: {}",
+                counted(status.sessions_ever, "session"),
+                counted(status.keys, "key")
             ));
             screen.line("  `cotenant claim issue:1` signs you on; `cotenant session list --all` shows who was here");
         } else {
@@ -91,8 +92,11 @@ impl Page<'_> {
         if !status.sessions.is_empty() {
             screen.gap();
             let summary = format!(
-                "{} of {} sessions live, {} keys, {} events",
-                status.sessions_live, status.sessions_ever, status.keys, status.seq
+                "{} of {} live, {}, {}",
+                status.sessions_live,
+                counted(status.sessions_ever, "session"),
+                counted(status.keys, "key"),
+                counted(status.seq.0.unsigned_abs(), "event")
             );
             screen.line(screen.paint(Look::Faint, &summary));
         }

@@ -10,7 +10,7 @@ use cotenant_core::{
     claim::{AUTOMATIC_MS, Claim, Claimed, Holding, HoldingState, Item, ItemKind, Mode, Who},
     clock::{MINUTE, in_words},
     name::SessionRef,
-    render::{Part, cut, for_agent, inline},
+    render::{Part, counted, cut, for_agent, inline},
     session::{Reap, ShowSession},
 };
 
@@ -231,7 +231,10 @@ fn refusal_of(policy: Policy, files: &[&File], holders: &[Holding]) -> Answer {
     let mut facts: Vec<String> =
         holders.iter().take(HOLDERS_MAX).map(|holding| held_line(files, holding)).collect();
     if holders.len() > HOLDERS_MAX {
-        facts.push(format!("{} more sessions hold parts of it.", holders.len() - HOLDERS_MAX));
+        facts.push(format!(
+            "Parts of it are held by {} too.",
+            counted((holders.len() - HOLDERS_MAX) as u64, "other session")
+        ));
     }
     let file = files
         .iter()
@@ -348,7 +351,10 @@ fn note(call: &Call<'_>, files: &[File], claimed: &Claimed) -> Result<Option<Str
     }
     let more = claimed.overlaps.len().saturating_sub(HOLDERS_MAX);
     if more > 0 {
-        facts.push(Part::Fact(format!("{more} more sessions hold overlapping paths.")));
+        facts.push(Part::Fact(format!(
+            "Overlapping paths are held by {} too.",
+            counted(more as u64, "other session")
+        )));
     }
     let text = for_agent(&facts, "").trim_end().to_owned();
     Ok((!text.is_empty()).then_some(text))

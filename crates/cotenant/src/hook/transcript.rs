@@ -6,6 +6,10 @@
 //! Measured: one answer is several rows with one `message.id` and one usage; a failed request is a row of
 //! the model `<synthetic>` without usage; a subagent's rows are in files of their own; behind a
 //! `compact_boundary` the context begins anew. Rows of other types, and unknown ones, are skipped.
+//!
+//! A conversation that was rewound, or is gone on with twice, has branches: rows name their parents. What an
+//! abandoned branch has used stays used. The context is that of the branch that was written last: of its newest
+//! answer or, until there is one, as it was where the prompt goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +21,12 @@ use cotenant_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How many ids of messages, and of calls without result, are remembered.
+/// How many ids of messages, of calls without result, and of prompts are remembered.
 const RECENT: usize = 64;
+/// How many attachments are remembered: those that may stand before the next prompt.
+const ATTACHED: usize = 16;
+/// How much of a row's id tells it from others.
+const ROW_ID_LETTERS: usize = 18;
 /// How many files are told apart.
 const FILES_MAX: usize = 1_024;
 /// How many pairs of tool and kind of failure are told apart.
@@ -46,6 +54,10 @@ pub(crate) struct Tally {
     pub(super) calls: Vec<(String, String)>,
     /// Whether the last calls failed, the newest last.
     pub(super) outcomes: Vec<bool>,
+    /// The rows that prompts followed, each with the tokens that were in the context then.
+    pub(super) turns: Vec<(String, i64)>,
+    /// Attachments, each with the row that it hangs on.
+    pub(super) attached: Vec<(String, String)>,
     /// Short digests of the files that were edited.
     pub(super) files: BTreeSet<String>,
 }
@@ -82,6 +94,12 @@ impl Tally {
         match row["type"].as_str() {
             Some("assistant") => self.answer(&row["message"]),
             Some("user") => self.heard(row),
+            Some("attachment") => {
+                let on = self.follows(row);
+                remember(&mut self.attached, (row_id(&row["uuid"]), on));
+                let old = self.attached.len().saturating_sub(ATTACHED);
+                self.attached.drain(..old);
+            }
             Some("system") if row["subtype"] == "compact_boundary" => {
                 // What is left is known with the next answer.
                 self.context = 0;
@@ -156,6 +174,23 @@ impl Tally {
         let ours = row["isMeta"] == true || row["isCompactSummary"] == true || of_client;
         if !results && !ours && (content.is_string() || blocks().next().is_some()) {
             self.count(names::MESSAGES, 1);
+            self.prompted(row);
+        }
+    }
+
+    /// The row that one follows; attachments, of which a rewound prompt has others, are passed over.
+    fn follows(&self, row: &Value) -> String {
+        let parent = row_id(&row["parentUuid"]);
+        let attached = self.attached.iter().rfind(|(id, _)| *id == parent);
+        attached.map_or(parent, |(_, on)| on.clone())
+    }
+
+    /// Where a prompt follows a row that another one has followed, the conversation was rewound to it.
+    fn prompted(&mut self, row: &Value) {
+        let on = self.follows(row);
+        match self.turns.iter().rfind(|(id, _)| *id == on) {
+            Some((_, context)) => self.context = *context,
+            None => remember(&mut self.turns, (on, self.context)),
         }
     }
 
@@ -191,6 +226,11 @@ impl Tally {
     pub(crate) fn count(&mut self, name: &str, by: i64) {
         *self.counters.entry(name.to_owned()).or_default() += by;
     }
+}
+
+/// A row's id; none for the first row.
+fn row_id(id: &Value) -> String {
+    id.as_str().unwrap_or_default().chars().take(ROW_ID_LETTERS).collect()
 }
 
 fn remember<T>(list: &mut Vec<T>, item: T) {
@@ -307,6 +347,67 @@ mod tests {
         tally.read(&answer("2", 4_000));
         assert_eq!(tally.context, 4_000);
         assert_eq!(tally.tokens["m"][names::TOKENS_INPUT], 94_000);
+    }
+
+    /// Rows as they were recorded, under other ids and parents.
+    fn recorded(row: &str, id: &str, parent: &str) -> String {
+        let text = fixture("session-then-compact.jsonl");
+        let found = text.lines().find(|line| line.contains(&format!("\"uuid\": \"{row}")));
+        let mut row: Value = serde_json::from_str(found.expect("it was recorded")).unwrap();
+        row["uuid"] = id.into();
+        row["parentUuid"] = parent.into();
+        if row["type"] == "assistant" {
+            row["message"]["id"] = id.into();
+            row["message"]["usage"]["cache_read_input_tokens"] = 90_000.into();
+        }
+        format!("{row}\n")
+    }
+
+    #[test]
+    fn the_context_is_that_of_the_branch_written_last_and_tokens_are_of_all() {
+        const LAST: &str = "f4d6f0ca";
+        let text = fixture("session-then-compact.jsonl");
+        let before: Vec<&str> =
+            text.lines().take_while(|line| !line.contains("last-prompt")).collect();
+        let last = before.last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let last = last.unwrap()["uuid"].as_str().unwrap().to_owned();
+        assert!(last.starts_with(LAST));
+        let mut tally = Tally::default();
+        tally.read(&before.join("\n"));
+        let (context, messages) = (tally.context, tally.counters[names::MESSAGES]);
+        assert_eq!(context, 4 + 12_800 + 300);
+        let read = |tally: &Tally| -> i64 {
+            tally.tokens.values().map(|it| it[names::TOKENS_CACHE_READ]).sum()
+        };
+        let used = read(&tally);
+        // A hook's attachment, a prompt behind it, its answer.
+        let turn = |name: &str, answered: bool| {
+            let ids = ["a", "p", "m"].map(|part| format!("{name}-{part}"));
+            let mut rows = recorded("afaa29bd", &ids[0], &last);
+            rows += &recorded("592d5541", &ids[1], &ids[0]);
+            if answered {
+                rows += &recorded(LAST, &ids[2], &ids[1]);
+            }
+            rows
+        };
+        tally.read(&turn("first", true));
+        assert_eq!((tally.context, read(&tally)), (90_304, used + 90_000));
+        tally.read(&turn("second", false));
+        assert_eq!(tally.context, context, "it was rewound to before the first");
+        assert_eq!(read(&tally), used + 90_000, "what was spent is spent");
+        tally.read(&recorded(LAST, "second-m", "second-p"));
+        assert_eq!((tally.context, read(&tally)), (90_304, used + 180_000));
+        assert_eq!(tally.counters[names::MESSAGES], messages + 4);
+        // To the very beginning.
+        tally.read(&recorded("592d5541", "third-p", &before_prompt(&text)));
+        assert_eq!(tally.context, 0);
+    }
+
+    /// The row that the first prompt of a transcript follows.
+    fn before_prompt(text: &str) -> String {
+        let rows = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let first = rows.into_iter().find(|row| row["type"] == "user").unwrap();
+        first["parentUuid"].as_str().unwrap().to_owned()
     }
 
     #[test]

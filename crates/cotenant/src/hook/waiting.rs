@@ -13,7 +13,7 @@ use cotenant_core::{
     message::{Inbox, ListMessages, Message},
     name::{Addressee, SessionRef},
     offer::OfferView,
-    render::{Part, cut, for_agent},
+    render::{Part, counted, cut, for_agent},
     store::Request,
 };
 
@@ -72,8 +72,8 @@ pub(super) fn offers(offers: &[OfferView]) -> Result<String> {
         });
     }
     if offers.len() > OFFERS_MAX {
-        let more = offers.len() - OFFERS_MAX;
-        parts.push(Part::Fact(format!("And {more} more offers: `cotenant handoff list`.")));
+        let more = counted((offers.len() - OFFERS_MAX) as u64, "more offer");
+        parts.push(Part::Fact(format!("And {more}: `cotenant handoff list`.")));
     }
     framed(&parts)
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cotenant_core::{
     Error,
     claim::{Holding, HoldingState, Mode},
-    clock::in_words,
+    clock::{DAY, HOUR, MINUTE, SECOND, in_words},
     render::{for_terminal, inline},
 };
 
@@ -20,9 +20,18 @@ pub(crate) fn bar(percent: u8) -> String {
     format!("{}{} {percent}%", "█".repeat(full), "░".repeat(10 - full))
 }
 
-/// In how long, e.g. `in 3m`.
+/// In how long, e.g. `in 3m`. What begins with a day has a day left a moment later too, not 23 hours: rounded to
+/// the nearest of the unit that is shown.
 pub(crate) fn in_time(ms: u64) -> String {
-    if ms == 0 { "now".to_owned() } else { format!("in {}", in_words(ms)) }
+    let unit = match ms {
+        0 => return "now".to_owned(),
+        1..SECOND => 1,
+        SECOND..120_000 => SECOND,
+        120_000..7_200_000 => MINUTE,
+        7_200_000..172_800_000 => HOUR,
+        _ => DAY,
+    };
+    format!("in {}", in_words(ms.saturating_add(unit / 2)))
 }
 
 /// How long ago a wall time was, e.g. `3m ago`; the time itself if it cannot be read.
@@ -113,6 +122,17 @@ pub(super) fn ready_lines(error: &Error) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_rounded_to_the_nearest() {
+        let told = |ms| in_time(ms);
+        assert_eq!((told(0), told(400)), ("now".to_owned(), "in 400ms".to_owned()));
+        assert_eq!((told(59_700), told(59_200)), ("in 60s".to_owned(), "in 59s".to_owned()));
+        assert_eq!(told(15 * MINUTE - 1), "in 15m");
+        assert_eq!(told(DAY - 1), "in 24h");
+        assert_eq!(told(2 * DAY - 1), "in 2d");
+        assert_eq!(told(u64::MAX), format!("in {}d", u64::MAX / DAY));
+    }
 
     #[test]
     fn wall_times_are_read_back() {

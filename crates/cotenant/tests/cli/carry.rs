@@ -60,9 +60,9 @@ fn a_file_that_is_no_export_makes_no_store() {
     env.prints("export live.jsonl");
     let refused = env.cotenant("import live.jsonl --to new/store.db");
     assert_eq!(refused.exit, 65, "{refused:?}");
-    assert!(refused.stderr.contains("1 sessions are live in the export: bob"), "{refused:?}");
+    assert!(refused.stderr.contains("1 session is live in the export: bob"), "{refused:?}");
     let said = env.prints("import live.jsonl --to new/store.db --yes");
-    assert!(said.contains("1 sessions that were live in the file are lost"), "{said}");
+    assert!(said.contains("1 session is lost that the file had as live"), "{said}");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_store_moves_to_a_file_elsewhere_and_says_so() {
     env.sign_on(&["alice"]);
     let refused = env.cotenant("move --to elsewhere/store.db");
     assert_eq!(refused.exit, 65, "{refused:?}");
-    assert!(refused.stderr.contains("1 sessions are live: alice"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("1 session is live: alice"), "{}", refused.stderr);
     assert!(refused.stderr.contains("cotenant sign-off --session alice"), "{}", refused.stderr);
     env.prints("sign-off --session alice");
     let said = env.prints("move --to elsewhere/store.db");

@@ -198,14 +198,14 @@ fn the_files_of_older_tools_come_and_go() {
     env.shows(
         "instruction import . --approve --session ann",
         "
-        18 instructions and 24 keys are new; 0 and 0 were there; 17 were approved
+        new: 18 instructions, 24 keys; there before: 0 instructions, 0 keys; approved: 17
         left alone: ./.claude/settings.json
         ",
     );
     env.shows(
         "instruction import . --approve --session ann",
         "
-        0 instructions and 0 keys are new; 18 and 24 were there; 0 were approved
+        new: 0 instructions, 0 keys; there before: 18 instructions, 24 keys; approved: 0
         left alone: ./.claude/settings.json
         ",
     );
@@ -222,7 +222,7 @@ fn the_files_of_older_tools_come_and_go() {
     env.prints("instruction revoke inst_001 --session ann");
     env.prints("instruction add 'rule 19' --session a");
     env.prints("metrics report --counter messages=8 --counter validations_run=15 --gauge context_tokens=29414 --session a");
-    env.shows("export --legacy out", "19 instructions and 1 sessions are in out");
+    env.shows("export --legacy out", "19 instructions and 1 session are in out");
     let history = read(&env.top().join("out/instruction-history.json"));
     assert_eq!(history["version"], "1.0");
     let all = history["instructions"].as_array().unwrap();

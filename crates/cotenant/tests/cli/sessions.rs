@@ -55,7 +55,7 @@ fn signing_off_gives_all_back_and_is_over() {
     assert_eq!(tokens(), 4);
     env.shows(
         "sign-off --outcome done --session alice",
-        "signed off; gave back 2 claims, 1 leases, 1 keys",
+        "signed off; gave back 2 claims, 1 lease, 1 key",
     );
     assert_eq!(tokens(), 2);
     env.shows("sign-off --session alice", "the session had ended before");

@@ -19,7 +19,7 @@ fn an_empty_project_says_what_to_do() {
     env.shows(
         "status",
         "
-        nobody is signed on; 1 sessions were here, 0 keys are stored
+        nobody is signed on; ever here: 1 session; stored: 0 keys
           `cotenant claim issue:1` signs you on; `cotenant session list --all` shows who was here
         ",
     );
@@ -47,7 +47,7 @@ fn the_page_tells_who_is_here_on_what_holding_what() {
         issue:16  bob  advisory  TIME
         path:src  alice  held  TIME  rewrite
 
-        2 of 2 sessions live, 1 keys, 7 events
+        2 of 2 sessions live, 1 key, 7 events
         ",
     );
 }

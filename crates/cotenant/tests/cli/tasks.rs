@@ -41,7 +41,7 @@ fn a_task_is_added_taken_and_done() {
         "task list",
         "
         TASK  STATE  QUEUE  PRIO  TRIES  SINCE  DUE  BY  ABOUT
-        3  running  default  1 of 3  TIME ago  in 14m  bob  lint config.py
+        3  running  default  1 of 3  TIME ago  in 15m  bob  lint config.py
         4  ready  default  TIME ago  test server.py
         5  blocked  default  5  TIME ago  publish
         ",
@@ -64,22 +64,26 @@ fn a_task_is_added_taken_and_done() {
         \"merged\"
         ",
     );
-    env.shows(
-        "sign-off --session bob",
-        "signed off; gave back 0 claims, 0 leases, 0 keys, 1 tasks",
-    );
+    env.shows("sign-off --session bob", "signed off; gave back 0 claims, 0 leases, 0 keys, 1 task");
     let (task, fence) = take(&env, "alice");
     assert_eq!(task, "3");
     env.shows(
         &format!("task done {task} {fence} --session alice"),
-        "done; 1 tasks that waited for it are ready",
+        "done; 1 task is ready that waited for it",
     );
 }
 
 #[test]
 fn nothing_to_do_is_said_and_exits_with_75() {
     let env = env();
-    env.shows("task next --session alice", "no task is there\n[exit 75]");
+    env.shows("task next --session alice", "no task is open\n[exit 75]");
+    env.shows(
+        "task next ci --queue docs --session alice",
+        "no task is open in `ci`, `docs`\n[exit 75]",
+    );
+    env.shows("task list", "no open tasks");
+    env.shows("task list --queue ci", "no such open tasks");
+    env.shows("task list --state done", "no such tasks");
     env.prints("task add x --delay 1h --session alice");
     env.shows("task next --session alice", "no task is ready: 1 delayed\n[exit 75]");
     let ran = env.cotenant("--json task next --wait 50ms --session alice");
@@ -113,8 +117,17 @@ fn an_old_attempt_is_refused_and_told_by_whom() {
     env.shows(
         &format!("task done {task} {fence} --session alice"),
         "
-        error: fence FENCE of task 3 is old; it was taken again by `bob` and is running
+        error: fence FENCE is not that of the newest attempt, by `bob`, at task 3, which is running
         hint: stop this work; what you have may be of use to who works on it now
+        [exit 76]
+        ",
+    );
+    // Of one that never was it is not said that somebody took the task again.
+    env.shows(
+        &format!("task done {task} 7 --session bob"),
+        "
+        error: fence 7 is not that of your newest attempt at task 3, which is running
+        hint: `cotenant task show` tells the fence that counts
         [exit 76]
         ",
     );
@@ -175,8 +188,14 @@ fn a_file_of_tasks_is_added_in_several_requests() {
     }
     std::fs::write(env.top().join("tasks.jsonl"), lines).unwrap();
     let line = "task add --file tasks.jsonl --request-id bulk --session alice";
-    env.shows(line, "added 1200 tasks: 1199 blocked, 1 ready");
-    env.shows(line, "added 1200 tasks: 1199 blocked, 1 ready");
+    let ran = env.cotenant(line);
+    assert!(ran.stderr.contains("added 1200 tasks: 1199 blocked, 1 ready"), "{ran:?}");
+    // A line of what is printed is a line of the file.
+    let printed: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(printed.len(), 1_200);
+    assert_eq!(printed[1_199], "added task 3 (ready)", "what the others need came first");
+    assert_eq!(printed[1_198], "added task 4 (blocked)");
+    assert_eq!(env.cotenant(line).stdout, ran.stdout);
     assert_eq!(env.json("status")["data"]["tasks"]["blocked"], 1_199, "a repeat adds nothing");
     let task = &env.json("task next --session bob")["data"]["task"];
     assert_eq!(task["payload"], 1_199);
@@ -184,6 +203,26 @@ fn a_file_of_tasks_is_added_in_several_requests() {
     let ran = env.cotenant("task add --file tasks.jsonl --session alice");
     assert_eq!(ran.exit, 64);
     assert!(ran.stderr.contains("line 2") && ran.stderr.contains("paylod"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_task_says_what_is_to_be_done() {
+    let env = env();
+    for text in ["''", "' '"] {
+        env.shows(
+            &format!("task add {text} --session alice"),
+            "
+            error: a task without a text says nothing to whoever takes it
+            hint: say what is to be done, e.g. `test server.py`
+            [exit 64]
+            ",
+        );
+    }
+    env.shows("task graph", "no open tasks; `--all` also draws what is over");
+    env.prints("task add x --session alice");
+    let task = env.prints("task add y --needs 3 --session alice");
+    assert_eq!(task, "added task 4 (blocked)\n");
+    env.shows("task cancel 3 --session alice", "cancelled");
 }
 
 #[test]

@@ -33,14 +33,22 @@ fn progress_is_drawn_as_bars() {
         release  ██████████ 100%  complete  alice  TIME ago
         ",
     );
-    env.shows("progress show 'branch:*'", "nobody has reported progress");
+    env.shows("progress show 'branch:*'", "nobody has reported progress of that");
     let page = env.prints("status");
     assert!(page.contains("███████░░░ 75%") && !page.contains("100%"), "{page}");
     env.prints("claim issue:15 --session alice");
     let refused = env.cotenant("progress set issue:15 testing 80 --session bob");
     assert_eq!(refused.exit, 73);
     assert!(refused.stderr.contains("held by `alice`"), "{refused:?}");
-    assert_eq!(env.cotenant("progress set x y 101 --session bob").exit, 64);
+    assert!(refused.stderr.contains("hint: its holder says how far it is"), "{refused:?}");
+    for percent in ["101", "-5", "1000000", "75.5", "%"] {
+        let ran = env.cotenant(&format!("progress set x y {percent} --session bob"));
+        let says = format!(
+            "invalid value '{percent}' for '<PERCENT>': write a whole number from 0 to 100"
+        );
+        assert!(ran.exit == 64 && ran.stderr.contains(&says), "{percent}: {ran:?}");
+    }
+    env.shows("progress set x y 75% --session bob", "x ███████░░░ 75% y");
 }
 
 #[test]
@@ -144,7 +152,7 @@ fn messages_are_read_once_and_acknowledged() {
     let env = env();
     let number = env.json("send bob 'the tests pass' --session alice")["data"]["message"].clone();
     env.shows("inbox --session bob", &format!("{number} from alice, TIME ago: the tests pass"));
-    env.shows("inbox --session bob", "no messages");
+    env.shows("inbox --session bob", "no unread messages");
     env.shows(&format!("inbox --ack {number} --session bob"), &format!("acknowledged: {number}"));
     env.shows(
         "inbox --all --session bob",
@@ -194,8 +202,8 @@ fn waiting_ends_with_a_message() {
          cotenant send bob now --session alice >/dev/null; wait",
     );
     assert!(ran.stdout.contains("from alice") && ran.stdout.contains(": now"), "{ran:?}");
-    env.shows("inbox --wait 10ms --session bob", "no messages\n[exit 75]");
-    env.shows("inbox --session bob", "no messages");
+    env.shows("inbox --wait 10ms --session bob", "no unread messages\n[exit 75]");
+    env.shows("inbox --session bob", "no unread messages");
 }
 
 #[test]

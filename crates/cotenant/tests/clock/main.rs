@@ -46,5 +46,5 @@ fn a_store_on_a_network_file_system_is_refused() {
         &["status", "claim issue:1 --session a", "data get s k", "event verify", "sign-on b"],
     );
     let env = env.with("COTENANT_FILE_SYSTEM", "none");
-    assert_eq!(env.prints("event verify"), "ok, 1 events\n");
+    assert_eq!(env.prints("event verify"), "ok, 1 event\n");
 }

@@ -38,6 +38,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let none =
+        if args.scope.is_some() || !args.key.is_empty() { "no such keys" } else { "no keys" };
     let operation = List {
         exact: args.scope.is_some() && !args.prefix,
         scope: args.scope.unwrap_or_default(),
@@ -49,7 +51,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     if screen.json() {
         screen.data(&found.answer, found.seq, found.tick)?;
     } else if found.answer.entries.is_empty() {
-        screen.line("no keys");
+        screen.line(none);
     } else {
         screen.table(&table(&found.answer.entries));
     }

@@ -28,6 +28,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     let read = args.filter.read(context)?;
+    let filters = read.kind.is_some() || read.scope.is_some() || read.session.is_some();
+    let none = if filters || args.after.is_some() { "no such events" } else { "no events" };
     let found = context.call(&match args.after {
         Some(after) => Read { after: Some(after), limit: args.limit, ..read },
         None => Read { last: Some(args.last), ..read },
@@ -37,7 +39,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         return Ok(Exit::SUCCESS);
     }
     if found.answer.events.is_empty() {
-        screen.line("no events");
+        screen.line(none);
     }
     found.answer.events.iter().for_each(|event| filter::print(screen, event));
     if found.answer.more {

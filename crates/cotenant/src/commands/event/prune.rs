@@ -1,6 +1,6 @@
 //! `cotenant event prune`.
 
-use cotenant_core::{Result, event::Prune, id::Seq};
+use cotenant_core::{Result, event::Prune, id::Seq, render::counted};
 
 use crate::{context::Context, exit::Exit, output::Screen};
 
@@ -20,7 +20,11 @@ pub(crate) struct Args {
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
     let reply = context.ask(&Prune { before: args.before, force: args.force })?;
     screen.answer::<Prune>(&reply, |screen, pruned| {
-        screen.line(format!("removed {} events; the oldest is {}", pruned.removed, pruned.oldest));
+        screen.line(format!(
+            "removed {}; the oldest is {}",
+            counted(pruned.removed, "event"),
+            pruned.oldest
+        ));
     })?;
     Ok(Exit::SUCCESS)
 }

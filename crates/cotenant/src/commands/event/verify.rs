@@ -1,6 +1,10 @@
 //! `cotenant event verify`.
 
-use cotenant_core::{Code, Result, event::Verify, render::for_terminal};
+use cotenant_core::{
+    Code, Result,
+    event::Verify,
+    render::{counted, for_terminal},
+};
 
 use crate::{context, context::Context, exit::Exit, output::Screen};
 
@@ -23,7 +27,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     let ok = context::decode::<Verify>(&reply)?.ok;
     screen.answer::<Verify>(&reply, |screen, verified| {
         if verified.ok {
-            screen.line(format!("ok, {} events", verified.checked));
+            screen.line(format!("ok, {}", counted(verified.checked, "event")));
             return;
         }
         let at = verified.first_bad.map(|seq| format!(" from event {seq} on")).unwrap_or_default();

@@ -52,6 +52,11 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     } else {
         None
     };
+    let none = match (args.all, args.mine || args.from.is_some() || args.after.is_some()) {
+        (false, false) => "nothing is offered",
+        (true, false) => "nothing was ever offered",
+        (_, true) => "no such offers",
+    };
     let operation = ListOffers {
         all: args.all,
         from: args.from.map(SessionRef),
@@ -62,7 +67,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     let reply = context.ask(&operation)?;
     screen.answer::<ListOffers>(&reply, |screen, found| {
         if found.offers.is_empty() {
-            screen.line("nothing is offered");
+            screen.line(none);
         }
         found.offers.iter().for_each(|offer| print(screen, offer));
         if let Some(next) = found.next {

@@ -8,7 +8,7 @@ use cotenant_core::{
     id::{Rev, Seq, Tick},
     instruction::{ApproveInstruction, InstructionRef},
     json::Json,
-    render::for_terminal,
+    render::{counted, for_terminal},
 };
 use serde::Serialize;
 
@@ -92,8 +92,12 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         return Ok(Exit::SUCCESS);
     }
     screen.line(format!(
-        "{} instructions and {} keys are new; {} and {} were there; {} were approved",
-        done.instructions, done.keys, done.instructions_known, done.keys_known, done.approved
+        "new: {}, {}; there before: {}, {}; approved: {}",
+        counted(done.instructions, "instruction"),
+        counted(done.keys, "key"),
+        counted(done.instructions_known, "instruction"),
+        counted(done.keys_known, "key"),
+        done.approved
     ));
     done.remarks.iter().for_each(|remark| screen.line(format!("  {}", for_terminal(remark))));
     Ok(Exit::SUCCESS)

@@ -26,6 +26,11 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let none = if args.scope.is_some() {
+        "no instructions of that scope"
+    } else {
+        "no instructions; `cotenant instruction add TEXT` adds one"
+    };
     let mut list =
         ListInstructions { history: args.history, scope: args.scope, after: None, limit: PAGE_MAX };
     let mut entries = Vec::new();
@@ -41,7 +46,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     if screen.json() {
         screen.data(&found.answer, found.seq, found.tick)?;
     } else if found.answer.entries.is_empty() {
-        screen.line("no instructions; `cotenant instruction add TEXT` adds one");
+        screen.line(none);
     } else {
         found.answer.entries.iter().for_each(|entry| super::print(screen, entry));
     }

@@ -21,10 +21,14 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let none = match args.pattern {
+        Some(_) => "nobody holds a lease of such a name",
+        None => "nobody holds a lease",
+    };
     let reply = context.ask(&ListLeases { pattern: args.pattern })?;
     screen.answer::<ListLeases>(&reply, |screen, found| {
         if found.holdings.is_empty() {
-            screen.line("nobody holds a lease");
+            screen.line(none);
             return;
         }
         let mut table =

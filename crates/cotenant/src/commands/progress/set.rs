@@ -2,6 +2,7 @@
 
 use cotenant_core::{Result, progress::SetProgress, render::for_terminal};
 
+use super::super::parse;
 use crate::{
     context::Context,
     exit::Exit,
@@ -22,6 +23,7 @@ pub(crate) struct Args {
     /// The step it is in, e.g. `testing`
     phase: String,
     /// How much of it is done, 0 to 100
+    #[arg(allow_hyphen_values = true, value_parser = parse::percent)]
     percent: u8,
     /// What is being done
     message: Option<String>,

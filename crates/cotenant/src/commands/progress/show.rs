@@ -33,11 +33,16 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let none = match (&args.subject, &args.after) {
+        (None, None) => "nobody has reported progress",
+        (Some(_), None) => "nobody has reported progress of that",
+        (_, Some(_)) => "nothing comes behind that",
+    };
     let operation = ShowProgress { pattern: args.subject, after: args.after, limit: args.limit };
     let reply = context.ask(&operation)?;
     screen.answer::<ShowProgress>(&reply, |screen, found| {
         if found.progress.is_empty() {
-            screen.line("nobody has reported progress");
+            screen.line(none);
             return;
         }
         screen.table(&table(&found.progress));

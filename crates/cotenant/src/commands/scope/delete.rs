@@ -1,6 +1,6 @@
 //! `cotenant scope delete`.
 
-use cotenant_core::{Result, data::DeleteScope};
+use cotenant_core::{Result, data::DeleteScope, render::counted};
 
 use crate::{complete, context::Context, exit::Exit, output::Screen};
 
@@ -35,8 +35,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     screen.answer::<DeleteScope>(&reply, |screen, done| {
         screen.line(match done.deleted {
             0 => "there was nothing to delete".to_owned(),
-            1 => "deleted 1 key".to_owned(),
-            count => format!("deleted {count} keys"),
+            count => format!("deleted {}", counted(count, "key")),
         });
         screen.holder_goes_on(done.held_by.as_deref());
     })?;

@@ -43,6 +43,14 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let filters = args.kind.is_some() || args.label.is_some() || args.silent_for.is_some();
+    let none = match (args.all, filters || args.handoff_ready) {
+        (true, false) => "no session was ever here",
+        (true, true) => "no such sessions",
+        (false, _) if args.handoff_ready => "no session is ready to be taken over",
+        (false, false) => "no live sessions; `cotenant session list --all` shows past ones",
+        (false, true) => "no such live sessions; `--all` looks at past ones too",
+    };
     let operation = ListSessions {
         all: args.all,
         kind: args.kind,
@@ -56,7 +64,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     if screen.json() {
         screen.data(&found.answer, found.seq, found.tick)?;
     } else if found.answer.sessions.is_empty() {
-        screen.line("no sessions; `cotenant session list --all` shows past ones");
+        screen.line(none);
     } else {
         screen.table(&table(&found.answer.sessions));
     }

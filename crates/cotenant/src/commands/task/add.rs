@@ -15,7 +15,7 @@ use crate::{complete, context::Context, exit::Exit, output::Screen};
 
 /// Add tasks to a queue
 ///
-/// Prints their numbers. Whoever calls `task next` gets the most urgent one that is ready; it is
+/// Prints their numbers, a line each, in the order in which they were named. Whoever calls `task next` gets the most urgent one that is ready; it is
 /// theirs until they finish it, their time is over or their session ends.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -127,7 +127,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
     Ok(Exit::SUCCESS)
 }
 
-fn line(added: &AddedTask) -> String {
+/// What is said of a task that was added.
+pub(super) fn line(added: &AddedTask) -> String {
     let AddedTask { task, state, deduplicated } = added;
     if *deduplicated {
         format!("task {task} was there before ({})", state.word())

@@ -11,10 +11,11 @@ use std::{
 
 use cotenant_core::{
     Code, Error, Result,
+    render::counted,
     task::{AddTasks, AddedTask, AddedTasks, EDGES_MAX, NewTask, PAYLOADS_BYTES_MAX, rule},
 };
 
-use super::super::carry::Meter;
+use super::{super::carry::Meter, add};
 use crate::{context::Context, exit::Exit, output::Screen};
 
 /// How many tasks a request adds: large enough to be fast, small enough to let others pass.
@@ -35,7 +36,10 @@ pub(super) fn run(context: &Context, screen: &mut Screen, file: &Path) -> Result
         let operation = AddTasks { tasks: renumbered(&tasks, chunk, &added) };
         let answered = context.call_part(&operation, number).map_err(|error| {
             let done = order.len() - rest.len();
-            let hint = format!("{done} tasks were added before; repeat with the same `--request-id` to add each once");
+            let hint = format!(
+                "added before that: {}; repeat with the same `--request-id` to add each once",
+                counted(done as u64, "task")
+            );
             if done > 0 { error.hint(hint) } else { error }
         })?;
         for (place, task) in chunk.iter().zip(answered.answer.tasks) {
@@ -49,7 +53,12 @@ pub(super) fn run(context: &Context, screen: &mut Screen, file: &Path) -> Result
     let tasks: Vec<AddedTask> = added.into_iter().flatten().collect();
     match last {
         Some((seq, tick)) if screen.json() => screen.data(&AddedTasks { tasks }, seq, tick)?,
-        _ => screen.line(summary(&tasks)),
+        _ => {
+            for task in &tasks {
+                screen.line(add::line(task));
+            }
+            context.note(&summary(&tasks));
+        }
     }
     Ok(Exit::SUCCESS)
 }
@@ -141,13 +150,13 @@ fn summary(tasks: &[AddedTask]) -> String {
             parts.push(format!("{count} {}", state.word()));
         }
     }
-    let mut text = format!("added {} tasks", new.len());
+    let mut text = format!("added {}", counted(new.len() as u64, "task"));
     if !parts.is_empty() {
         text.push_str(": ");
         text.push_str(&parts.join(", "));
     }
     if before > 0 {
-        let _ = write!(text, "; {before} were there before");
+        let _ = write!(text, "; there before: {before}");
     }
     text
 }

@@ -1,6 +1,6 @@
 //! `cotenant task cancel`.
 
-use cotenant_core::{Result, id::TaskId, task::CancelTask};
+use cotenant_core::{Result, id::TaskId, render::counted, task::CancelTask};
 
 use super::super::parse;
 use crate::{complete, context::Context, exit::Exit, output::Screen};
@@ -28,7 +28,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         screen.line(match (cancelled.already, cancelled.followed) {
             (true, _) => "was cancelled before".to_owned(),
             (false, 0) => "cancelled".to_owned(),
-            (false, followed) => format!("cancelled, and {followed} that needed it"),
+            (false, followed) => {
+                format!("cancelled, with {} that needed it", counted(followed, "task"))
+            }
         });
     })?;
     Ok(Exit::SUCCESS)

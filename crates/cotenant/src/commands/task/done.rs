@@ -4,6 +4,7 @@ use cotenant_core::{
     Result,
     id::{Fence, TaskId},
     json::Json,
+    render::counted_are,
     task::FinishTask,
 };
 
@@ -46,7 +47,9 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result
         screen.line(match (finished.already, finished.unblocked) {
             (true, _) => "was done before".to_owned(),
             (false, 0) => "done".to_owned(),
-            (false, unblocked) => format!("done; {unblocked} tasks that waited for it are ready"),
+            (false, unblocked) => {
+                format!("done; {} ready that waited for it", counted_are(unblocked, "task"))
+            }
         });
     })?;
     Ok(Exit::SUCCESS)

@@ -46,6 +46,12 @@ enum Format {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let none = match (&args.queue, args.all) {
+        (None, false) => "no open tasks; `--all` also draws what is over",
+        (Some(_), false) => "no open tasks in this queue; `--all` also draws what is over",
+        (None, true) => "no tasks",
+        (Some(_), true) => "no tasks in this queue",
+    };
     let operation =
         GraphTasks { task: args.task, queue: args.queue, all: args.all, limit: args.limit };
     let found = context.call(&operation)?;
@@ -55,7 +61,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         return Ok(Exit::SUCCESS);
     }
     match args.format {
-        Format::Text if graph.nodes.is_empty() => screen.line("no tasks"),
+        Format::Text if graph.nodes.is_empty() => screen.line(none),
         Format::Text => draw::text(graph).iter().for_each(|line| screen.line(line)),
         Format::Dot => draw::dot(graph).iter().for_each(|line| screen.line(line)),
         Format::Mermaid => draw::mermaid(graph).iter().for_each(|line| screen.line(line)),

@@ -48,6 +48,11 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+    let none = match (args.queue.is_some() || args.by.is_some(), args.state.is_empty()) {
+        (false, true) => "no open tasks",
+        (true, true) => "no such open tasks",
+        (_, false) => "no such tasks",
+    };
     let operation = ListTasks {
         queue: args.queue,
         states: args.state,
@@ -61,7 +66,7 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         return Ok(Exit::SUCCESS);
     }
     if found.answer.tasks.is_empty() {
-        screen.line("no tasks");
+        screen.line(none);
         return Ok(Exit::SUCCESS);
     }
     screen.table(&table(&found.answer.tasks));

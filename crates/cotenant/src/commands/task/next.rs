@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// From these queues; from any when absent
     #[arg(value_name = "QUEUE", add = complete::queues())]
     queues: Vec<String>,
+    /// The same, as the other commands say it
+    #[arg(long = "queue", value_name = "QUEUE", add = complete::queues())]
+    also: Vec<String>,
     /// How long you may take without extending it, 5s to 24h; as the task says when absent
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     visibility: Option<u64>,
@@ -44,7 +47,11 @@ pub(crate) struct Args {
     wait: Option<u64>,
 }
 
-pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
+pub(super) fn run(context: &Context, screen: &mut Screen, mut args: Args) -> Result<Exit> {
+    args.queues.append(&mut args.also);
+    let queues: Vec<String> =
+        args.queues.iter().map(|queue| format!("`{}`", for_terminal(queue))).collect();
+    let queues = queues.join(", ");
     let operation =
         NextTask { queues: args.queues, visibility_ms: args.visibility, wait_ms: args.wait };
     let reply = context.ask(&operation)?;
@@ -57,7 +64,8 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
         let open = next.open.map(|open| open.in_words()).filter(|words| !words.is_empty());
         talk(&match open {
             Some(words) => format!("no task is ready: {words}"),
-            None => "no task is there".to_owned(),
+            None if queues.is_empty() => "no task is open".to_owned(),
+            None => format!("no task is open in {queues}"),
         });
     }
     Ok(if next.task.is_some() { Exit::SUCCESS } else { Exit::of(Code::Timeout) })
