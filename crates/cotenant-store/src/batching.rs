@@ -312,8 +312,8 @@ impl Batching {
             if before + 1 >= wanted || began.elapsed() >= all {
                 break;
             }
-            let waited = self.complete.wait_timeout(queue, one);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let more = self.complete.wait_timeout(queue, one);
+            queue = more.unwrap_or_else(PoisonError::into_inner).0;
             if queue.units.len() == before {
                 break;
             }

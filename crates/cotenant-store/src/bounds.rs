@@ -25,7 +25,7 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// What still holds when the log ends like this.
-    pub(crate) fn as_of(mut self, end: &[u8]) -> Self {
+    pub(crate) fn when_at(mut self, end: &[u8]) -> Self {
         if self.end != end && !mutant("bounds_outlive_others") {
             self.rows.clear();
         }
@@ -66,15 +66,15 @@ mod tests {
 
     #[test]
     fn a_bound_grows_with_what_is_granted_and_ends_with_what_others_append() {
-        let mut bounds = Bounds::default().as_of(b"one");
+        let mut bounds = Bounds::default().when_at(b"one");
         assert!(!bounds.has_at_most("a", 9));
         bounds.counted("a", 8);
         bounds.added("a");
         bounds.added("b");
         assert!(bounds.has_at_most("a", 9) && !bounds.has_at_most("a", 8));
         assert!(!bounds.has_at_most("b", 9));
-        let bounds = bounds.after(b"two").as_of(b"two");
+        let bounds = bounds.after(b"two").when_at(b"two");
         assert!(bounds.has_at_most("a", 9));
-        assert!(!bounds.as_of(b"three").has_at_most("a", 9));
+        assert!(!bounds.when_at(b"three").has_at_most("a", 9));
     }
 }

@@ -195,7 +195,7 @@ impl LocalStore {
                 steps.clear();
                 let mut tx = self.begin(sql, pass.wait_over)?;
                 if savepoints == Savepoints::None {
-                    tx.bounds = std::mem::take(&mut *self.bounds()).as_of(&tx.meta.hash);
+                    tx.bounds = std::mem::take(&mut *self.bounds()).when_at(&tx.meta.hash);
                 }
                 // A savepoint would make it all unknown again.
                 if tx.sql.is_far() && savepoints == Savepoints::None {
