@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rmcp::model::RequestId;
@@ -20,7 +20,22 @@ pub(crate) struct Awaited {
 
 /// Whether somebody waits for a call.
 #[derive(Clone)]
-pub(crate) struct Patience(watch::Receiver<bool>);
+pub(crate) struct Patience {
+    called_off: watch::Receiver<bool>,
+    /// Taken out of the list with the last of those who carry the call out.
+    _entry: Arc<Entry>,
+}
+
+struct Entry {
+    awaited: Arc<Awaited>,
+    id: RequestId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.awaited.calls().remove(&self.id);
+    }
+}
 
 impl Awaited {
     fn calls(&self) -> MutexGuard<'_, HashMap<RequestId, watch::Sender<bool>>> {
@@ -28,10 +43,10 @@ impl Awaited {
     }
 
     /// Enters a call.
-    pub(crate) fn enter(&self, id: RequestId) -> Patience {
-        let (sender, receiver) = watch::channel(false);
-        self.calls().insert(id, sender);
-        Patience(receiver)
+    pub(crate) fn enter(self: &Arc<Self>, id: RequestId) -> Patience {
+        let (sender, called_off) = watch::channel(false);
+        self.calls().insert(id.clone(), sender);
+        Patience { called_off, _entry: Arc::new(Entry { awaited: Arc::clone(self), id }) }
     }
 
     /// The client calls it off.
@@ -50,29 +65,17 @@ impl Awaited {
 impl Patience {
     /// Whether the client does not want the call carried out any more.
     pub(crate) fn is_called_off(&self) -> bool {
-        *self.0.borrow()
+        *self.called_off.borrow()
     }
 
     /// Whether nobody waits for the answer any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_called_off() || self.0.has_changed().is_err()
+        self.is_called_off() || self.called_off.has_changed().is_err()
     }
 
     /// Until nobody waits any more.
     pub(crate) async fn over(&mut self) {
         // The end of the sender is news as well.
-        let _ = self.0.wait_for(|called_off| *called_off).await;
-    }
-}
-
-/// A call that is over when this is dropped.
-pub(crate) struct Entered<'a> {
-    pub(crate) awaited: &'a Awaited,
-    pub(crate) id: RequestId,
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.awaited.calls().remove(&self.id);
+        let _ = self.called_off.wait_for(|called_off| *called_off).await;
     }
 }

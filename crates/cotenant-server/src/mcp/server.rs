@@ -24,7 +24,7 @@ use super::{
     call::Call,
     heartbeat::Pulse,
     host::{Caller, Host},
-    patience::{Awaited, Entered, Patience},
+    patience::{Awaited, Patience},
     tools,
     transport::{Lines, RawArguments},
 };
@@ -220,7 +220,6 @@ impl ServerHandler for Server {
             Some(patience) => patience.clone(),
             None => self.awaited.enter(context.id.clone()),
         };
-        let _entered = Entered { awaited: &self.awaited, id: context.id.clone() };
         let caller = Arc::new(caller);
         let arguments = arguments.into();
         let outcome =
