@@ -133,10 +133,8 @@ impl Server {
     async fn try_once(&self, job: Job) -> Result<Output> {
         let (host, pulse) = (Arc::clone(&self.host), Arc::clone(&self.pulse));
         let work = move || {
-            let nobody_waits = match job.is_again {
-                false => job.patience.is_called_off(),
-                true => job.patience.is_over(),
-            };
+            let nobody_waits =
+                if job.is_again { job.patience.is_over() } else { job.patience.is_called_off() };
             if nobody_waits {
                 return Err(Error::new(Code::Cancelled, "the call was called off"));
             }

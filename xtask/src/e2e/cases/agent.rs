@@ -53,7 +53,7 @@ impl<'a> Agent<'a> {
     /// Sends a prompt and waits for the end of its turn.
     pub(super) fn ask(&mut self, prompt: &str) -> Result<Turn> {
         let begun = self.begin(prompt)?;
-        self.end(begun)
+        self.end(&begun)
     }
 
     /// Sends a prompt and leaves the client at work.
@@ -64,7 +64,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Waits for the end of a turn.
-    pub(super) fn end(&mut self, begun: Begun) -> Result<Turn> {
+    pub(super) fn end(&mut self, begun: &Begun) -> Result<Turn> {
         let result = self.stream.wait_result(TURN)?;
         ensure!(result["is_error"] == false, "{result}");
         Turn::new(self.stage, begun.mark, result)

@@ -136,7 +136,7 @@ pub(super) fn brought_out(stage: &Stage) -> Result<()> {
     let prompt = finish(prompt, &testing, "tests", &json!({"passed": 10}));
     let finished = facts(&release.tester.ask(&prompt.say("green"))?)?;
     ensure!(finished["unblocked"] == 1, "{finished}");
-    let packages = facts(&release.builder.end(building)?)?;
+    let packages = facts(&release.builder.end(&building)?)?;
     ensure!(packages["task"] == release.tasks[1], "{packages}");
     ensure!(packages["payload"]["name"] == "Build packages", "{packages}");
     release.require_states(["done", "running", "running"])?;
