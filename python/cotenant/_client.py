@@ -33,6 +33,7 @@ from ._types import (
     Attempt,
     CancelledTask,
     Claimed,
+    Conflict,
     Entry,
     Event,
     FailedTask,
@@ -41,14 +42,18 @@ from ._types import (
     Holding,
     Instruction,
     InstructionAdded,
+    InstructionRuled,
     Message,
     Metrics,
     OfferView,
     Progress,
     Sent,
+    ShownTask,
     Signed,
     Status,
     Task,
+    TaskGraph,
+    TaskView,
     Unclaimed,
     Updated,
     Written,
@@ -327,6 +332,40 @@ class Client:
         """Calls a task off; whoever works on it learns when it extends or finishes it."""
         return self._run(operations.cancel_task(task, reason))
 
+    def requeue_task(self, task: Union[int, Task]) -> str:
+        """Queues a task again that failed for good or was called off, from its first attempt; answers where
+        it stands. Raises :class:`ConflictError` if it is neither."""
+        return self._run(operations.requeue_task(task))
+
+    def show_task(self, task: Union[int, Task]) -> ShownTask:
+        """A task as others see it, what it waits for, and which others need it."""
+        return self._run(operations.show_task(task))
+
+    def list_tasks(
+        self,
+        queue: Optional[str] = None,
+        *,
+        states: Sequence[str] = (),
+        session: Optional[str] = None,
+    ) -> List[TaskView]:
+        """The tasks, oldest first: of a queue, in some ``states``, or whose newest attempt is a session's.
+
+        Without ``states``, all that are neither done nor cancelled.
+        """
+        return self._run(operations.list_tasks(queue, states=states, session=session))
+
+    def task_graph(
+        self,
+        task: Union[int, Task, None] = None,
+        *,
+        queue: Optional[str] = None,
+        all: bool = False,
+        limit: Optional[int] = None,
+    ) -> TaskGraph:
+        """Which tasks need which: around one task, of a queue, or of all queues; with ``all`` also those
+        that are done or cancelled."""
+        return self._run(operations.task_graph(task, queue=queue, all=all, limit=limit))
+
     # Progress and handoff.
 
     def report_progress(
@@ -390,6 +429,11 @@ class Client:
         """The open offers, newest first: of a ``giver``, for an ``acceptor``; or ``all``, also closed ones."""
         return self._run(operations.offers(all=all, giver=giver, acceptor=acceptor))
 
+    def draft(self, payload: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
+        """Notes where this session's work stands, over what it noted before, for itself and whoever goes on
+        for it. Answers the note, with what the session holds."""
+        return self._run(operations.draft(payload))
+
     # Messages and barriers.
 
     def send(self, to: str, text: str, *, ttl: Optional[float] = None) -> Sent:
@@ -413,6 +457,10 @@ class Client:
     def ack(self, *messages: Union[int, Message]) -> Acknowledged:
         """Tells the senders of messages that they were acted on."""
         return self._run(operations.ack(messages))
+
+    def list_messages(self, session: str, *, all: bool = False) -> List[Message]:
+        """The messages to a session that nobody has read, or ``all``; looking reads none."""
+        return self._run(operations.list_messages(session, all=all))
 
     def barrier(
         self,
@@ -465,6 +513,21 @@ class Client:
     ) -> List[Instruction]:
         """The instructions in force, all or those for a path; or the whole ``history``, oldest first."""
         return self._run(operations.instructions(path, history=history))
+
+    def approve_instruction(self, instruction: Union[int, str]) -> InstructionRuled:
+        """Puts an instruction in force that no person wrote, by its number or alias; people only, else
+        :class:`RightsError`."""
+        return self._run(operations.approve_instruction(instruction))
+
+    def revoke_instruction(
+        self, instruction: Union[int, str], reason: Optional[str] = None
+    ) -> InstructionRuled:
+        """Takes an instruction out of force for good; people only, else :class:`RightsError`."""
+        return self._run(operations.revoke_instruction(instruction, reason))
+
+    def instruction_conflicts(self) -> List[Conflict]:
+        """The instructions that contradict each other."""
+        return self._run(operations.instruction_conflicts())
 
     def report_metrics(
         self,

@@ -41,6 +41,7 @@ from ._types import (
     Attempt,
     CancelledTask,
     Claimed,
+    Conflict,
     Entry,
     Event,
     FailedTask,
@@ -49,15 +50,19 @@ from ._types import (
     Holding,
     Instruction,
     InstructionAdded,
+    InstructionRuled,
     Message,
     Metrics,
     NewTask,
     OfferView,
     Progress,
     Sent,
+    ShownTask,
     Signed,
     Status,
     Task,
+    TaskGraph,
+    TaskView,
     Unclaimed,
     Updated,
     Written,
@@ -454,10 +459,42 @@ def release_task(task: Attempt) -> Steps[None]:
     yield Request("task.release", _attempt(task))
 
 
+def _number(task: Union[int, Task]) -> int:
+    return task.task if isinstance(task, Task) else task
+
+
 def cancel_task(task: Union[int, Task], reason: Optional[str]) -> Steps[CancelledTask]:
-    number = task.task if isinstance(task, Task) else task
-    cancelled: CancelledTask = yield Request("task.cancel", {"task": number, **_given(reason=reason)})
+    args = {"task": _number(task), **_given(reason=reason)}
+    cancelled: CancelledTask = yield Request("task.cancel", args)
     return cancelled
+
+
+def requeue_task(task: Union[int, Task]) -> Steps[str]:
+    state: str = (yield Request("task.requeue", {"task": _number(task)}))["state"]
+    return state
+
+
+def show_task(task: Union[int, Task]) -> Steps[ShownTask]:
+    shown: ShownTask = yield Request("task.show", {"task": _number(task)})
+    return shown
+
+
+def list_tasks(
+    queue: Optional[str], *, states: Sequence[str], session: Optional[str]
+) -> Steps[List[TaskView]]:
+    found: List[TaskView] = yield from _pages(
+        "task.list", "tasks", queue=queue, states=list(states), session=session
+    )
+    return found
+
+
+def task_graph(
+    task: Union[int, Task, None], *, queue: Optional[str], all: bool, limit: Optional[int]
+) -> Steps[TaskGraph]:
+    number = None if task is None else _number(task)
+    args = {"all": all, **_given(task=number, queue=queue, limit=limit)}
+    graph: TaskGraph = yield Request("task.graph", args)
+    return graph
 
 
 def report_progress(
@@ -529,6 +566,11 @@ def offers(
     return found
 
 
+def draft(payload: Optional[Mapping[str, Any]]) -> Steps[Dict[str, Any]]:
+    noted: Dict[str, Any] = (yield Request("handoff.draft", _given(payload=payload)))["payload"]
+    return noted
+
+
 def send(to: str, text: str, ttl: Optional[float]) -> Steps[Sent]:
     args = {"to": _addressee(to), "text": text, **_given(ttl_ms=milliseconds(ttl))}
     sent: Sent = yield Request("message.send", args)
@@ -564,6 +606,11 @@ def ack(messages: Iterable[Union[int, Message]]) -> Steps[Acknowledged]:
     numbers = [one if isinstance(one, int) else one["message"] for one in messages]
     acknowledged: Acknowledged = yield Request("message.ack", {"messages": numbers})
     return acknowledged
+
+
+def list_messages(session: str, *, all: bool) -> Steps[List[Message]]:
+    found: List[Message] = yield from _pages("message.list", "messages", session=session, all=all)
+    return found
 
 
 def barrier(
@@ -608,6 +655,24 @@ def instructions(path: Optional[str], *, history: bool) -> Steps[List[Instructio
     if path is not None:
         raise InvalidError("INVALID", "the history is of all paths", hint="leave `path` away")
     found = yield from _pages("instruction.list", "entries", history=True)
+    return found
+
+
+def approve_instruction(instruction: Union[int, str]) -> Steps[InstructionRuled]:
+    ruled: InstructionRuled = yield Request("instruction.approve", {"id": str(instruction)})
+    return ruled
+
+
+def revoke_instruction(
+    instruction: Union[int, str], reason: Optional[str]
+) -> Steps[InstructionRuled]:
+    args = {"id": str(instruction), **_given(reason=reason)}
+    ruled: InstructionRuled = yield Request("instruction.revoke", args)
+    return ruled
+
+
+def instruction_conflicts() -> Steps[List[Conflict]]:
+    found: List[Conflict] = (yield Request("instruction.conflicts"))["conflicts"]
     return found
 
 

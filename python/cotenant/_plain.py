@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
 
 from ._client import Client, Lease
 from ._types import (
@@ -14,19 +14,24 @@ from ._types import (
     Attempt,
     CancelledTask,
     Claimed,
+    Conflict,
     Event,
     FailedTask,
     FinishedTask,
     Holding,
     Instruction,
     InstructionAdded,
+    InstructionRuled,
     Message,
     Metrics,
     OfferView,
     Progress,
     Sent,
+    ShownTask,
     Status,
     Task,
+    TaskGraph,
+    TaskView,
     Unclaimed,
     Updated,
 )
@@ -149,6 +154,26 @@ def cancel_task(task: Union[int, Task], reason: Optional[str] = None) -> Cancell
     return default_client().cancel_task(task, reason)
 
 
+def requeue_task(task: Union[int, Task]) -> str:
+    """Queues a task again that failed for good or was called off."""
+    return default_client().requeue_task(task)
+
+
+def show_task(task: Union[int, Task]) -> ShownTask:
+    """A task as others see it, what it waits for, and which others need it."""
+    return default_client().show_task(task)
+
+
+def list_tasks(queue: Optional[str] = None, **options: Any) -> List[TaskView]:
+    """The tasks, oldest first; see :meth:`Client.list_tasks`."""
+    return default_client().list_tasks(queue, **options)
+
+
+def task_graph(task: Union[int, Task, None] = None, **options: Any) -> TaskGraph:
+    """Which tasks need which; see :meth:`Client.task_graph`."""
+    return default_client().task_graph(task, **options)
+
+
 def report_progress(
     subject: str, phase: str, percent: int, message: Optional[str] = None
 ) -> Optional[Progress]:
@@ -186,6 +211,11 @@ def offers(**options: Any) -> List[OfferView]:
     return default_client().offers(**options)
 
 
+def draft(payload: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
+    """Notes where this session's work stands; see :meth:`Client.draft`."""
+    return default_client().draft(payload)
+
+
 def send(to: str, text: str, **options: Any) -> Sent:
     """Sends a text to a session, to ``label:WORD`` or to ``everybody``."""
     return default_client().send(to, text, **options)
@@ -201,6 +231,11 @@ def ack(*messages: Union[int, Message]) -> Acknowledged:
     return default_client().ack(*messages)
 
 
+def list_messages(session: str, **options: Any) -> List[Message]:
+    """The messages to a session; looking reads none; see :meth:`Client.list_messages`."""
+    return default_client().list_messages(session, **options)
+
+
 def barrier(name: str, parties: int, **options: Any) -> Arrived:
     """Arrives at a point that sessions pass together; see :meth:`Client.barrier`."""
     return default_client().barrier(name, parties, **options)
@@ -214,6 +249,23 @@ def add_instruction(text: str, **options: Any) -> InstructionAdded:
 def instructions(path: Optional[str] = None, **options: Any) -> List[Instruction]:
     """The instructions in force; see :meth:`Client.instructions`."""
     return default_client().instructions(path, **options)
+
+
+def approve_instruction(instruction: Union[int, str]) -> InstructionRuled:
+    """Puts an instruction in force that no person wrote; people only."""
+    return default_client().approve_instruction(instruction)
+
+
+def revoke_instruction(
+    instruction: Union[int, str], reason: Optional[str] = None
+) -> InstructionRuled:
+    """Takes an instruction out of force for good; people only."""
+    return default_client().revoke_instruction(instruction, reason)
+
+
+def instruction_conflicts() -> List[Conflict]:
+    """The instructions that contradict each other."""
+    return default_client().instruction_conflicts()
 
 
 def report_metrics(source: str, **options: Any) -> List[str]:

@@ -26,6 +26,7 @@ __all__ = [
     "CancelledTask",
     "Claimed",
     "ClaimedItem",
+    "Conflict",
     "Entry",
     "Event",
     "FailedTask",
@@ -35,15 +36,19 @@ __all__ = [
     "Holding",
     "Instruction",
     "InstructionAdded",
+    "InstructionRuled",
     "Message",
     "Metrics",
     "NewTask",
     "OfferView",
     "Progress",
     "Sent",
+    "ShownTask",
     "Signed",
     "Status",
     "Task",
+    "TaskGraph",
+    "TaskView",
     "Unclaimed",
     "Updated",
     "Written",
@@ -346,6 +351,49 @@ class CancelledTask(TypedDict, total=False):
     followed: int
 
 
+class TaskView(TypedDict, total=False):
+    """A task as others see it."""
+
+    task: int
+    queue: str
+    state: str
+    priority: int
+    payload: Any
+    attempts: int
+    max_attempts: int
+    rescues: int
+    needs: List[int]
+    on_dep_fail: str
+    due_in_ms: int
+    not_before: str
+    fence: int
+    session: str
+    name: str
+    result: Any
+    reason: str
+    dedupe_key: str
+    creator: str
+    trust: str
+    added: str
+    since: str
+
+
+class ShownTask(TypedDict):
+    """A task, what it waits for, and which others need it."""
+
+    task: TaskView
+    waits_for: List[int]
+    needed_by: List[int]
+
+
+class TaskGraph(TypedDict):
+    """Tasks and which of them need which; ``more`` if there are more than were asked for."""
+
+    nodes: List[Dict[str, Any]]
+    edges: List[Dict[str, int]]
+    more: bool
+
+
 class Progress(TypedDict, total=False):
     """How far something is, who said so and when."""
 
@@ -454,6 +502,21 @@ class InstructionAdded(TypedDict, total=False):
     trust: str
     in_force: bool
     already: bool
+
+
+class InstructionRuled(TypedDict):
+    """An instruction that was approved or revoked, and whether it had been before."""
+
+    id: int
+    already: bool
+
+
+class Conflict(TypedDict):
+    """Instructions that contradict each other, the one that wins first, and why it does."""
+
+    about: Dict[str, Any]
+    entries: List[Instruction]
+    why: str
 
 
 class Metrics(TypedDict, total=False):

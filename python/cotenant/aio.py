@@ -33,6 +33,7 @@ from ._types import (
     Attempt,
     CancelledTask,
     Claimed,
+    Conflict,
     Entry,
     Event,
     FailedTask,
@@ -41,14 +42,18 @@ from ._types import (
     Holding,
     Instruction,
     InstructionAdded,
+    InstructionRuled,
     Message,
     Metrics,
     OfferView,
     Progress,
     Sent,
+    ShownTask,
     Signed,
     Status,
     Task,
+    TaskGraph,
+    TaskView,
     Unclaimed,
     Updated,
     Written,
@@ -337,6 +342,40 @@ class Client:
         """Calls a task off; whoever works on it learns when it extends or finishes it."""
         return await self._run(operations.cancel_task(task, reason))
 
+    async def requeue_task(self, task: Union[int, Task]) -> str:
+        """Queues a task again that failed for good or was called off, from its first attempt; answers where
+        it stands. Raises :class:`cotenant.ConflictError` if it is neither."""
+        return await self._run(operations.requeue_task(task))
+
+    async def show_task(self, task: Union[int, Task]) -> ShownTask:
+        """A task as others see it, what it waits for, and which others need it."""
+        return await self._run(operations.show_task(task))
+
+    async def list_tasks(
+        self,
+        queue: Optional[str] = None,
+        *,
+        states: Sequence[str] = (),
+        session: Optional[str] = None,
+    ) -> List[TaskView]:
+        """The tasks, oldest first: of a queue, in some ``states``, or whose newest attempt is a session's.
+
+        Without ``states``, all that are neither done nor cancelled.
+        """
+        return await self._run(operations.list_tasks(queue, states=states, session=session))
+
+    async def task_graph(
+        self,
+        task: Union[int, Task, None] = None,
+        *,
+        queue: Optional[str] = None,
+        all: bool = False,
+        limit: Optional[int] = None,
+    ) -> TaskGraph:
+        """Which tasks need which: around one task, of a queue, or of all queues; with ``all`` also those
+        that are done or cancelled."""
+        return await self._run(operations.task_graph(task, queue=queue, all=all, limit=limit))
+
     # Progress and handoff.
 
     async def report_progress(
@@ -400,6 +439,11 @@ class Client:
         """The open offers, newest first: of a ``giver``, for an ``acceptor``; or ``all``, also closed ones."""
         return await self._run(operations.offers(all=all, giver=giver, acceptor=acceptor))
 
+    async def draft(self, payload: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
+        """Notes where this session's work stands, over what it noted before, for itself and whoever goes on
+        for it. Answers the note, with what the session holds."""
+        return await self._run(operations.draft(payload))
+
     # Messages and barriers.
 
     async def send(self, to: str, text: str, *, ttl: Optional[float] = None) -> Sent:
@@ -423,6 +467,10 @@ class Client:
     async def ack(self, *messages: Union[int, Message]) -> Acknowledged:
         """Tells the senders of messages that they were acted on."""
         return await self._run(operations.ack(messages))
+
+    async def list_messages(self, session: str, *, all: bool = False) -> List[Message]:
+        """The messages to a session that nobody has read, or ``all``; looking reads none."""
+        return await self._run(operations.list_messages(session, all=all))
 
     async def barrier(
         self,
@@ -475,6 +523,21 @@ class Client:
     ) -> List[Instruction]:
         """The instructions in force, all or those for a path; or the whole ``history``, oldest first."""
         return await self._run(operations.instructions(path, history=history))
+
+    async def approve_instruction(self, instruction: Union[int, str]) -> InstructionRuled:
+        """Puts an instruction in force that no person wrote, by its number or alias; people only, else
+        :class:`cotenant.RightsError`."""
+        return await self._run(operations.approve_instruction(instruction))
+
+    async def revoke_instruction(
+        self, instruction: Union[int, str], reason: Optional[str] = None
+    ) -> InstructionRuled:
+        """Takes an instruction out of force for good; people only, else :class:`cotenant.RightsError`."""
+        return await self._run(operations.revoke_instruction(instruction, reason))
+
+    async def instruction_conflicts(self) -> List[Conflict]:
+        """The instructions that contradict each other."""
+        return await self._run(operations.instruction_conflicts())
 
     async def report_metrics(
         self,

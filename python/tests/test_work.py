@@ -29,8 +29,9 @@ from .place import PATIENCE, Place
 
 #: The operations of this file.
 OPERATIONS = """add_tasks next_task extend_task finish_task fail_task release_task cancel_task
-    report_progress progress offer accept decline withdraw offers send inbox ack barrier
-    add_instruction instructions report_metrics metrics""".split()
+    requeue_task show_task list_tasks task_graph report_progress progress offer accept decline withdraw
+    offers draft send inbox ack list_messages barrier add_instruction instructions approve_instruction
+    revoke_instruction instruction_conflicts report_metrics metrics""".split()
 
 
 class Everywhere(Place):
@@ -127,6 +128,49 @@ class Tasks(Place):
         with self.assertRaises(FencedError):
             a.put("s", "k", 2, guards=[task])
 
+    def test_what_failed_for_good_is_queued_again(self) -> None:
+        a = self.client("a")
+        a.add_tasks("one", NewTask("two", needs_new=[0]))
+        task = self.taken(a)
+        with self.assertRaises(ConflictError):
+            a.requeue_task(task)
+        a.fail_task(task, "no disk", permanent=True)
+        self.assertEqual(a.show_task(task)["task"]["reason"], "no disk")
+        self.assertEqual(a.requeue_task(task.task), "ready")
+        again = self.taken(a)
+        self.assertEqual((again.task, again.attempt), (task.task, 1))
+        self.assertGreater(again.fence, task.fence)
+
+    def test_others_look_at_tasks(self) -> None:
+        a, b = self.client("a"), self.client("b")
+        first, second, third = (
+            added["task"]
+            for added in a.add_tasks(
+                {"title": "test"}, NewTask("build", needs_new=[0]), NewTask("lint", queue="ci")
+            )
+        )
+        task = self.taken(b, "default")
+        shown = a.show_task(first)
+        self.assertEqual((shown["task"]["state"], shown["task"]["name"]), ("running", "b"))
+        self.assertEqual((shown["task"]["payload"], shown["needed_by"]), ({"title": "test"}, [second]))
+        self.assertEqual(a.show_task(second)["waits_for"], [first])
+        with mock.patch("cotenant._operations.PAGE_MAX", 2):
+            self.assertEqual([it["task"] for it in a.list_tasks()], [first, second, third])
+        self.assertEqual([it["task"] for it in a.list_tasks("ci")], [third])
+        self.assertEqual([it["task"] for it in a.list_tasks(session="b")], [first])
+        self.assertEqual([it["task"] for it in a.list_tasks(states=["blocked"])], [second])
+        graph = a.task_graph()
+        self.assertEqual([node["about"] for node in graph["nodes"]], ["test", "build", "lint"])
+        self.assertEqual(graph["edges"], [{"task": second, "needs": first}])
+        self.assertTrue(a.task_graph(limit=1)["more"])
+        self.assertEqual(len(a.task_graph(task)["nodes"]), 2)
+        b.finish_task(task, {"ok": True})
+        self.assertEqual(a.show_task(task)["task"]["result"], {"ok": True})
+        self.assertEqual([it["state"] for it in a.list_tasks("default", states=["done"])], ["done"])
+        self.assertEqual(len(a.task_graph(queue="default", all=True)["nodes"]), 2)
+        with self.assertRaises(NotFoundError):
+            a.show_task(999_999)
+
     def test_all_or_none_are_added(self) -> None:
         a = self.client("a")
         with self.assertRaises(InvalidError):
@@ -183,7 +227,13 @@ class Tasks(Place):
                 await a.add_tasks(1)
                 task = await a.next_task(wait=PATIENCE)
                 assert task is not None
+                self.assertEqual((await a.show_task(task))["task"]["state"], "running")
                 await a.finish_task(task)
+                self.assertEqual(await a.list_tasks(), [])
+                self.assertEqual(len((await a.task_graph(all=True))["nodes"]), 1)
+                self.assertEqual((await a.draft({"n": 1}))["n"], 1)
+                self.assertEqual(await a.list_messages("b"), [])
+                self.assertEqual(await a.instruction_conflicts(), [])
 
         asyncio.run(asyncio.wait_for(work(), PATIENCE))
 
@@ -252,6 +302,17 @@ class Handing(Place):
             c.accept(second)
 
 
+    def test_a_session_notes_where_its_work_stands(self) -> None:
+        a = self.client("a")
+        a.claim("issue:15")
+        noted = a.draft({"next_steps": ["mend the parser"], "n": 1})
+        self.assertEqual((noted["next_steps"], noted["holds"]), (["mend the parser"], ["issue:15"]))
+        again = a.draft({"n": 2})
+        self.assertEqual((again["next_steps"], again["n"]), (["mend the parser"], 2))
+        self.assertEqual(a.draft()["n"], 2)
+        self.assertEqual(a.offers(), [], "it is offered to nobody")
+
+
 class Talking(Place):
     def test_a_message_is_read_once_and_acknowledged(self) -> None:
         a, b, c = self.client("a"), self.client("b", labels=["crew"]), self.client("c")
@@ -271,6 +332,15 @@ class Talking(Place):
         with self.assertRaises(NotFoundError):
             a.send("nobody", "x")
         c.sign_off()
+
+    def test_looking_reads_nothing(self) -> None:
+        a, b = self.client("a"), self.client("b")
+        sent = [a.send("b", str(number))["message"] for number in range(3)]
+        with mock.patch("cotenant._operations.PAGE_MAX", 2):
+            self.assertEqual([it["message"] for it in a.list_messages("b")], sent)
+        self.assertEqual([it["text"] for it in b.inbox()], ["0", "1", "2"])
+        self.assertEqual(a.list_messages("b"), [])
+        self.assertEqual([it["state"] for it in b.list_messages("b", all=True)], ["read"] * 3)
 
     def test_who_waits_hears(self) -> None:
         a, b = self.client("a"), self.client("b")
@@ -351,6 +421,27 @@ class Governing(Place):
         )
         with self.assertRaises(InvalidError):
             agent.instructions("src", history=True)
+
+    def test_people_rule_on_instructions(self) -> None:
+        person, agent = self.client("ada", kind="human"), self.client("a", kind="claude")
+        one = agent.add_instruction("Use port 1", key="port")["id"]
+        two = agent.add_instruction("Use port 2", key="port", alias="inst_2")["id"]
+        self.assertEqual(agent.instructions(), [])
+        for rule in (agent.approve_instruction, agent.revoke_instruction):
+            with self.assertRaises(RightsError):
+                rule(one)
+        [conflict] = agent.instruction_conflicts()
+        self.assertEqual(conflict["about"], {"key": "port"})
+        self.assertEqual({it["id"] for it in conflict["entries"]}, {one, two})
+        self.assertFalse(person.approve_instruction("inst_2")["already"])
+        self.assertTrue(person.approve_instruction(two)["already"])
+        self.assertEqual([it["id"] for it in agent.instructions()], [two])
+        [conflict] = agent.instruction_conflicts()
+        self.assertEqual(conflict["entries"][0]["id"], two, "the one that wins first")
+        self.assertEqual(person.revoke_instruction(one, "not ours"), {"id": one, "already": False})
+        self.assertEqual(agent.instruction_conflicts(), [])
+        [history] = [it for it in agent.instructions(history=True) if it["id"] == one]
+        self.assertEqual((history["standing"], history["reason"]), ("revoked", "not ours"))
 
     def test_metrics_are_per_session(self) -> None:
         a, b = self.client("a"), self.client("b")

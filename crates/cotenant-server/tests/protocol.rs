@@ -194,6 +194,8 @@ fn a_stateless_client_discovers_and_calls_without_a_handshake() {
     assert_eq!(found["result"]["instructions"], INSTRUCTIONS);
     let tools = client.ask("tools/list", json!({"_meta": inline_meta()}));
     assert_eq!(tools["result"]["resultType"], "complete");
+    let bytes = tools.to_string().len();
+    assert!(bytes <= 12 * 1024, "{bytes}");
     let params = json!({"name": "status", "arguments": {}, "_meta": inline_meta()});
     let refused = client.ask("tools/call", params);
     assert_eq!(refused["result"]["isError"], true);

@@ -1,6 +1,6 @@
 //! What a model reads: answers short, errors in one text.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use cotenant_core::{
     Error,
@@ -21,6 +21,23 @@ pub(crate) enum Output {
     Facts(Value),
     /// A JSON text that must arrive byte for byte.
     Exact(String),
+    /// Nothing of what the call waits for, so far.
+    NotYet {
+        /// Until when it waits.
+        until: Until,
+        /// The facts that say so, if it stays at that.
+        nothing: Value,
+    },
+}
+
+/// How long a call waits, and when it is worth another try.
+pub(crate) struct Until {
+    /// How long in all.
+    pub(crate) wait: Duration,
+    /// After an event of such a kind.
+    pub(crate) event: &'static str,
+    /// Without one, after so long: a session that dies writes none, nor does time that passes.
+    pub(crate) look_after: Duration,
 }
 
 /// An error as one text: code, message, who holds what until when, what to do next.

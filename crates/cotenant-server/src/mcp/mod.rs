@@ -9,12 +9,15 @@
 //! - `initialize` is answered before anything is opened or looked up.
 //! - Arguments reach the store byte for byte, and stored values come back so: numbers of any
 //!   length, member order, spelling.
-//! - Calls take effect in the order in which they arrive.
+//! - Calls take effect in the order in which they arrive. One that waits for something to happen is tried
+//!   in its turn, and again each time something may have happened; in between it holds up nobody.
+//! - A call that was called off, or whose client has left, takes nothing.
 
 mod answer;
 mod call;
 mod heartbeat;
 mod host;
+mod patience;
 mod schema;
 mod server;
 mod tools;

@@ -3,9 +3,13 @@
 use std::{
     io::{Read, Write},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use cotenant_core::{Error, Result};
+use cotenant_core::{
+    Code, Error, Result, data,
+    event::{self, Head},
+};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -16,10 +20,11 @@ use rmcp::{
 };
 
 use super::{
-    answer::{Output, error_text},
+    answer::{Output, Until, error_text},
     call::Call,
     heartbeat::Pulse,
     host::{Caller, Host},
+    patience::{Awaited, Patience},
     tools,
     transport::{Lines, RawArguments},
 };
@@ -27,6 +32,11 @@ use crate::async_store::Lane;
 
 /// What an agent is told once, when it connects. Clients cut it at 2,048 characters.
 pub const INSTRUCTIONS: &str = include_str!("instructions.txt");
+
+/// How many calls wait for events at a time; more look again every [`PAUSE`].
+const WATCHERS_MAX: usize = 4;
+/// How long a call pauses that cannot wait for events.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves one agent until it closes its end of `input`.
 pub fn serve(
@@ -36,13 +46,20 @@ pub fn serve(
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
-        .max_blocking_threads(1)
+        .max_blocking_threads(1 + WATCHERS_MAX)
         .build()
         .map_err(|error| Error::internal("the runtime cannot start").caused_by(error))?;
     let served = runtime.block_on(async {
-        let transport = Lines::new(input, output)
+        let awaited = Arc::<Awaited>::default();
+        let transport = Lines::new(input, output, Arc::clone(&awaited))
             .map_err(|error| Error::internal("no thread can be started").caused_by(error))?;
-        let server = Server { host, lane: Arc::default(), pulse: Arc::default() };
+        let server = Server {
+            host,
+            lane: Arc::new(Lane::of(1)),
+            watchers: Lane::of(WATCHERS_MAX),
+            pulse: Arc::default(),
+            awaited,
+        };
         run(server, transport).await
     });
     // A call that still runs has nobody left to answer to; its effect, if any, is whole.
@@ -68,8 +85,102 @@ async fn run(server: Server, transport: Lines) -> Result<()> {
 
 struct Server {
     host: Arc<dyn Host>,
+    /// Where calls are carried out, one after the other.
     lane: Arc<Lane>,
+    /// Where calls wait that have nothing to do.
+    watchers: Lane,
     pulse: Arc<Pulse>,
+    awaited: Arc<Awaited>,
+}
+
+/// One call, to be tried until it has an answer.
+#[derive(Clone)]
+struct Job {
+    tool: &'static tools::Entry,
+    caller: Arc<Caller>,
+    arguments: Arc<str>,
+    patience: Patience,
+    /// Whether it was tried before.
+    is_again: bool,
+}
+
+impl Server {
+    /// Tries a call until it finds what it waits for, the wait is over or nobody waits any more.
+    async fn carry_out(&self, mut job: Job) -> Result<Output> {
+        let begun = Instant::now();
+        // What happens from here on is not missed: the second try comes before the first wait.
+        let mut cursor = None;
+        loop {
+            let (until, nothing) = match self.try_once(job.clone()).await? {
+                Output::NotYet { until, nothing } => (until, nothing),
+                found => return Ok(found),
+            };
+            let left = until.wait.saturating_sub(begun.elapsed());
+            job.is_again = true;
+            cursor = match cursor {
+                _ if left.is_zero() || job.patience.is_over() => {
+                    return Ok(Output::Facts(nothing));
+                }
+                None => Some(self.head().await?),
+                Some(behind) => tokio::select! {
+                    news = self.news(behind, &until, left) => news,
+                    () = job.patience.over() => return Ok(Output::Facts(nothing)),
+                },
+            };
+        }
+    }
+
+    async fn try_once(&self, job: Job) -> Result<Output> {
+        let (host, pulse) = (Arc::clone(&self.host), Arc::clone(&self.pulse));
+        let work = move || {
+            let nobody_waits =
+                if job.is_again { job.patience.is_over() } else { job.patience.is_called_off() };
+            if nobody_waits {
+                return Err(Error::new(Code::Cancelled, "the call was called off"));
+            }
+            let call = Call::new(&*host, &job.caller);
+            let outcome = job.tool.run(&call, &job.arguments);
+            if let Some(actor) = call.into_actor() {
+                pulse.saw(actor);
+            }
+            outcome
+        };
+        self.lane.run(work).await
+    }
+
+    /// The end of the log.
+    async fn head(&self) -> Result<String> {
+        let host = Arc::clone(&self.host);
+        let work = move || Ok(host.store()?.call(&Head {}, |request| request)?.answer.cursor);
+        self.lane.run(work).await
+    }
+
+    /// Waits for an event, no longer than the call may go without a look. Answers the cursor behind it;
+    /// none if it is not known how far the log was read.
+    async fn news(&self, cursor: String, until: &Until, left: Duration) -> Option<String> {
+        let most = until.look_after.min(left);
+        let read = event::Read {
+            after: Some(cursor.clone()),
+            last: None,
+            kind: Some(until.event.to_owned()),
+            scope: None,
+            session: None,
+            limit: data::PAGE_MAX,
+            wait_ms: Some(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)),
+        };
+        if self.watchers.is_full() {
+            tokio::time::sleep(PAUSE.min(left)).await;
+            return Some(cursor);
+        }
+        let host = Arc::clone(&self.host);
+        let work = move || Ok(host.store()?.call(&read, |request| request)?.answer.cursor);
+        let Ok(cursor) = self.watchers.run(work).await else {
+            // Such as a history that was pruned, or a store that was replaced: the next try tells.
+            tokio::time::sleep(PAUSE.min(left)).await;
+            return None;
+        };
+        Some(cursor)
+    }
 }
 
 impl ServerHandler for Server {
@@ -102,20 +213,19 @@ impl ServerHandler for Server {
             None => serde_json::to_string(&request.arguments.unwrap_or_default())
                 .map_err(|error| ErrorData::invalid_params(error.to_string(), None))?,
         };
-        let (host, pulse) = (Arc::clone(&self.host), Arc::clone(&self.pulse));
-        let outcome = self
-            .lane
-            .run(move || {
-                let call = Call::new(&*host, &caller);
-                let outcome = tool.run(&call, &arguments);
-                if let Some(actor) = call.into_actor() {
-                    pulse.saw(actor);
-                }
-                outcome
-            })
-            .await;
+        // Entered by the transport, unless the call came another way.
+        let patience = match context.extensions.get::<Patience>() {
+            Some(patience) => patience.clone(),
+            None => self.awaited.enter(context.id.clone()),
+        };
+        let caller = Arc::new(caller);
+        let arguments = arguments.into();
+        let outcome =
+            self.carry_out(Job { tool, caller, arguments, patience, is_again: false }).await;
         Ok(CallToolResponse::Complete(match outcome {
-            Ok(Output::Facts(facts)) => CallToolResult::structured(facts),
+            Ok(Output::Facts(facts) | Output::NotYet { nothing: facts, .. }) => {
+                CallToolResult::structured(facts)
+            }
             Ok(Output::Exact(json)) => CallToolResult::success(vec![ContentBlock::text(json)]),
             Err(error) => CallToolResult::error(vec![ContentBlock::text(error_text(&error))]),
         }))

@@ -15,14 +15,16 @@ use std::{
 use rmcp::{
     RoleServer,
     model::{
-        ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcMessage, RequestId,
-        ServerJsonRpcMessage,
+        ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorData, JsonRpcMessage,
+        RequestId, ServerJsonRpcMessage,
     },
     transport::Transport,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
+
+use super::patience::Awaited;
 
 /// The longest line that is read: a value of the largest size, escaped at its worst.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -44,12 +46,14 @@ pub(crate) struct Lines {
     incoming: mpsc::Receiver<Line>,
     outgoing: Option<blocking::Sender<Vec<u8>>>,
     written: Option<oneshot::Receiver<()>>,
+    awaited: Arc<Awaited>,
 }
 
 impl Lines {
     pub(crate) fn new(
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
+        awaited: Arc<Awaited>,
     ) -> std::io::Result<Self> {
         let (lines, incoming) = mpsc::channel(AHEAD);
         let (outgoing, messages) = blocking::channel();
@@ -61,7 +65,26 @@ impl Lines {
             write(output, &messages);
             let _ = done.send(());
         })?;
-        Ok(Self { incoming, outgoing: Some(outgoing), written: Some(written) })
+        Ok(Self { incoming, outgoing: Some(outgoing), written: Some(written), awaited })
+    }
+
+    /// Keeps account of who waits for an answer.
+    fn note(&self, message: &mut ClientJsonRpcMessage) {
+        match message {
+            JsonRpcMessage::Request(request) => {
+                if let ClientRequest::CallToolRequest(call) = &mut request.request {
+                    call.extensions.insert(self.awaited.enter(request.id.clone()));
+                }
+            }
+            JsonRpcMessage::Notification(told) => {
+                if let ClientNotification::CancelledNotification(cancelled) = &told.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    self.awaited.call_off(id);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Hands a message to the writer. Once the client has stopped reading there is nobody to tell.
@@ -88,7 +111,11 @@ impl Transport<RoleServer> for Lines {
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
-            let parsed = match self.incoming.recv().await? {
+            let Some(line) = self.incoming.recv().await else {
+                self.awaited.leave();
+                return None;
+            };
+            let parsed = match line {
                 Line::Whole(line) => parse(&line),
                 Line::TooLong => Err(Fault::new(ErrorData::invalid_request(
                     "the line is longer than 16 MiB",
@@ -96,7 +123,10 @@ impl Transport<RoleServer> for Lines {
                 ))),
             };
             match parsed {
-                Ok(message) => return Some(message),
+                Ok(mut message) => {
+                    self.note(&mut message);
+                    return Some(message);
+                }
                 Err(fault) => self.post(&ServerJsonRpcMessage::error(fault.error, fault.id)),
             }
         }

@@ -3,5 +3,7 @@
 
 mod data;
 mod identity;
+mod patterns;
+mod waiting;
 mod work;
 mod world;

@@ -215,12 +215,47 @@ impl Server {
     }
 
     pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
+        let id = self.begin(method, params);
+        self.answer_to(id)
+    }
+
+    /// Sends a request and leaves it at that; answers its id.
+    pub(crate) fn begin(&mut self, method: &str, params: &Value) -> u64 {
         let id = self.asked;
         self.asked += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        id
+    }
+
+    /// Calls a tool and leaves it at that.
+    pub(crate) fn begin_call(&mut self, tool: &str, arguments: &Value) -> u64 {
+        self.open();
+        self.begin("tools/call", &json!({"name": tool, "arguments": arguments}))
+    }
+
+    /// The next answer, which must be that to a request.
+    pub(crate) fn answer_to(&mut self, id: u64) -> Value {
         let answer = self.receive();
         assert_eq!(answer["id"], id, "{answer}");
         answer["result"].clone()
+    }
+
+    /// The next answer, with the id of the request.
+    pub(crate) fn answer_to_any(&mut self) -> (u64, Value) {
+        let answer = self.receive();
+        (answer["id"].as_u64().unwrap(), answer["result"].clone())
+    }
+
+    /// Calls a request off.
+    pub(crate) fn call_off(&mut self, id: u64) {
+        let params = json!({"requestId": id, "reason": "the user said so"});
+        let method = "notifications/cancelled";
+        self.send(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
+    }
+
+    /// Closes the client's end, and goes on reading.
+    pub(crate) fn leave(&mut self) {
+        self.to.take();
     }
 
     /// Opens the protocol, unless that has happened.

@@ -21,6 +21,13 @@ pub(super) struct Agent<'a> {
     stream: Stream<'a>,
 }
 
+/// A turn that goes on.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// How many requests had been recorded before it.
+    mark: usize,
+}
+
 /// What passed between a client and its model from a prompt to its result.
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -45,10 +52,22 @@ impl<'a> Agent<'a> {
 
     /// Sends a prompt and waits for the end of its turn.
     pub(super) fn ask(&mut self, prompt: &str) -> Result<Turn> {
-        let mark = self.stage.api.count();
-        let result = self.stream.ask(prompt, TURN)?;
+        let begun = self.begin(prompt)?;
+        self.end(&begun)
+    }
+
+    /// Sends a prompt and leaves the client at work.
+    pub(super) fn begin(&mut self, prompt: &str) -> Result<Begun> {
+        let begun = Begun { mark: self.stage.api.count() };
+        self.stream.send_user(prompt)?;
+        Ok(begun)
+    }
+
+    /// Waits for the end of a turn.
+    pub(super) fn end(&mut self, begun: &Begun) -> Result<Turn> {
+        let result = self.stream.wait_result(TURN)?;
         ensure!(result["is_error"] == false, "{result}");
-        Turn::new(self.stage, mark, result)
+        Turn::new(self.stage, begun.mark, result)
     }
 
     /// Starts the conversation anew.

@@ -8,6 +8,7 @@ mod identity;
 mod plugin;
 mod presence;
 mod prompt;
+mod release;
 mod repo;
 mod servers;
 mod work;
@@ -15,7 +16,7 @@ mod work;
 use crate::e2e::stage::Case;
 
 /// What each case shows, and how.
-pub(crate) const CASES: [Case; 24] = [
+pub(crate) const CASES: [Case; 25] = [
     ("`claude mcp list` shows the server connected", servers::connected),
     ("the server's tools run without a question", servers::allowed),
     ("nothing is left after `cotenant uninit`", servers::removed),
@@ -38,6 +39,7 @@ pub(crate) const CASES: [Case; 24] = [
     ("a message reaches a model in the turn it is in", work::message_in_a_turn),
     ("work is handed over, also by one that has left", work::handed_over),
     ("a compaction gives back claims and next steps", work::compacted),
+    ("three sessions bring out a release by tools and hooks", release::brought_out),
     ("what two sessions used is never blended", figures::never_blended),
     ("instructions are told at the start and when they change", figures::instructed),
 ];

@@ -9,7 +9,7 @@ use crate::e2e::cases::repo::{Repo, Session};
 use crate::e2e::stage::Stage;
 
 /// A client and its session, under a name.
-fn named<'a>(repo: &Repo<'a>, name: &str) -> Result<(Agent<'a>, Session)> {
+pub(super) fn named<'a>(repo: &Repo<'a>, name: &str) -> Result<(Agent<'a>, Session)> {
     let mut agent = repo.agent()?;
     let sign_on = Prompt::new().mcp("sign_on", &json!({"session_id": name}));
     let turn = agent.ask(&sign_on.say("here I am"))?;

@@ -1,9 +1,10 @@
 //! Who works on what.
 
 use cotenant_core::{
-    Result,
-    claim::{self, Mode},
-    clock::parse_duration,
+    Error, Result,
+    claim::{self, Holding, HoldingState, Mode, Unclaimed},
+    clock::{in_words, parse_duration},
+    lease::{Acquire, ListLeases, Release},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use crate::mcp::answer::facts;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Claim {
-    /// issue:15, path:src/ (a file or directory), branch:fix-x or other:name
+    /// issue:15, path:src/ (a file or directory), branch:fix-x, other:name; or one lock:NAME
     items: Vec<String>,
     /// What you are going to do with them; others see it
     intent: Option<String>,
@@ -25,11 +26,11 @@ pub(super) struct Claim {
     /// Only one of them: the first that is free
     #[serde(default)]
     any: bool,
-    /// E.g. 30m; as long as your session when absent
+    /// E.g. 30m; as long as your session when absent. A lock needs one; claim it again to extend it
     ttl: Option<String>,
 }
 
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 enum Strength {
     #[default]
@@ -45,6 +46,9 @@ impl Tool for Claim {
     const MANNER: Manner = Manner::Sets;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
+        if let Some(name) = self.items.iter().find_map(|item| lock(item)) {
+            return acquire(call, &self, name);
+        }
         let claimed = call.write(claim::Claim {
             items: call.items(&self.items)?,
             mode: match self.mode {
@@ -68,6 +72,57 @@ impl Tool for Claim {
     }
 }
 
+/// The name of a lock: a lease, by the word of those who claim it or of those who hand it over.
+pub(super) fn lock(item: &str) -> Option<&str> {
+    item.strip_prefix("lock:").or_else(|| item.strip_prefix("lease:"))
+}
+
+/// Takes a lock, or extends it.
+fn acquire(call: &Call<'_>, asked: &Claim, name: &str) -> Result<Output> {
+    if asked.items.len() > 1 || asked.any || asked.mode == Strength::Advisory {
+        return Err(Error::invalid("a lock is claimed alone, by one session at a time")
+            .hint("claim the other items in a call of their own"));
+    }
+    let Some(ttl) = &asked.ttl else {
+        return Err(Error::invalid("a lock needs `ttl`")
+            .hint("say how long you need it at most, e.g. \"10m\"; claim it again to extend it"));
+    };
+    let granted = call.write(Acquire {
+        resource: name.to_owned(),
+        ttl_ms: parse_duration(ttl)?,
+        slots: None,
+        wait_ms: None,
+        lock_delay_ms: None,
+        note: asked.intent.clone(),
+    })?;
+    let item = json!({
+        "item": format!("lock:{}", granted.resource), "resource": granted.resource,
+        "fence": granted.fence, "already_held": granted.already_held,
+        "expires_in": in_words(granted.expires_in_ms),
+    });
+    Ok(Output::Facts(json!({"items": [item]})))
+}
+
+/// Gives a lock back; answers whether it was held.
+fn release(call: &Call<'_>, name: &str) -> Result<bool> {
+    let Some(actor) = call.find()? else { return Ok(false) };
+    let is_ours = |held: &&Holding| {
+        let names = [&held.session.0, &held.name];
+        held.state == HoldingState::Held
+            && held.resource == name
+            && names.contains(&&actor.session.0)
+    };
+    let holdings = locks(call, name)?;
+    let Some(held) = holdings.iter().find(is_ours) else { return Ok(false) };
+    call.write(Release { resource: name.to_owned(), fence: held.fence })?;
+    Ok(true)
+}
+
+/// Who holds locks that match, and who waits for them.
+fn locks(call: &Call<'_>, pattern: &str) -> Result<Vec<Holding>> {
+    Ok(call.read(&ListLeases { pattern: Some(pattern.to_owned()) })?.holdings)
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Unclaim {
@@ -81,15 +136,25 @@ impl Tool for Unclaim {
     const MANNER: Manner = Manner::Sets;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
-        let items = call.items(&self.items)?;
-        Ok(Output::Facts(json!(call.write(claim::Unclaim { items, all: false })?)))
+        let (locks, items): (Vec<String>, Vec<String>) =
+            self.items.into_iter().partition(|item| lock(item).is_some());
+        let mut given = Unclaimed { released: Vec::new(), not_held: Vec::new() };
+        if !items.is_empty() || locks.is_empty() {
+            let items = call.items(&items)?;
+            given = call.write(claim::Unclaim { items, all: false })?;
+        }
+        for item in locks {
+            let held = lock(&item).map_or(Ok(false), |name| release(call, name))?;
+            if held { &mut given.released } else { &mut given.not_held }.push(item);
+        }
+        Ok(Output::Facts(json!(given)))
     }
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Who {
-    /// issue:15, path:src/a.rs, or a pattern such as issue:*; all claims when absent
+    /// issue:15, path:src/a.rs, lock:NAME, or a pattern such as issue:*; all claims when absent
     item: Option<String>,
 }
 
@@ -99,6 +164,12 @@ impl Tool for Who {
     const MANNER: Manner = Manner::Reads;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
+        if let Some(name) = self.item.as_deref().and_then(lock) {
+            let holdings = locks(call, name)?.into_iter().map(|held| {
+                facts(&Holding { resource: format!("lock:{}", held.resource), ..held })
+            });
+            return Ok(Output::Facts(json!({ "holdings": holdings.collect::<Value>() })));
+        }
         let mut question = claim::Who::default();
         match self.item {
             Some(pattern) if pattern.contains('*') => question.pattern = Some(pattern),

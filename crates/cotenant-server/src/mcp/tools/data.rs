@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Call, Manner, Output, Tool};
+use super::{Call, Manner, Output, Tool, claim::lock};
 
 /// As many characters as a client shows at all.
 pub(super) const SHOWN_MAX: u32 = 500_000;
@@ -37,8 +37,10 @@ struct Held {
 }
 
 fn guards(held: Vec<Held>) -> Vec<Guard> {
-    let guard =
-        |held: Held| Guard { resource: held.resource, fence: cotenant_core::id::Fence(held.fence) };
+    let guard = |held: Held| {
+        let resource = lock(&held.resource).unwrap_or(&held.resource).to_owned();
+        Guard { resource, fence: cotenant_core::id::Fence(held.fence) }
+    };
     held.into_iter().map(guard).collect()
 }
 
@@ -120,6 +122,8 @@ pub(super) struct UpdateData {
     value: Json,
     /// For cas: the rev you read, 0 for none
     expect: Option<i64>,
+    /// For append: keep only so many of the newest items
+    keep: Option<u32>,
     #[serde(default)]
     guards: Vec<Held>,
 }
@@ -145,6 +149,9 @@ impl Tool for UpdateData {
         if self.op != Way::Cas && self.expect.is_some() {
             return Err(Error::invalid("`expect` goes with `cas` only"));
         }
+        if self.op != Way::Append && self.keep.is_some() {
+            return Err(Error::invalid("`keep` goes with `append` only"));
+        }
         let change = match self.op {
             Way::Add => Change::Add(whole_number(&self.value)?),
             Way::Append => Change::Append(self.value),
@@ -156,7 +163,7 @@ impl Tool for UpdateData {
                 return Ok(Output::Facts(json!(call.guarded(put, guards)?)));
             }
         };
-        let update = data::Update { scope, key, change, keep: None };
+        let update = data::Update { scope, key, change, keep: self.keep };
         Ok(Output::Facts(json!(call.guarded(update, guards)?)))
     }
 }

@@ -32,8 +32,8 @@ struct Payload {
 
 impl Tool for LogEvent {
     const NAME: &'static str = "log_event";
-    const ABOUT: &'static str = "Write a line to the shared, append-only log. `cotenant event \
-        list` reads it.";
+    const ABOUT: &'static str = "Write a line to the shared, append-only log. `status` with \
+        `log` reads the newest.";
     const MANNER: Manner = Manner::Adds;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Manner, Output, Tool};
+use super::{Call, LOOK, Manner, Output, Tool, or_wait};
 
 /// The most messages that an answer tells.
 const MESSAGES_MAX: u32 = 16;
@@ -44,6 +44,8 @@ pub(super) struct Read {
     /// Numbers of messages that you acted on: their senders are told
     #[serde(default)]
     ack: Vec<Seq>,
+    /// If there is none, wait so long for one, e.g. 50s
+    wait: Option<String>,
 }
 
 impl Tool for Read {
@@ -55,17 +57,21 @@ impl Tool for Read {
     fn run(self, call: &Call<'_>) -> Result<Output> {
         let mut answer = Map::new();
         if !self.ack.is_empty() {
+            // A call that waits says it with every try.
             let done = call.write(Acknowledge { messages: self.ack })?;
-            answer.insert("acknowledged".to_owned(), json!(done.acknowledged));
+            let mut acknowledged = [done.acknowledged, done.already].concat();
+            acknowledged.sort_unstable();
+            answer.insert("acknowledged".to_owned(), json!(acknowledged));
         }
         let handed =
             call.write(Inbox { limit: MESSAGES_MAX, bytes: Some(BYTES_MAX), wait_ms: None })?;
         let numbers: Vec<Seq> = handed.messages.iter().map(|message| message.message).collect();
         answer.insert("messages".to_owned(), json!(numbers));
-        if !handed.messages.is_empty() {
-            let parts: Vec<Part> = handed.messages.iter().flat_map(parts).collect();
-            answer.insert("text".to_owned(), json!(call.framed(&parts)?));
+        if handed.messages.is_empty() {
+            return or_wait(Value::Object(answer), self.wait.as_deref(), "message.sent", LOOK);
         }
+        let parts: Vec<Part> = handed.messages.iter().flat_map(parts).collect();
+        answer.insert("text".to_owned(), json!(call.framed(&parts)?));
         if handed.more {
             answer.insert("more".to_owned(), json!(true));
         }

@@ -8,15 +8,29 @@ mod session;
 mod task;
 mod work;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use cotenant_core::{Error, Result};
+use cotenant_core::{
+    Error, Result,
+    clock::{check_duration, parse_duration},
+    lease::WAIT_MAX_MS,
+};
 use rmcp::model::{JsonObject, MetaObject, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{answer::Output, call::Call, schema::input_schema};
+use super::{
+    answer::{Output, Until},
+    call::Call,
+    schema::input_schema,
+};
+
+/// How often a call that waits looks without having been told of anything.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What a tool does to the store, for clients that ask before they call.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,6 +104,20 @@ const fn entry<T: Tool>() -> Entry {
             tool.run(call)
         },
     }
+}
+
+/// The answer that there is nothing, unless the caller waits for an event of a kind.
+fn or_wait(
+    nothing: Value,
+    wait: Option<&str>,
+    event: &'static str,
+    look_after: Duration,
+) -> Result<Output> {
+    let Some(wait) = wait else { return Ok(Output::Facts(nothing)) };
+    let wait_ms = parse_duration(wait)?;
+    check_duration("wait", wait_ms, 0, WAIT_MAX_MS)?;
+    let until = Until { wait: Duration::from_millis(wait_ms), event, look_after };
+    Ok(Output::NotYet { until, nothing })
 }
 
 /// Finds a tool.

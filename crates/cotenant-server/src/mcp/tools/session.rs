@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use cotenant_core::{
-    Code, Result,
+    Code, Error, Result,
     claim::{Holding, HoldingState},
     clock::in_words,
+    event::Read,
+    render::Part,
     session::{self, SessionView, SignedOff},
     status::ShowStatus,
     store::Actor,
@@ -22,6 +24,8 @@ use crate::mcp::answer::{facts, short};
 
 /// The most sessions that an answer lists.
 const SESSIONS_MAX: u32 = 50;
+/// The most lines of the log that an answer shows.
+const LINES_MAX: u32 = 50;
 /// The most things that an answer lists as held by one session.
 const HOLDS_MAX: usize = 20;
 
@@ -101,7 +105,11 @@ fn gone() -> SignedOff {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// Also so many of the newest lines of `log_event`, up to 50
+    #[serde(default)]
+    log: u32,
+}
 
 impl Tool for Status {
     const NAME: &'static str = "status";
@@ -110,6 +118,9 @@ impl Tool for Status {
     const MANNER: Manner = Manner::Reads;
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
+        if self.log > LINES_MAX {
+            return Err(Error::invalid(format!("`log` is {}; at most {LINES_MAX}", self.log)));
+        }
         // Who cannot act as its session, for lack of its token, may still look around.
         let you = call.find().ok().flatten();
         let session = you.as_ref().map(|actor| actor.session.clone());
@@ -150,8 +161,35 @@ impl Tool for Status {
         }
         add("keys", json!(status.keys));
         add("events", json!(status.seq));
+        if self.log > 0 {
+            add("log", json!(log(call, self.log)?));
+        }
         Ok(Output::Facts(Value::Object(answer)))
     }
+}
+
+/// The newest lines that sessions wrote to the log, oldest first, as quotations.
+fn log(call: &Call<'_>, lines: u32) -> Result<String> {
+    let read = Read {
+        after: None,
+        last: Some(lines),
+        kind: Some("user.*".to_owned()),
+        scope: None,
+        session: None,
+        limit: LINES_MAX,
+        wait_ms: None,
+    };
+    let parts: Vec<Part> = call
+        .read(&read)?
+        .events
+        .into_iter()
+        .flat_map(|event| {
+            let fact = format!("event {}, {}, {}:", event.seq, event.kind, event.at);
+            let text = event.payload.map_or_else(String::new, |payload| payload.text().to_owned());
+            [Part::Fact(fact), Part::Quote { writer: event.name, trust: event.trust, text }]
+        })
+        .collect();
+    call.framed(&parts)
 }
 
 /// What each session holds, by its id.

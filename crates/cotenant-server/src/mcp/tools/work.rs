@@ -1,5 +1,7 @@
 //! How far work is, and work that changes hands.
 
+use std::borrow::Cow;
+
 use cotenant_core::{
     Error, Result,
     clock::{in_words, parse_duration},
@@ -16,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Manner, Output, Tool};
+use super::{Call, Manner, Output, Tool, claim::lock};
 use crate::mcp::answer::{facts, short};
 
 /// The most offers that an answer lists.
@@ -81,7 +83,7 @@ pub(super) struct HandOff {
     action: Action,
     /// What to accept, decline or withdraw
     offer: Option<Seq>,
-    /// What moves, e.g. issue:15, path:src/, lease:deploy
+    /// What moves, e.g. issue:15, path:src/, lock:deploy
     #[serde(default)]
     items: Vec<String>,
     /// A session, label:WORD or everybody
@@ -124,7 +126,7 @@ impl Tool for HandOff {
 }
 
 fn offer(call: &Call<'_>, asked: HandOff) -> Result<Output> {
-    let place = |text: &String| match text.parse()? {
+    let place = |text: &String| match lease_named(text).parse()? {
         OfferItem::Claim(_) => call.item(text).map(OfferItem::Claim),
         other @ OfferItem::Lease(_) => Ok(other),
     };
@@ -137,6 +139,11 @@ fn offer(call: &Call<'_>, asked: HandOff) -> Result<Output> {
     let offered = call.write(operation)?;
     let ends = in_words(offered.expires_in_ms);
     Ok(Output::Facts(json!({"offer": offered.offer, "stands_for": ends})))
+}
+
+/// A lock by the word that offers have for it.
+fn lease_named(item: &str) -> Cow<'_, str> {
+    lock(item).map_or(Cow::Borrowed(item), |name| Cow::Owned(format!("lease:{name}")))
 }
 
 fn accept(call: &Call<'_>, offer: Seq) -> Result<Output> {

@@ -1,0 +1,117 @@
+//! Calls that wait for something to happen.
+
+use serde_json::{Value, json};
+
+use crate::world::{Server, World, answer};
+
+/// Longer than any test.
+const LONG: &str = "10m";
+
+/// What a client sends with each request that never shook hands.
+fn stateless(mut params: Value) -> Value {
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "claude-code", "version": "2.1.328"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    params
+}
+
+#[test]
+fn a_call_that_waits_holds_up_no_other() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("sign_on", &json!({"session_id": "claude_1"}));
+    let waits: Vec<u64> = (0..6)
+        .map(|_| one.begin_call("next_task", &json!({"queues": ["ci"], "wait": LONG})))
+        .collect();
+    let listens = one.begin_call("read_inbox", &json!({"wait": LONG}));
+    // All seven wait, more than watch the log, and the eighth is answered.
+    one.call("store_data", &json!({"scope": "s", "key": "k", "value": 1}));
+    two.call("send_message", &json!({"to": "claude_1", "text": "here I am"}));
+    let read = answer(&one.answer_to(listens));
+    assert!(read["text"].as_str().unwrap().contains("here I am"), "{read}");
+    two.call("add_tasks", &json!({"tasks": [{"payload": "elsewhere"}]}));
+    let tasks: Vec<Value> = (0..6).map(|n| json!({"payload": n, "queue": "ci"})).collect();
+    two.call("add_tasks", &json!({"tasks": tasks}));
+    let mut taken = Vec::new();
+    let mut answered = Vec::new();
+    for _ in &waits {
+        let (id, result) = one.answer_to_any();
+        let task = answer(&result);
+        taken.push(task["payload"].as_i64().unwrap());
+        answered.push(id);
+    }
+    taken.sort_unstable();
+    answered.sort_unstable();
+    assert_eq!((taken, answered), ((0..6).collect(), waits));
+    one.close();
+    two.close();
+}
+
+#[test]
+fn a_wait_that_is_over_finds_nothing() {
+    let world = World::new();
+    let mut server = world.agent("c1");
+    let waited = server.call("next_task", &json!({"wait": "10ms"}));
+    assert_eq!((&waited["task"], &waited["open"]["ready"]), (&json!(null), &json!(0)));
+    let waited = server.call("read_inbox", &json!({"wait": "10ms"}));
+    assert_eq!(waited, json!({"messages": []}));
+    let text = server.refusal("next_task", &json!({"wait": "2d"}));
+    assert!(text.starts_with("INVALID: wait is 2d"), "{text}");
+    server.close();
+}
+
+/// Has a call wait, calls it off, and shows that a task which comes then is another session's.
+fn called_off(world: &World, waiter: &mut Server, dress: fn(Value) -> Value) {
+    let mut other = world.agent("c2");
+    let wait = json!({"name": "next_task", "arguments": {"wait": LONG}});
+    let id = waiter.begin("tools/call", &dress(wait));
+    waiter.call_off(id);
+    // Calls are carried out one after the other: once this one was, no try is left that began before.
+    let look = json!({"name": "list_scopes", "arguments": {}});
+    let looks = waiter.begin("tools/call", &dress(look));
+    while waiter.answer_to_any().0 != looks {}
+    let added = other.call("add_tasks", &json!({"tasks": [{"payload": 1}]}));
+    let taken = other.call("next_task", &json!({}));
+    assert_eq!(taken["task"], added["tasks"][0]["task"], "{taken}");
+    other.close();
+}
+
+#[test]
+fn what_comes_after_a_call_was_called_off_is_for_others() {
+    let world = World::new();
+    let mut one = world.agent("c1");
+    one.open();
+    called_off(&world, &mut one, |params| params);
+    one.close();
+}
+
+#[test]
+fn a_client_without_a_handshake_calls_off_too() {
+    let world = World::new();
+    let mut one = world.agent("c1");
+    one.begin("server/discover", &stateless(json!({})));
+    one.answer_to(0);
+    called_off(&world, &mut one, stateless);
+    one.close();
+}
+
+#[test]
+fn a_client_that_leaves_ends_its_waits() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    let waits = one.begin_call("next_task", &json!({"wait": LONG}));
+    // Asked for before it left: done and answered.
+    let stores = one.begin_call("store_data", &json!({"scope": "s", "key": "k", "value": 1}));
+    one.leave();
+    let mut answers = [one.answer_to_any(), one.answer_to_any()];
+    answers.sort_unstable_by_key(|answer| answer.0);
+    assert_eq!([answers[0].0, answers[1].0], [waits, stores]);
+    assert_eq!(answer(&answers[0].1)["task"], json!(null));
+    answer(&answers[1].1);
+    two.call("add_tasks", &json!({"tasks": [{"payload": 1}]}));
+    assert_eq!(two.call("next_task", &json!({}))["payload"], 1);
+    one.close();
+    two.close();
+}
