@@ -8,7 +8,8 @@
 //! - An offer leaves `open` once: by acceptance, refusal, withdrawal or its time.
 //! - Accepting moves every item that the giver still has, in one transaction; what was given up meanwhile
 //!   goes to the acceptor if it is free.
-//! - A further kind of item is a variant of `OfferItem`; [`Kept::of`] and `take_over` say how it moves.
+//! - A further kind of item is a variant of `OfferItem`; [`Held::of`] says what has it, `moving.rs` how it
+//!   moves.
 
 mod closing;
 mod draft;
@@ -21,7 +22,7 @@ use cotenant_core::{
     claim::Mode,
     clock::DAY,
     event::sha256_hex,
-    id::{Fence, Seq, SessionId, Tick},
+    id::{Fence, Seq, SessionId, TaskId, Tick},
     json::Json,
     lease::Resource,
     name::Addressee,
@@ -35,7 +36,7 @@ pub(crate) use self::{
     draft::{draft, draft_of, pass_on},
     moving::{accept, check_quota},
     offer::{check_offers, offer},
-    show::{givers, list, of_issues, open_for},
+    show::{foreseen, givers, lines, list, of_issues, open_for, open_of, warnings},
 };
 use crate::{
     holding::LeaseRow,
@@ -70,11 +71,19 @@ const INSERT: &str = "INSERT INTO offer (state, id, giver, name, trust, addresse
 const UPDATE_CLOSED: &str = "UPDATE offer SET state = $1, closed_by = $2, expires_tick = $3 \
      WHERE state = 'open' AND id = $4";
 
-/// An item as it was when it was offered: enough to grant it anew.
+/// An item as it was when it was offered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Kept {
     item: OfferItem,
     fence: Fence,
+    /// Of a claim or a lease. A task has its terms in its own row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terms: Option<Terms>,
+}
+
+/// Enough to grant a claim or a lease anew.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Terms {
     mode: Mode,
     automatic: bool,
     ttl_ms: Option<u64>,
@@ -85,24 +94,31 @@ struct Kept {
 
 impl Kept {
     fn of(item: &OfferItem, row: LeaseRow) -> Self {
-        Self {
-            item: item.clone(),
-            fence: row.fence,
+        let terms = Terms {
             mode: row.mode,
             automatic: row.automatic,
             ttl_ms: row.ttl_ms,
             slots: row.slots,
             lock_delay_ms: row.lock_delay_ms,
             note: row.note,
-        }
+        };
+        Self { item: item.clone(), fence: row.fence, terms: Some(terms) }
     }
 }
 
-/// What is held when an item is.
-fn resource(item: &OfferItem) -> Resource {
-    match item {
-        OfferItem::Claim(item) => Resource::Claim(item.clone()),
-        OfferItem::Lease(name) => Resource::Lease(name.clone()),
+/// What kind of thing an item is: held by a row of `lease`, or a task.
+enum Held {
+    Row(Resource),
+    Task(TaskId),
+}
+
+impl Held {
+    fn of(item: &OfferItem) -> Self {
+        match item {
+            OfferItem::Claim(item) => Self::Row(Resource::Claim(item.clone())),
+            OfferItem::Lease(name) => Self::Row(Resource::Lease(name.clone())),
+            OfferItem::Task(task) => Self::Task(*task),
+        }
     }
 }
 
@@ -179,7 +195,7 @@ impl OfferRow {
 }
 
 /// Whether a session is another one, or goes on for it.
-fn stands_for(tx: &mut Tx<'_>, session: &str, other: &str) -> Result<bool> {
+pub(crate) fn stands_for(tx: &mut Tx<'_>, session: &str, other: &str) -> Result<bool> {
     Ok(session == other || lineage::goes_on_for(tx, session, other)?)
 }
 
@@ -245,6 +261,13 @@ fn require(tx: &mut Tx<'_>, id: Seq) -> Result<OfferRow> {
     })
 }
 
+/// The refusal of what a session can only do with an offer of somebody else.
+fn own_offer(row: &OfferRow) -> Error {
+    Error::new(Code::Forbidden, format!("offer {} is this session's own", row.id))
+        .detail("offer", row.id)
+        .hint(format!("take it back with `cotenant handoff withdraw {}`", row.id))
+}
+
 /// Fails unless an offer is open.
 fn check_open(tx: &Tx<'_>, row: &OfferRow) -> Result<()> {
     let state = row.effective(tx.now);
@@ -257,15 +280,22 @@ fn check_open(tx: &Tx<'_>, row: &OfferRow) -> Result<()> {
         return Ok(());
     }
     let by = row.closed_by.as_ref();
+    let own = by.is_some() && tx.actor.as_ref().map(|actor| &actor.name) == by;
     let message = match by {
+        Some(_) if own => format!("offer {} was {} by this session before", row.id, state.word()),
         Some(by) => format!("offer {} was {} by `{by}`", row.id, state.word()),
         None => format!("offer {} has {}", row.id, state.word()),
+    };
+    let hint = if own && state == OfferState::Accepted {
+        "`cotenant session show` lists what you hold, `cotenant handoff list --all` what you were told"
+    } else {
+        "`cotenant handoff list` shows what is open"
     };
     Err(Error::new(Code::Gone, message)
         .detail("offer", row.id)
         .detail("state", state)
         .detail("by", by)
-        .hint("`cotenant handoff list` shows what is open"))
+        .hint(hint))
 }
 
 fn close(tx: &mut Tx<'_>, row: &OfferRow, state: OfferState, by: Option<&str>) -> Result<()> {

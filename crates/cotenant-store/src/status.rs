@@ -6,7 +6,7 @@ use cotenant_core::{
 };
 
 use crate::{
-    data, handoff, holding, message, progress,
+    barrier, data, handoff, holding, message, progress,
     session::{self, SessionRow},
     task,
     tx::Tx,
@@ -18,6 +18,8 @@ const SESSIONS: u32 = 200;
 const PROGRESS: i64 = 50;
 /// Offers to one session shown.
 const OFFERS: usize = 16;
+/// Open offers, and barriers, shown to whoever asks for them.
+const OPEN: usize = 50;
 /// Keys are counted up to here: an exact count of very many would make the page slow.
 const KEYS_COUNTED: i64 = 100_000;
 
@@ -30,6 +32,10 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
     let session = op.session.as_ref();
     let session = session.map(|session| session::find(tx, &session.0)).transpose()?.flatten();
     let waiting = session.map(|session| waiting(tx, &session)).transpose()?;
+    let (offers, barriers) = match op.open {
+        true => (handoff::lines(tx, OPEN)?, barrier::filling(tx, OPEN)?),
+        false => (Vec::new(), Vec::new()),
+    };
     Ok(Status {
         sessions,
         sessions_live,
@@ -41,6 +47,8 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
         tick: tx.now,
         history: tx.meta.history.clone(),
         progress: progress::undone(tx, PROGRESS)?,
+        offers,
+        barriers,
         waiting,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Rules are in `cotenant_core::task::rule`; here rows are loaded, decided on and saved. `task/add.rs`
 //! adds, `task/attempt.rs` takes and finishes, `task/ending.rs` follows what is over and settles,
-//! `task/show.rs` looks.
+//! `task/handing.rs` gives what is accepted to its new runner, `task/show.rs` looks.
 //!
 //! # Invariants
 //! - A row has exactly one timer while time alone can change it: a running attempt, a delay, a retry.
@@ -14,6 +14,7 @@
 mod add;
 mod attempt;
 mod ending;
+mod handing;
 mod show;
 
 use cotenant_core::{
@@ -31,6 +32,7 @@ pub(crate) use self::{
     add::add,
     attempt::{check_guard, extend, fail, finish, next, release},
     ending::{cancel, give_back_all, lose_all, on_timer, requeue},
+    handing::{Left, fence_of, hand_over, run_by, stand},
     show::{counts, graph, list, ready, show},
 };
 use crate::{

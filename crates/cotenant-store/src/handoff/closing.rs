@@ -8,7 +8,7 @@ use cotenant_core::{
 };
 use serde_json::json;
 
-use super::{check_open, close, is_for, require, scope, stands_for};
+use super::{check_open, close, is_for, own_offer, require, scope, stands_for};
 use crate::{params, tx::Tx};
 
 const SELECT_EXPIRES: &str = "SELECT state, expires_tick FROM offer WHERE state IN ('open', \
@@ -18,6 +18,9 @@ const DELETE_ONE: &str = "DELETE FROM offer WHERE state = $1 AND id = $2";
 pub(crate) fn decline(tx: &mut Tx<'_>, op: &DeclineOffer) -> Result<ClosedOffer> {
     let actor = tx.actor()?.clone();
     let row = require(tx, op.offer)?;
+    if row.giver == actor.id {
+        return Err(own_offer(&row));
+    }
     let addressed = row.to_session.is_some() && is_for(tx, &row, &actor)?;
     if !addressed {
         return Err(Error::new(

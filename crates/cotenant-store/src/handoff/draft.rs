@@ -5,12 +5,12 @@ use cotenant_core::{
     id::Seq,
     json::{Json, merge_patch},
     name::Addressee,
-    offer::{Draft, Drafted, OFFER_TTL_MS, OfferState, PAYLOAD_BYTES_MAX},
+    offer::{Draft, Drafted, OFFER_TTL_MS, OfferItem, OfferState, PAYLOAD_BYTES_MAX},
 };
 use serde_json::json;
 
 use super::{OfferRow, in_event, insert};
-use crate::{holding, params, progress, session::SessionRow, tx::Tx};
+use crate::{holding, params, progress, session::SessionRow, task, tx::Tx};
 
 /// Reports of progress in a draft.
 const DRAFT_PROGRESS: i64 = 8;
@@ -34,13 +34,15 @@ pub(crate) fn draft(tx: &mut Tx<'_>, op: &Draft) -> Result<Drafted> {
     if let Some(payload) = &op.payload {
         text = merge_patch(&text, payload.text())?;
     }
-    let holds: Vec<String> = holding::of_session(tx, &actor)?
+    let mut holds: Vec<String> = holding::of_session(tx, &actor)?
         .into_iter()
         .map(|holding| match holding.resource.parse::<cotenant_core::claim::Item>() {
             Ok(_) => holding.resource,
             Err(_) => format!("lease:{}", holding.resource),
         })
         .collect();
+    let tasks = task::run_by(tx, &actor.id)?;
+    holds.extend(tasks.into_iter().map(|task| OfferItem::Task(task).to_string()));
     let progress: Vec<serde_json::Value> = progress::of_session(tx, &actor.id, DRAFT_PROGRESS)?
         .into_iter()
         .map(|it| json!({"subject": it.subject, "phase": it.phase, "percent": it.percent, "message": it.message}))

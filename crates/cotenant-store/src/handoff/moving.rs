@@ -3,7 +3,7 @@
 use cotenant_core::{
     Code, Error, Result,
     claim::{AUTOMATIC_MS, CLAIMS_MAX, Mode},
-    id::{Seq, SessionId},
+    id::{Seq, SessionId, TaskId},
     json::Json,
     lease::{LEASES_MAX, Resource},
     offer::{AcceptOffer, AcceptedOffer, MovedItem, NotMoved, OfferItem, OfferState},
@@ -12,13 +12,15 @@ use cotenant_core::{
 use serde_json::json;
 
 use super::{
-    Kept, OfferRow, SELECT_ONE, check_open, close, is_for, offer_row, require, resource, scope,
-    stands_for,
+    Held, Kept, OfferRow, SELECT_ONE, check_open, close, is_for, offer_row, own_offer, require,
+    scope, stands_for,
 };
 use crate::{
     holding::{self, LeaseRow, LeaseState},
     lineage, params,
     session::SessionRow,
+    sql::corrupt,
+    task,
     testing::mutant,
     tx::Tx,
 };
@@ -27,10 +29,12 @@ use crate::{
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<()> {
     let Some(row) = tx.sql.rows(SELECT_ONE, params![op.offer.0])?.pop() else { return Ok(()) };
     let row = offer_row(row)?;
-    let count =
-        |wanted: fn(&Kept) -> bool| row.items.iter().filter(|kept| wanted(kept)).count() as i64;
-    let leases = count(|kept| matches!(kept.item, OfferItem::Lease(_)));
-    let claims = count(|kept| matches!(kept.item, OfferItem::Claim(_)) && !kept.automatic);
+    let count = |wanted: &dyn Fn(&Kept) -> bool| {
+        row.items.iter().filter(|kept| wanted(kept)).count() as i64
+    };
+    let leases = count(&|kept| matches!(kept.item, OfferItem::Lease(_)));
+    let is_automatic = |kept: &Kept| kept.terms.as_ref().is_some_and(|terms| terms.automatic);
+    let claims = count(&|kept| matches!(kept.item, OfferItem::Claim(_)) && !is_automatic(kept));
     let actor = tx.actor()?.id.clone();
     let too_many = |what: &str, limit: i64| {
         Error::new(Code::Quota, format!("a session holds at most {limit} {what}"))
@@ -51,15 +55,12 @@ pub(crate) fn accept(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<AcceptedOffer>
     let actor = tx.actor()?.clone();
     let row = require(tx, op.offer)?;
     if !is_for(tx, &row, &actor)? {
-        let own = row.giver == actor.id;
-        let whose = if own { "this session's own".to_owned() } else { format!("for `{}`", row.to) };
-        return Err(Error::new(Code::Forbidden, format!("offer {} is {whose}", row.id))
+        if row.giver == actor.id {
+            return Err(own_offer(&row));
+        }
+        return Err(Error::new(Code::Forbidden, format!("offer {} is for `{}`", row.id, row.to))
             .detail("offer", row.id)
-            .hint(if own {
-                "take it back with `cotenant handoff withdraw`"
-            } else {
-                "`cotenant handoff list` shows those for you"
-            }));
+            .hint("`cotenant handoff list --mine` shows those for you"));
     }
     check_open(tx, &row)?;
     let seq = tx.next_seq();
@@ -69,10 +70,16 @@ pub(crate) fn accept(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<AcceptedOffer>
     lineage::add_edge(tx, &row.giver, &actor.id, Relation::Handoff, Seq(seq), None)?;
     let (mut items, mut not_moved) = (Vec::new(), Vec::new());
     for kept in &row.items {
-        match take_over(tx, &actor, &row, kept)? {
+        let item = kept.item.to_string();
+        let taken = match Held::of(&kept.item) {
+            Held::Row(resource) => take_over(tx, &actor, &row, kept, &resource)?
+                .map_err(|rows| (holding::views(tx, &rows), None)),
+            Held::Task(id) => take_over_task(tx, &row, id)?
+                .map_err(|left| (left.runner.into_iter().collect(), Some(left.state))),
+        };
+        match taken {
             Ok(moved) => items.push(moved),
-            Err(rows) => not_moved
-                .push(NotMoved { item: kept.item.to_string(), holders: holding::views(tx, &rows) }),
+            Err((holders, state)) => not_moved.push(NotMoved { item, holders, state }),
         }
     }
     close(tx, &row, OfferState::Accepted, Some(&actor.name))?;
@@ -89,20 +96,38 @@ pub(crate) fn accept(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<AcceptedOffer>
 
 type Rows = Vec<(LeaseRow, SessionRow)>;
 
-/// Gives an item to the acceptor, from the giver or, if that gave it up, from nobody. Else answers who is in
-/// the way.
+/// Gives a task to the acceptor, or answers how it stands.
+fn take_over_task(
+    tx: &mut Tx<'_>,
+    offer: &OfferRow,
+    id: TaskId,
+) -> Result<std::result::Result<MovedItem, task::Left>> {
+    let item = OfferItem::Task(id).to_string();
+    Ok(task::hand_over(tx, id, offer.id, &offer.giver)?.map(|taken| MovedItem {
+        resource: item.clone(),
+        item,
+        fence: taken.fence,
+        task: Some(taken),
+    }))
+}
+
+/// Gives a claim or a lease to the acceptor, from the giver or, if that gave it up, from nobody. Else
+/// answers who is in the way.
 fn take_over(
     tx: &mut Tx<'_>,
     actor: &SessionRow,
     offer: &OfferRow,
     kept: &Kept,
+    resource: &Resource,
 ) -> Result<std::result::Result<MovedItem, Rows>> {
-    let resource = resource(&kept.item);
-    let (kind, name, _) = holding::key(&resource);
+    let terms = kept.terms.as_ref().ok_or_else(|| {
+        corrupt(format!("offer {} does not say how `{}` was held", offer.id, kept.item))
+    })?;
+    let (kind, name, _) = holding::key(resource);
     let rows = holding::around_settled(tx, kind, name)?;
     let (mut givers, mut own, mut others) = (None, None, Rows::new());
     for (row, holder) in rows {
-        let same = row.resource == resource;
+        let same = row.resource == *resource;
         if same && row.session == actor.id && row.is_current(tx.now) {
             own = Some(row);
         } else if same
@@ -115,8 +140,8 @@ fn take_over(
         }
     }
     if givers.is_none() {
-        others.retain(|(row, _)| is_in_the_way(kept, row));
-        let slots = usize::try_from(kept.slots).unwrap_or(1);
+        others.retain(|(row, _)| is_in_the_way(&kept.item, terms.mode, row));
+        let slots = usize::try_from(terms.slots).unwrap_or(1);
         let taken = others.len() + usize::from(own.is_some());
         if !others.is_empty() && (kind != "lease" || taken >= slots) {
             return Ok(Err(others));
@@ -129,27 +154,27 @@ fn take_over(
     // What the acceptor holds already is not weakened.
     let lifetime = match &own {
         Some(row) if row.ttl_ms.is_none() => None,
-        _ if kept.automatic => Some(AUTOMATIC_MS),
-        _ => kept.ttl_ms,
+        _ if terms.automatic => Some(AUTOMATIC_MS),
+        _ => terms.ttl_ms,
     };
     let mode = match &own {
         Some(row) if row.mode == Mode::Exclusive => Mode::Exclusive,
-        _ => kept.mode,
+        _ => terms.mode,
     };
     let row = LeaseRow {
         resource: resource.clone(),
         session: actor.id.clone(),
         state: LeaseState::Held,
         fence: tx.fence(),
-        slots: kept.slots,
+        slots: terms.slots,
         mode,
-        automatic: kept.automatic && own.as_ref().is_none_or(|row| row.automatic),
+        automatic: terms.automatic && own.as_ref().is_none_or(|row| row.automatic),
         ttl_ms: lifetime,
         expires: lifetime.map(|ms| tx.now.after(ms)),
-        lock_delay_ms: kept.lock_delay_ms,
+        lock_delay_ms: terms.lock_delay_ms,
         since: tx.now,
         since_ms: tx.wall_ms,
-        note: kept.note.clone(),
+        note: terms.note.clone(),
     };
     holding::save(tx, &row)?;
     let noun = if kind == "lease" { "lease" } else { "claim" };
@@ -159,19 +184,22 @@ fn take_over(
         "offer": offer.id, "mode": row.mode, "automatic": row.automatic, "note": row.note,
         "ttl_ms": row.ttl_ms, "slots": row.slots,
     });
-    tx.event(&format!("{noun}.moved"), &holding::scope(&resource), &Json::of(&facts))?;
+    tx.event(&format!("{noun}.moved"), &holding::scope(resource), &Json::of(&facts))?;
     Ok(Ok(MovedItem {
         item: kept.item.to_string(),
         resource: resource.to_string(),
         fence: row.fence,
+        task: None,
     }))
 }
 
-/// Whether somebody else's row keeps an item from being granted that its giver gave up.
-fn is_in_the_way(kept: &Kept, row: &LeaseRow) -> bool {
-    match (&kept.item, &row.resource) {
+/// Whether somebody else's row keeps an item from being granted that its giver gave up. Paths are in each
+/// other's way in one tree only.
+fn is_in_the_way(item: &OfferItem, mode: Mode, row: &LeaseRow) -> bool {
+    match (item, &row.resource) {
         (OfferItem::Claim(item), Resource::Claim(held)) => {
-            kept.mode == Mode::Exclusive && row.mode == Mode::Exclusive && item.tree == held.tree
+            let in_one_tree = item.tree == held.tree || mutant("offered_path_of_any_tree");
+            mode == Mode::Exclusive && row.mode == Mode::Exclusive && in_one_tree
         }
         _ => row.state != LeaseState::Released,
     }

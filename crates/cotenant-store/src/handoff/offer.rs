@@ -4,13 +4,12 @@ use cotenant_core::{
     Code, Error, Result,
     id::{Fence, Seq},
     json::Json,
-    lease::Resource,
     offer::{OFFER_TTL_MS, OFFERS_MAX, Offer, OfferItem, OfferState, Offered, with_members},
 };
 use serde_json::json;
 
-use super::{Kept, OfferRow, in_event, insert, open_offers, resource, scope, stands_for};
-use crate::{holding, message, session::SessionRow, testing::mutant, tx::Tx};
+use super::{Held, Kept, OfferRow, in_event, insert, open_offers, scope, stands_for};
+use crate::{holding, message, session::SessionRow, task, testing::mutant, tx::Tx};
 
 /// Fails if the actor has as many open offers as a session may have.
 pub(crate) fn check_offers(tx: &mut Tx<'_>) -> Result<()> {
@@ -34,11 +33,9 @@ pub(crate) fn offer(tx: &mut Tx<'_>, op: &Offer) -> Result<Offered> {
     }
     let mut kept = Vec::with_capacity(op.items.len());
     for item in &op.items {
-        let resource = resource(item);
-        let own = holding::own(tx, &resource, &actor.id)?.filter(|row| row.is_current(tx.now));
-        match own {
-            Some(row) => kept.push(Kept::of(item, row)),
-            None => return Err(not_owner(tx, item, &resource)?),
+        match own(tx, item, &actor)? {
+            Some(own) => kept.push(own),
+            None => return Err(not_owner(tx, item)?),
         }
     }
     check_not_offered(tx, &actor, &op.items)?;
@@ -84,16 +81,49 @@ fn payload(tx: &Tx<'_>, actor: &SessionRow, given: Option<&Json>) -> Result<Json
     Ok(with_members(given, &members))
 }
 
+/// What the actor has of an item.
+fn own(tx: &mut Tx<'_>, item: &OfferItem, actor: &SessionRow) -> Result<Option<Kept>> {
+    match Held::of(item) {
+        Held::Row(resource) => {
+            let own = holding::own(tx, &resource, &actor.id)?;
+            Ok(own.filter(|row| row.is_current(tx.now)).map(|row| Kept::of(item, row)))
+        }
+        Held::Task(id) => {
+            let fence = task::fence_of(tx, id, &actor.id)?;
+            Ok(fence.map(|fence| Kept { item: item.clone(), fence, terms: None }))
+        }
+    }
+}
+
 /// The refusal to hand over what one does not hold.
-fn not_owner(tx: &mut Tx<'_>, item: &OfferItem, resource: &Resource) -> Result<Error> {
-    let (kind, name, _) = holding::key(resource);
-    let mut rows = holding::around(tx, kind, name)?;
-    rows.retain(|(row, _)| row.resource == *resource);
-    let holders = holding::views(tx, &rows);
-    Ok(Error::new(Code::NotOwner, format!("`{item}` is not held by this session"))
-        .detail("item", item.to_string())
-        .detail("holders", &holders)
-        .hint("hand over what you hold; `cotenant session show` lists it"))
+fn not_owner(tx: &mut Tx<'_>, item: &OfferItem) -> Result<Error> {
+    let (mut holders, mut state) = (Vec::new(), None);
+    match Held::of(item) {
+        Held::Row(resource) => {
+            let (kind, name, _) = holding::key(&resource);
+            let mut rows = holding::around(tx, kind, name)?;
+            rows.retain(|(row, _)| row.resource == resource);
+            holders = holding::views(tx, &rows);
+        }
+        Held::Task(id) => {
+            if let Some(found) = task::stand(tx, id)? {
+                (holders, state) = (found.runner.into_iter().collect(), Some(found.state));
+            }
+        }
+    }
+    let error = match item {
+        OfferItem::Task(_) => {
+            Error::new(Code::NotOwner, format!("this session does not work on `{item}`"))
+                .hint("hand over what you work on; `cotenant task list --session NAME` lists it")
+        }
+        _ => Error::new(Code::NotOwner, format!("`{item}` is not held by this session"))
+            .hint("hand over what you hold; `cotenant session show` lists it"),
+    };
+    let error = error.detail("item", item.to_string()).detail("holders", &holders);
+    Ok(match state {
+        Some(state) => error.detail("state", state),
+        None => error,
+    })
 }
 
 /// Fails if an item is in another open offer of the actor, or of whom it goes on for.
