@@ -32,9 +32,10 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
     let session = op.session.as_ref();
     let session = session.map(|session| session::find(tx, &session.0)).transpose()?.flatten();
     let waiting = session.map(|session| waiting(tx, &session)).transpose()?;
-    let (offers, barriers) = match op.open {
-        true => (handoff::lines(tx, OPEN)?, barrier::filling(tx, OPEN)?),
-        false => (Vec::new(), Vec::new()),
+    let (offers, barriers) = if op.open {
+        (handoff::lines(tx, OPEN)?, barrier::filling(tx, OPEN)?)
+    } else {
+        (Vec::new(), Vec::new())
     };
     Ok(Status {
         sessions,

@@ -42,17 +42,22 @@ pub(crate) fn run_by(tx: &mut Tx<'_>, session: &str) -> Result<Vec<TaskId>> {
 /// How a task stands and who runs it, if there is one of this number.
 pub(crate) fn stand(tx: &mut Tx<'_>, id: TaskId) -> Result<Option<Left>> {
     let Some(row) = find(tx, id)? else { return Ok(None) };
-    let runner = runner(tx, &row)?;
-    left(tx, &row, runner).map(Some)
+    let (row, runner) = settled(tx, &row)?;
+    Ok(Some(left(tx, &row, runner)))
 }
 
-/// The session of the newest attempt, in its true state.
-fn runner(tx: &mut Tx<'_>, row: &TaskRow) -> Result<Option<SessionRow>> {
-    let Some(session) = &row.session else { return Ok(None) };
-    session::find(tx, session)?.map(|found| session::settle_holder(tx, found)).transpose()
+/// A task in its true state, with the session of its newest attempt: a loss gives it back, and so does time.
+fn settled(tx: &mut Tx<'_>, row: &TaskRow) -> Result<(TaskRow, Option<SessionRow>)> {
+    let runner = match &row.session {
+        Some(session) => session::find(tx, session)?,
+        None => None,
+    };
+    let runner = runner.map(|runner| session::settle_holder(tx, runner)).transpose()?;
+    let row = require(tx, row.id)?;
+    Ok((settle_row(tx, row)?, runner))
 }
 
-fn left(tx: &Tx<'_>, row: &TaskRow, runner: Option<SessionRow>) -> Result<Left> {
+fn left(tx: &Tx<'_>, row: &TaskRow, runner: Option<SessionRow>) -> Left {
     let state = row.state();
     let runner = runner.filter(|_| state == TaskState::Running).map(|runner| Holding {
         resource: scope(row.id),
@@ -74,7 +79,7 @@ fn left(tx: &Tx<'_>, row: &TaskRow, runner: Option<SessionRow>) -> Result<Left> 
         kind: runner.kind,
         user: runner.user,
     });
-    Ok(Left { state, runner })
+    Left { state, runner }
 }
 
 /// Gives a task to the actor, who accepts this offer of it; or says how it stands.
@@ -86,10 +91,7 @@ pub(crate) fn hand_over(
 ) -> Result<std::result::Result<TakenTask, Left>> {
     let actor = tx.actor()?.id.clone();
     let row = require(tx, id)?;
-    // A loss gives the task back, and time may have.
-    let runner = runner(tx, &row)?;
-    let row = require(tx, id)?;
-    let row = settle_row(tx, row)?;
+    let (row, runner) = settled(tx, &row)?;
     let of_giver = match &row.session {
         Some(session) => *session == actor || handoff::stands_for(tx, session, giver)?,
         None => false,
@@ -99,7 +101,7 @@ pub(crate) fn hand_over(
     let kept = before.filter(|_| mutant("giver_keeps_its_attempt"));
     let fence = kept.unwrap_or_else(|| tx.fence());
     let Some(mut standing) = row.standing.handed_over(of_giver, fence) else {
-        return left(tx, &row, runner).map(Err);
+        return Ok(Err(left(tx, &row, runner)));
     };
     if mutant("handing_over_counts_an_attempt") {
         standing.attempts = (row.standing.attempts + 1).min(standing.max_attempts);

@@ -12,7 +12,7 @@ use cotenant_core::{
     event::sha256_hex,
     json::Json,
     name::SessionRef,
-    offer::Draft,
+    offer::{self, Draft},
     render::cut,
     session::{SessionView, SignOff},
     status::{ShowStatus, Waiting},
@@ -199,7 +199,8 @@ fn seen(call: &Call<'_>) -> Draft {
     if project.common_dir.is_none() {
         return Draft::default();
     }
-    let place = project.work(&Default::default(), &[], &call.directory);
+    let nothing_said = offer::Place::default();
+    let place = project.work(&nothing_said, &[], &call.directory);
     let here = match &place.worktree {
         Some(worktree) => json!({"branch": place.branch, "worktree": worktree}),
         None => json!(null),

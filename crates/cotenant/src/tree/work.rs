@@ -26,8 +26,8 @@ impl Project {
         let git_dirs = || self.git_dirs().into_iter();
         let found = if let Some(worktree) = &said.worktree {
             git_dirs().find(|dir| top_of(dir).is_some_and(|top| top == Path::new(worktree)))
-        } else if let Some(name) = tree_of_paths(items) {
-            self.git_dir_of(name)
+        } else if let Some(tree) = tree_of_paths(items) {
+            self.git_dir_of(tree.split_once('+').map(|(_, name)| name))
         } else if let Some(branch) = &said.branch {
             git_dirs().find(|dir| branch_of(dir).as_ref() == Some(branch))
         } else {
@@ -63,8 +63,8 @@ impl Project {
     }
 }
 
-/// The name of the tree that all paths among these items belong to, if there are any.
-fn tree_of_paths(items: &[OfferItem]) -> Option<Option<&str>> {
+/// The tree that all paths among these items belong to, if there are any.
+fn tree_of_paths(items: &[OfferItem]) -> Option<&str> {
     let trees: BTreeSet<&str> = items
         .iter()
         .filter_map(|item| match item {
@@ -73,7 +73,7 @@ fn tree_of_paths(items: &[OfferItem]) -> Option<Option<&str>> {
         })
         .collect();
     match trees.into_iter().collect::<Vec<_>>()[..] {
-        [tree] => Some(tree.split_once('+').map(|(_, name)| name)),
+        [tree] => Some(tree),
         _ => None,
     }
 }
