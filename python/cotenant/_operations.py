@@ -547,6 +547,7 @@ def offer(
 
 def accept(number: int) -> Steps[Accepted]:
     accepted: Accepted = yield Request("handoff.accept", {"offer": number})
+    accepted["tasks"] = [Task.of(item["task"]) for item in accepted["items"] if "task" in item]
     return accepted
 
 

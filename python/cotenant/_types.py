@@ -431,6 +431,9 @@ class Accepted(TypedDict, total=False):
     trust: str
     payload: Dict[str, Any]
     items: List[Dict[str, Any]]
+    #: Of the items, the tasks to go on with, as :meth:`Client.next_task` gives them.
+    tasks: List[Task]
+    #: What others hold or run by now, and tasks that are over, with their ``state``.
     not_moved: List[Dict[str, Any]]
 
 

@@ -407,8 +407,9 @@ class Client:
         ttl: Optional[float] = None,
         guards: Guards = (),
     ) -> int:
-        """Offers claims such as ``issue:15`` and leases such as ``lease:deploy``, with what the next one
-        should know, to a session, ``label:WORD`` or everybody. Answers the number of the offer.
+        """Offers claims such as ``issue:15``, leases such as ``lease:deploy`` and tasks such as ``task:42``,
+        with what the next one should know, to a session, ``label:WORD`` or everybody. Answers the number of
+        the offer.
 
         They stay this session's until somebody accepts.
         """

@@ -288,6 +288,21 @@ class Handing(Place):
         self.assertEqual(c.offers(), [])
         self.assertEqual([it["state"] for it in c.offers(all=True, giver="a")], ["accepted"])
 
+    def test_a_task_goes_on_in_other_hands(self) -> None:
+        a, b = self.client("a"), self.client("b")
+        [added] = a.add_tasks({"title": "port the parser"})
+        given = a.next_task()
+        assert given is not None
+        accepted = b.accept(a.offer(f"task:{added['task']}"))
+        [task] = accepted["tasks"]
+        self.assertEqual((task.task, task.attempt), (given.task, 1))
+        self.assertEqual(task.payload, {"title": "port the parser"})
+        self.assertGreater(task.fence, given.fence)
+        with self.assertRaises(FencedError):
+            a.finish_task(given)
+        b.put("s", "k", 1, guards=[task])
+        self.assertEqual(b.finish_task(task)["state"], "done")
+
     def test_an_offer_is_refused_or_taken_back(self) -> None:
         a, b, c = self.client("a"), self.client("b"), self.client("c", labels=["ready"])
         first = a.offer(to="b", payload={"n": 1}, ttl=600)

@@ -38,8 +38,9 @@ pub(crate) fn check(bench: &dyn Bench, recorder: &Recorder) {
     check_ephemeral(bench, &sessions);
     let events = log(bench);
     check_log(&events);
-    check_tasks(&tasks(bench), &live, &events);
-    check_offers(bench, &events, leases.iter().chain(&claims));
+    let tasks = tasks(bench);
+    check_tasks(&tasks, &live, &events);
+    check_offers(bench, &events, &tasks, leases.iter().chain(&claims));
     check_fences(&recorder.record().fences);
     let verified = must(bench, &Verify::default());
     assert!(verified.ok, "the chain does not verify: {verified:?}");
@@ -76,6 +77,7 @@ fn may_lead(kind: &str, from: Option<TaskState>, to: TaskState) -> bool {
             from => matches!(from, Some(Delayed | Failed)) && to == Ready,
         },
         "task.taken" => (from, to) == (Some(Ready), Running),
+        "task.moved" => matches!(from, Some(Running | Ready | Delayed)) && to == Running,
         "task.rescued" => from == Some(Running) && matches!(to, Ready | Delayed),
         "task.exhausted" => (from, to) == (Some(Running), Dead),
         "task.released" => (from, to) == (Some(Running), Ready),
@@ -227,6 +229,7 @@ fn check_ephemeral(bench: &dyn Bench, sessions: &[SessionView]) {
 fn check_offers<'a>(
     bench: &dyn Bench,
     events: &[Event],
+    tasks: &[TaskView],
     holdings: impl Iterator<Item = &'a Holding>,
 ) {
     let mut offered = HashSet::new();
@@ -250,6 +253,10 @@ fn check_offers<'a>(
             void.extend(facts["before"].as_i64());
         }
     }
+    for task in tasks.iter().filter(|task| task.state == TaskState::Running) {
+        let fence = task.fence.expect("a running attempt has one").0;
+        assert!(!void.contains(&fence), "handed over and still worked on: {task:?}");
+    }
     for holding in holdings.filter(|holding| holding.state == HoldingState::Held) {
         assert!(!void.contains(&holding.fence.0), "handed over and still held: {holding:?}");
     }
@@ -257,7 +264,7 @@ fn check_offers<'a>(
 
 /// Whether an event tells of something that was handed over.
 fn is_move(kind: &str) -> bool {
-    matches!(kind, "claim.moved" | "lease.moved")
+    matches!(kind, "claim.moved" | "lease.moved" | "task.moved")
 }
 
 fn check_log(events: &[Event]) {

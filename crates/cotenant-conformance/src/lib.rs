@@ -47,6 +47,7 @@ mod lineage;
 mod loss;
 mod message;
 mod metric;
+mod moving;
 mod path;
 mod progress;
 mod projection;
@@ -105,6 +106,7 @@ pub fn cases() -> Vec<Case> {
         dependency::CASES,
         progress::CASES,
         handoff::CASES,
+        moving::CASES,
         message::CASES,
         barrier::CASES,
         instruction::CASES,

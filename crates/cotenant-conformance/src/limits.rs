@@ -107,9 +107,9 @@ fn session_ops() -> Vec<Op> {
         Lineage { session: reference("a\nb"), ..lineage(&SessionId("x".into())) }.into(),
         ListSessions { limit: 0, ..every_session() }.into(),
         ListSessions { limit: 1_001, ..every_session() }.into(),
-        ShowStatus { limit: Some(0), session: None }.into(),
-        ShowStatus { limit: Some(1_001), session: None }.into(),
-        ShowStatus { limit: None, session: Some(reference("")) }.into(),
+        ShowStatus { limit: Some(0), ..ShowStatus::default() }.into(),
+        ShowStatus { limit: Some(1_001), ..ShowStatus::default() }.into(),
+        ShowStatus { session: Some(reference("")), ..ShowStatus::default() }.into(),
     ]
 }
 

@@ -52,6 +52,21 @@ pub struct Arrived {
     pub arrived: Vec<String>,
 }
 
+/// A barrier that waits for parties.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BarrierView {
+    /// The barrier.
+    pub name: String,
+    /// How often it was begun, this time included.
+    pub generation: i64,
+    /// How many must arrive.
+    pub parties: u32,
+    /// The names of those who have arrived.
+    pub arrived: Vec<String>,
+    /// When it breaks without the others.
+    pub expires_in_ms: u64,
+}
+
 impl Operation for Arrive {
     const NAME: &'static str = "barrier.arrive";
     const EFFECT: Effect = Effect::Write;

@@ -239,7 +239,7 @@ pub struct Claimed {
     /// What others hold that overlaps without excluding: advisory claims, other trees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overlaps: Vec<Holding>,
-    /// Claims that others keep by hand in plain data.
+    /// Claims that others keep by hand in plain data, and open offers of the items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

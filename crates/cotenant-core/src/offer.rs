@@ -13,10 +13,11 @@ use crate::{
     claim::{Holding, Item, ItemKind},
     clock::{DAY, MINUTE, check_duration},
     data::check_limit,
-    id::{Fence, Seq, SessionId, check_count},
-    json::Json,
+    id::{Fence, Seq, SessionId, TaskId, check_count},
+    json::{Json, merge_patch},
     name::{Addressee, SessionRef, check_name, clean_optional_text, shown},
     operation::{ActorRule, Effect},
+    task::{TakenTask, TaskState, guarded},
 };
 
 /// How long an offer stands unless said otherwise.
@@ -32,8 +33,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// The outcome of a session that ended with an open offer.
 pub const HANDOFF_READY: &str = "handoff_ready";
 
-/// Something that can be handed over. A further kind is a variant here, and what moves it an arm of
-/// the store's `handoff.rs`.
+/// Something that can be handed over. A further kind is a variant here, and what moves it an arm in
+/// the store's `handoff/moving.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OfferItem {
@@ -41,6 +42,8 @@ pub enum OfferItem {
     Claim(Item),
     /// A lease, by its name.
     Lease(String),
+    /// The running attempt at a task.
+    Task(TaskId),
 }
 
 impl OfferItem {
@@ -49,6 +52,7 @@ impl OfferItem {
         match self {
             Self::Claim(item) => item.check(),
             Self::Lease(name) => check_name("lease", name),
+            Self::Task(task) => check_count("task", task.0),
         }
     }
 }
@@ -58,6 +62,7 @@ impl std::fmt::Display for OfferItem {
         match self {
             Self::Claim(item) => item.fmt(formatter),
             Self::Lease(name) => write!(formatter, "lease:{name}"),
+            Self::Task(task) => write!(formatter, "task:{task}"),
         }
     }
 }
@@ -65,13 +70,17 @@ impl std::fmt::Display for OfferItem {
 impl std::str::FromStr for OfferItem {
     type Err = Error;
 
-    /// Reads an item such as `issue:15`, or `lease:NAME`. A path gets its tree later.
+    /// Reads an item such as `issue:15`, `lease:NAME` or `task:42`. A path gets its tree later.
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
             Some(("lease", name)) if !name.is_empty() => Ok(Self::Lease(name.to_owned())),
+            Some(("task", _)) => guarded(text).map(Self::Task).ok_or_else(|| {
+                Error::invalid(format!("`{}` names no task", shown(text)))
+                    .hint("tasks go by their numbers, e.g. task:42")
+            }),
             Some((kind, _)) if ItemKind::of(kind).is_some() => text.parse().map(Self::Claim),
             _ => Err(Error::invalid(format!("`{}` cannot be handed over", shown(text)))
-                .hint("write issue:15, path:src/, branch:name, other:name or lease:NAME")),
+                .hint("write issue:15, path:src/, branch:name, other:name, lease:NAME or task:42")),
         }
     }
 }
@@ -129,8 +138,48 @@ fn check_payload(payload: &Json) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid("the payload is not a JSON object").hint(
-        "its conventional fields are phase, next_steps and context {files_modified, tests_added, branch}",
+        "its conventional fields are phase, next_steps and context {files_modified, tests_added, branch, worktree}",
     ))
+}
+
+/// Where the work is that a payload is about, as far as it says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The branch that it is on: `context.branch`.
+    pub branch: Option<String>,
+    /// The top of the work tree that it is in, as its giver's machine names it: `context.worktree`.
+    pub worktree: Option<String>,
+}
+
+impl Place {
+    /// What a payload says.
+    pub fn of(payload: &Json) -> Self {
+        let said = payload.value().unwrap_or_default();
+        let word = |name: &str| said["context"][name].as_str().map(str::to_owned);
+        Self { branch: word("branch"), worktree: word("worktree") }
+    }
+
+    /// A payload that says this where it said nothing; all that it says stays as it was written. If its
+    /// `context` is something else than an object, there is no place for it.
+    pub fn filled_into(&self, payload: Option<Json>) -> Result<Option<Json>> {
+        let said = payload.as_ref().map(Json::value).transpose()?.unwrap_or_default();
+        let context = &said["context"];
+        if !(context.is_null() || context.is_object()) || !(said.is_null() || said.is_object()) {
+            return Ok(payload);
+        }
+        let known = [("branch", &self.branch), ("worktree", &self.worktree)];
+        let missing: serde_json::Map<String, serde_json::Value> = known
+            .into_iter()
+            .filter(|(name, _)| context.get(name).is_none())
+            .filter_map(|(name, word)| Some((name.to_owned(), word.clone()?.into())))
+            .collect();
+        if missing.is_empty() {
+            return Ok(payload);
+        }
+        let text = payload.as_ref().map_or("{}", Json::text);
+        let patch = serde_json::json!({"context": missing}).to_string();
+        merge_patch(text, &patch).map(|text| Some(Json::stored(text)))
+    }
 }
 
 /// An object with more members in front, which must not be among its own; its own text stays as it is.
@@ -141,6 +190,11 @@ pub fn with_members(object: &Json, members: &[(&str, serde_json::Value)]) -> Jso
     let rest = text.strip_prefix('{').unwrap_or("}").trim_start();
     let comma = if members.is_empty() || rest.starts_with('}') { "" } else { "," };
     Json::stored(format!("{{{}{comma}{rest}", members.join(",")))
+}
+
+/// The refusal of an offer of nothing.
+pub fn nothing() -> Error {
+    Error::invalid("there is nothing to hand over").hint("name items, a payload, or both")
 }
 
 /// Puts work up for another session.
@@ -180,8 +234,7 @@ impl Operation for Offer {
     fn check(&mut self) -> Result<()> {
         self.to.check()?;
         if self.payload.is_none() && self.items.is_empty() {
-            return Err(Error::invalid("there is nothing to hand over")
-                .hint("name items, a payload, or both"));
+            return Err(nothing());
         }
         if self.items.len() > ITEMS_MAX {
             return Err(Error::invalid(format!(
@@ -223,7 +276,7 @@ pub struct AcceptedOffer {
     pub payload: Json,
     /// What is the acceptor's now, with new fences.
     pub items: Vec<MovedItem>,
-    /// What somebody else holds by now.
+    /// What somebody else holds by now, and tasks that are over or cannot begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_moved: Vec<NotMoved>,
 }
@@ -237,6 +290,9 @@ pub struct MovedItem {
     pub resource: String,
     /// Its new fence.
     pub fence: Fence,
+    /// Of a task: what is to be done, as whoever takes one is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TakenTask>,
 }
 
 /// An item that did not move.
@@ -246,6 +302,9 @@ pub struct NotMoved {
     pub item: String,
     /// Who is in the way.
     pub holders: Vec<Holding>,
+    /// Of a task: how it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<TaskState>,
 }
 
 impl Operation for AcceptOffer {
@@ -365,6 +424,23 @@ pub struct OfferView {
     pub closed_by: Option<String>,
 }
 
+/// An open offer in a line, without its payload.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OfferLine {
+    /// Its number.
+    pub offer: Seq,
+    /// The name of the session that gave it.
+    pub from_name: String,
+    /// Whether that session still takes part.
+    pub from_is_live: bool,
+    /// For whom.
+    pub to: Addressee,
+    /// What it holds.
+    pub items: Vec<OfferItem>,
+    /// When it ends.
+    pub expires_in_ms: u64,
+}
+
 /// The answer of [`ListOffers`].
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Offers {
@@ -436,13 +512,45 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_a_claim_or_a_lease() {
+    fn an_item_is_a_claim_a_lease_or_a_task() {
         let lease: OfferItem = "lease:deploy".parse().unwrap();
         assert_eq!(lease, OfferItem::Lease("deploy".into()));
         let claim: OfferItem = "issue:15".parse().unwrap();
         assert_eq!(claim.to_string(), "issue:15");
-        for bad in ["deploy", "lease:", "queue:1"] {
+        let task: OfferItem = "task:42".parse().unwrap();
+        assert_eq!(
+            (task.to_string().as_str(), json!(task)),
+            ("task:42", json!({"task": 42})),
+            "{task:?}"
+        );
+        for bad in ["deploy", "lease:", "queue:1", "task:", "task:x", "task:1.5"] {
             assert!(bad.parse::<OfferItem>().is_err(), "{bad}");
         }
+        assert!(OfferItem::Task(TaskId(-1)).check().is_err());
+    }
+
+    #[test]
+    fn where_the_work_is_is_filled_in_where_nothing_is_said() {
+        let place = Place { branch: Some("feat/15".into()), worktree: Some("/w".into()) };
+        let filled = |payload: Option<&str>| {
+            let payload = payload.map(|text| Json::stored(text.to_owned()));
+            place.filled_into(payload).unwrap().expect("a payload").text().to_owned()
+        };
+        let both = r#"{"context":{"branch":"feat/15","worktree":"/w"}}"#;
+        assert_eq!(filled(None), both);
+        assert_eq!(Place::of(&Json::stored(both.to_owned())), place);
+        assert_eq!(
+            filled(Some(r#"{"n": 1.0, "context": {"branch": null, "x": 1e2}}"#)),
+            r#"{"n":1.0,"context":{"branch":null,"x":1e2,"worktree":"/w"}}"#
+        );
+        for said in [
+            r#"{"context": "in words"}"#,
+            "[1]",
+            r#"{ "context": {"branch": "b", "worktree": "/v"} }"#,
+        ] {
+            assert_eq!(filled(Some(said)), said, "as it was written");
+        }
+        assert!(Place::default().filled_into(None).unwrap().is_none());
+        assert_eq!(Place::of(&Json::stored("{}".into())), Place::default());
     }
 }

@@ -346,6 +346,9 @@ pub struct SignedOff {
     /// Tasks given back.
     #[serde(default)]
     pub tasks: u64,
+    /// Its offers that stand: whoever accepts gets what they hold, as far as it is still free.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<Seq>,
     /// Whether it had ended before.
     pub already: bool,
 }

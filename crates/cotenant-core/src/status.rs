@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Operation, Result,
+    barrier::BarrierView,
     claim::Holding,
     id::{Seq, Tick},
     json::Json,
     name::SessionRef,
-    offer::OfferView,
+    offer::{OfferLine, OfferView},
     operation::{ActorRule, Effect},
     progress::Progress,
     session::SessionView,
@@ -26,6 +27,9 @@ pub struct ShowStatus {
     /// Also what waits for this session: offers, messages, its draft.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionRef>,
+    /// Also what waits for anybody: open offers, barriers that wait for parties.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 /// The answer of [`ShowStatus`].
@@ -53,6 +57,12 @@ pub struct Status {
     /// How far the work is that is not done, the newest report first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<Progress>,
+    /// The open offers, the newest first, if they were asked for; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<OfferLine>,
+    /// The barriers that wait for parties, if they were asked for; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub barriers: Vec<BarrierView>,
     /// What waits for the session that was asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,

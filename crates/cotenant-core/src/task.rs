@@ -331,7 +331,7 @@ pub struct NextTask {
 }
 
 /// A task that was taken.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TakenTask {
     /// Its id.
     pub task: TaskId,

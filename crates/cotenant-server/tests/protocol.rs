@@ -14,6 +14,7 @@ use cotenant_core::{
     event::Appended,
     id::{Seq, Tick},
     name::SessionRef,
+    offer::{OfferItem, Place},
     session::SignedOn,
     store::{Actor, Guard, Outcome, Reply, Request, Store},
 };
@@ -73,6 +74,10 @@ impl Host for Program {
 
     fn locate(&self, item: Item) -> Result<Item> {
         Ok(Item { tree: Some("t".into()), ..item })
+    }
+
+    fn work(&self, _: &Place, _: &[OfferItem]) -> Result<Place> {
+        Ok(Place::default())
     }
 
     fn guards(&self) -> Result<Vec<Guard>> {

@@ -9,7 +9,7 @@
 
 use cotenant_core::{
     Code, Error, Result,
-    barrier::{Arrive, Arrived, BARRIER_TIMEOUT_MS},
+    barrier::{Arrive, Arrived, BARRIER_TIMEOUT_MS, BarrierView},
     id::Tick,
     json::Json,
 };
@@ -29,6 +29,8 @@ const SELECT_ONE: &str = "SELECT session, state, generation, parties, expires_ti
 const SELECT_PARTIES: &str = "SELECT session, state, generation, parties, expires_tick, why \
      FROM barrier WHERE name = $1 AND session <> '' ORDER BY session";
 const SELECT_OF_SESSION: &str = "SELECT name FROM barrier WHERE session = $1 ORDER BY name";
+const SELECT_FILLING: &str =
+    "SELECT name FROM barrier WHERE session = $1 AND state = $2 ORDER BY name";
 const UPSERT: &str = "INSERT INTO barrier (name, session, state, generation, parties, expires_tick, why) \
      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name, session) DO UPDATE SET \
      state = excluded.state, generation = excluded.generation, parties = excluded.parties, \
@@ -154,6 +156,28 @@ fn parties(tx: &mut Tx<'_>, name: &str, generation: i64) -> Result<Vec<(BarrierR
     Ok(found)
 }
 
+/// The barriers that wait for parties, by name.
+pub(crate) fn filling(tx: &mut Tx<'_>, most: usize) -> Result<Vec<BarrierView>> {
+    let mut found = Vec::new();
+    for mut row in tx.sql.rows(SELECT_FILLING, params!["", BarrierState::Filling.word()])? {
+        let name = row.text()?;
+        let Some(row) = load(tx, &name, "")? else { continue };
+        let mut there = parties(tx, &name, row.generation)?;
+        there.retain(|(_, session)| session.effective(tx).is_live());
+        let Some(expires) = row.expires.filter(|_| row.is_in_time(tx.now)) else { continue };
+        if !there.is_empty() && found.len() < most {
+            found.push(BarrierView {
+                name,
+                generation: row.generation,
+                parties: u32::try_from(row.parties).unwrap_or(u32::MAX),
+                arrived: names(&there),
+                expires_in_ms: expires.remaining(tx.now),
+            });
+        }
+    }
+    Ok(found)
+}
+
 fn names(parties: &[(BarrierRow, SessionRow)]) -> Vec<String> {
     parties.iter().map(|(_, session)| session.name.clone()).collect()
 }
@@ -234,7 +258,7 @@ fn tell(
     save(tx, &op.name, &told)?;
     let error = match why {
         Some(Why::Timeout { arrived, missing }) => {
-            timeout(op, &arrived, missing, "not all came in time")
+            timeout(op, &arrived, missing, row.parties, "broke when its time was over")
         }
         Some(Why::Gone { session, name, reason }) => Error::new(
             Code::Cancelled,
@@ -255,10 +279,11 @@ fn in_words(reason: &str) -> String {
     if reason == "ended" { "signed off".to_owned() } else { format!("was lost ({reason})") }
 }
 
-fn timeout(op: &Arrive, arrived: &[String], missing: i64, why: &str) -> Error {
+fn timeout(op: &Arrive, arrived: &[String], missing: i64, parties: i64, how: &str) -> Error {
+    let are = if missing == 1 { "is" } else { "are" };
     Error::new(
         Code::Timeout,
-        format!("barrier `{}`: {why}; {missing} of {} are missing", op.name, op.parties),
+        format!("barrier `{}` {how}: {missing} of {parties} parties {are} missing", op.name),
     )
     .detail("arrived", arrived)
     .detail("missing", missing)
@@ -392,10 +417,14 @@ fn wait(
         let others: Vec<String> =
             names(arrived).into_iter().filter(|name| stands || *name != actor.name).collect();
         let missing = barrier.parties - arrived.len() as i64;
-        let why = format!("waited {}", cotenant_core::clock::in_words(wait_ms));
-        return Ok(Verdict::Refused(
-            timeout(op, &others, missing, &why).hint("arrive again to go on waiting"),
-        ));
+        let how = format!("is not open after {}", cotenant_core::clock::in_words(wait_ms));
+        return Ok(Verdict::Refused(timeout(op, &others, missing, barrier.parties, &how).hint(
+            if stands {
+                "your arrival stands; arrive again to go on waiting"
+            } else {
+                "your arrival was taken back; arrive again to go on waiting"
+            },
+        )));
     }
     // A call that goes on waiting need not write each time it looks.
     let fresh = |own: &BarrierRow| {

@@ -13,7 +13,7 @@ use cotenant_core::{
 
 use crate::{
     bounds::Bounds,
-    data, holding,
+    data, handoff, holding,
     holding::{LeaseRow, LeaseState},
     session::{self, SessionRow},
     sql::Query,
@@ -35,6 +35,9 @@ pub(crate) fn foreseen(op: &Claim, actor: Option<&Actor>, bounds: &Bounds) -> Ve
         if item.kind == ItemKind::Issue && !op.automatic {
             queries.push(data::foreseen(&item.to_string(), "claimed_by"));
         }
+    }
+    if !op.automatic {
+        queries.push(handoff::foreseen());
     }
     queries
 }
@@ -134,7 +137,13 @@ fn grant(
     for (item, own) in items.iter().zip(own) {
         granted.push(take(tx, op, actor, item, own)?);
     }
-    let warnings = if op.automatic { Vec::new() } else { kept_by_hand(tx, items, actor)? };
+    let mut warnings = Vec::new();
+    if !op.automatic {
+        warnings = kept_by_hand(tx, items, actor)?;
+        let new = items.iter().zip(&granted).filter(|(_, granted)| !granted.already_held);
+        let new: Vec<&Item> = new.map(|(item, _)| item).collect();
+        warnings.extend(handoff::warnings(tx, &new, actor)?);
+    }
     Ok(Claimed { items: granted, overlaps: holding::views(tx, overlaps), warnings })
 }
 

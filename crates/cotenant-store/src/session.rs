@@ -405,7 +405,8 @@ pub(crate) fn sign_off(tx: &mut Tx<'_>, op: &SignOff) -> Result<SignedOff> {
     let (leases, claims, tickets) = holding::release_all(tx, &actor)?;
     let keys = crate::data::drop_owned(tx, &actor.id)?;
     let tasks = crate::task::give_back_all(tx, &actor.id)?;
-    let outcome = outcome(tx, op, &actor)?;
+    let offers = handoff::open_of(tx, &actor.id)?;
+    let outcome = outcome(op, !offers.is_empty())?;
     message::on_over(tx, &actor, "ended")?;
     barrier::on_over(tx, &actor, "ended")?;
     let facts = json!({"session": actor.id, "outcome": outcome, "note": op.note,
@@ -414,16 +415,16 @@ pub(crate) fn sign_off(tx: &mut Tx<'_>, op: &SignOff) -> Result<SignedOff> {
     tx.sql.run(UPDATE_STATE, params![State::Ended.word(), outcome, op.note.as_ref(), &actor.id])?;
     // Nothing extends the life of a session that has ended.
     tx.actor = None;
-    Ok(SignedOff { leases, claims, keys, tickets, tasks, already: false })
+    Ok(SignedOff { leases, claims, keys, tickets, tasks, offers, already: false })
 }
 
 /// How a session ended: with an open offer it is ready to be taken over, unless it says otherwise.
-fn outcome<'a>(tx: &mut Tx<'_>, op: &'a SignOff, actor: &SessionRow) -> Result<&'a str> {
+fn outcome(op: &SignOff, has_offer: bool) -> Result<&str> {
     let given = op.outcome.as_deref();
     if !matches!(given, None | Some("ended" | HANDOFF_READY)) {
         return Ok(given.unwrap_or_default());
     }
-    if handoff::givers(tx)?.contains(&actor.id) {
+    if has_offer {
         return Ok(HANDOFF_READY);
     }
     if given == Some(HANDOFF_READY) {

@@ -14,7 +14,7 @@ use cotenant_core::{
 };
 
 use crate::{
-    data, handoff, holding, message, params, progress,
+    barrier, data, handoff, holding, message, params, progress,
     session::{self, SessionRow},
     task,
     testing::mutant,
@@ -27,6 +27,8 @@ const SESSIONS: u32 = 200;
 const PROGRESS: i64 = 50;
 /// Offers to one session shown.
 const OFFERS: usize = 16;
+/// Open offers, and barriers, shown to whoever asks for them.
+const OPEN: usize = 50;
 /// Keys are counted up to here: an exact count of very many would make the page slow.
 const KEYS_COUNTED: i64 = 100_000;
 /// The kinds of what can be held, in the order in which they are shown.
@@ -41,6 +43,11 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
     let session = op.session.as_ref();
     let session = session.map(|session| session::find(tx, &session.0)).transpose()?.flatten();
     let waiting = session.map(|session| waiting(tx, &session)).transpose()?;
+    let (offers, barriers) = if op.open {
+        (handoff::lines(tx, OPEN)?, barrier::filling(tx, OPEN)?)
+    } else {
+        (Vec::new(), Vec::new())
+    };
     Ok(Status {
         sessions,
         sessions_live,
@@ -52,6 +59,8 @@ pub(crate) fn show(tx: &mut Tx<'_>, op: &ShowStatus) -> Result<Status> {
         tick: tx.now,
         history: tx.meta.history.clone(),
         progress: progress::undone(tx, PROGRESS)?,
+        offers,
+        barriers,
         waiting,
     })
 }

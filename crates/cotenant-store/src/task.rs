@@ -2,7 +2,8 @@
 //!
 //! Rules are in `cotenant_core::task::rule`; here rows are loaded, decided on and saved. `task/add.rs`
 //! adds, `task/attempt.rs` takes and finishes, `task/ending.rs` follows what is over and settles,
-//! `task/show.rs` looks, `task/gauge.rs` tells how much of it is whose.
+//! `task/handing.rs` gives what is accepted to its new runner, `task/show.rs` looks, `task/gauge.rs` tells how
+//! much of it is whose.
 //!
 //! # Invariants
 //! - A row has exactly one timer while time alone can change it: a running attempt, a delay, a retry.
@@ -15,6 +16,7 @@ mod add;
 mod attempt;
 mod ending;
 mod gauge;
+mod handing;
 mod show;
 
 use cotenant_core::{
@@ -33,6 +35,7 @@ pub(crate) use self::{
     attempt::{check_guard, extend, fail, finish, next, release},
     ending::{cancel, give_back_all, lose_all, on_timer, requeue},
     gauge::Unfinished,
+    handing::{Left, fence_of, hand_over, run_by, stand},
     show::{counts, graph, list, ready, show},
 };
 use crate::{

@@ -13,6 +13,7 @@ use cotenant_core::{
     Code, Error, Operation, Result,
     claim::Item,
     name::{SessionRef, shown},
+    offer::{OfferItem, Place},
     operation::{ActorRule, Effect},
     session::{SessionView, SignOff, SignOn, SignedOn, State},
     store::{Actor, Answered, Guard, Outcome, Reply, Request, Store},
@@ -234,6 +235,12 @@ impl Context {
             return self.project()?.path_item(Path::new(&item.name));
         }
         Ok(item)
+    }
+
+    /// Where the work is that is handed over with these items, as far as nothing else is said.
+    pub(crate) fn work(&self, said: &Place, items: &[OfferItem]) -> Result<Place> {
+        let project = self.project()?;
+        Ok(project.work(said, items, &project.start))
     }
 
     /// Gives a resource that is a claimed path its tree; others stay as they are.

@@ -4,6 +4,8 @@
 //! directory. The token of a tree outlives moves: the clone's random id, and for a linked worktree
 //! the name git knows it by.
 
+mod work;
+
 use std::{
     fs, io,
     io::Write as _,
@@ -13,6 +15,7 @@ use std::{
 
 use cotenant_core::{Code, Error, Result, claim::Item, claim::ItemKind, name::normal_path};
 
+pub(crate) use self::work::branch_of;
 use crate::{
     project::{Project, repository_at, superproject},
     token::random,

@@ -619,6 +619,36 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "`handoff.offer` must fail with OFFERED",
     ),
     case(
+        "giver_keeps_its_attempt",
+        "what the giver of a task says of it still counts after the handoff",
+        "h6_a_running_task_goes_on_in_other_hands",
+        "taken.fence > given.fence",
+    ),
+    case(
+        "handing_over_counts_an_attempt",
+        "a task that is handed over loses an attempt",
+        "h6_a_running_task_goes_on_in_other_hands",
+        "assertion `left == right` failed",
+    ),
+    case(
+        "anybodys_task_is_handed_over",
+        "a task that somebody else works on by now is taken from them",
+        "h7_a_task_that_others_run_or_that_is_over_does_not_move",
+        "task: Some(TakenTask",
+    ),
+    case(
+        "offered_path_of_any_tree",
+        "who holds a path in another work tree keeps it from the acceptor",
+        "h8_a_path_moves_with_its_tree",
+        "in another tree nobody is in the way",
+    ),
+    case(
+        "offered_items_unmentioned",
+        "who claims what is in an open offer is not told of it",
+        "h9_who_claims_what_is_offered_is_told",
+        "assertion `left == right` failed",
+    ),
+    case(
         "message_handed_out_twice",
         "a message that was handed out stays unread",
         "m2_a_message_is_handed_out_once",

@@ -125,6 +125,19 @@ impl Standing {
         }
     }
 
+    /// Gives the task to whoever accepts an offer of it. A running attempt goes on in other hands; what is
+    /// free again, or cools because its giver was lost, begins a new one. `of_giver` says whether the newest
+    /// attempt is that of the giver, or of the acceptor already.
+    pub fn handed_over(self, of_giver: bool, fence: Fence) -> Option<Self> {
+        let cools = self.ended.is_none() && self.fence.is_some();
+        match self.state {
+            TaskState::Running if of_giver => Some(Self { fence: Some(fence), ..self }),
+            TaskState::Ready => Some(self.taken(fence)),
+            TaskState::Delayed if of_giver && cools => Some(self.taken(fence)),
+            _ => None,
+        }
+    }
+
     /// The attempt finished the task.
     #[must_use]
     pub fn finished(self) -> Self {
@@ -290,6 +303,25 @@ mod tests {
             cancelled.requeued().leave(Fence(7), Call::Finish),
             Leave::Ended(Ending::Requeued)
         );
+    }
+
+    #[test]
+    fn what_is_handed_over_goes_on_or_begins_anew() {
+        let running = standing(TaskState::Running);
+        let moved = running.handed_over(true, Fence(9)).expect("the giver runs it");
+        assert_eq!(moved, Standing { fence: Some(Fence(9)), ..running });
+        assert_eq!(running.handed_over(false, Fence(9)), None, "somebody else runs it");
+        for free in [running.rescued(), running.released()] {
+            assert_eq!(free.handed_over(false, Fence(9)), Some(free.taken(Fence(9))));
+        }
+        let cools = Standing { state: TaskState::Delayed, ..running.rescued() };
+        assert_eq!(cools.handed_over(true, Fence(9)), Some(cools.taken(Fence(9))));
+        assert_eq!(cools.handed_over(false, Fence(9)), None, "it cools for somebody else");
+        let later = Standing { state: TaskState::Delayed, ..running.requeued() };
+        assert_eq!(later.handed_over(true, Fence(9)), None, "its time has not come");
+        for state in [TaskState::Blocked, TaskState::Failed, TaskState::Done, TaskState::Dead] {
+            assert_eq!(standing(state).handed_over(true, Fence(9)), None, "{state:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cotenant_core::{
     Result,
     claim::Item,
+    offer::{OfferItem, Place},
     session::SignedOn,
     store::{Actor, Guard, Store},
 };
@@ -41,6 +42,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Gives a path its tree and its form relative to the top of that tree.
     fn locate(&self, item: Item) -> Result<Item>;
+
+    /// Where the work is that is handed over with these items, as far as nothing else is said.
+    fn work(&self, said: &Place, items: &[OfferItem]) -> Result<Place>;
 
     /// What must still be held for any change, whatever the call itself demands.
     fn guards(&self) -> Result<Vec<Guard>>;

@@ -107,8 +107,8 @@ fn facts(payload: Option<String>) -> serde_json::Value {
 fn fences(sql: &mut dyn Sql) -> Result<Vec<String>> {
     let (mut last, mut faults) = (-1, Vec::new());
     let query = "SELECT seq, payload FROM event WHERE seq > $1 AND kind IN ('lease.granted', \
-         'claim.granted', 'lease.passed', 'claim.passed', 'lease.moved', 'claim.moved', 'task.taken') \
-         ORDER BY seq LIMIT $2";
+         'claim.granted', 'lease.passed', 'claim.passed', 'lease.moved', 'claim.moved', 'task.taken', \
+         'task.moved') ORDER BY seq LIMIT $2";
     fold(sql, query, &mut |seq, row| {
         if let Some(fence) = facts(row.optional_text()?)["fence"].as_i64() {
             if fence <= last {

@@ -134,9 +134,14 @@ fn take(tx: &mut Tx<'_>, id: TaskId, op: &NextTask) -> Result<TakenTask> {
         "taken",
         json!({"session": actor, "visible_for_ms": visible_for_ms}),
     )?;
-    Ok(TakenTask {
-        task: id,
-        fence,
+    Ok(as_taken(row, visible_for_ms))
+}
+
+/// A running attempt as whoever makes it is told.
+pub(super) fn as_taken(row: TaskRow, visible_for_ms: u64) -> TakenTask {
+    TakenTask {
+        task: row.id,
+        fence: row.standing.fence.unwrap_or(Fence(0)),
         attempt: row.standing.attempts,
         max_attempts: row.standing.max_attempts,
         visible_for_ms,
@@ -146,7 +151,7 @@ fn take(tx: &mut Tx<'_>, id: TaskId, op: &NextTask) -> Result<TakenTask> {
         creator: row.creator,
         trust: row.trust,
         reason: row.reason,
-    })
+    }
 }
 
 /// The task that the holder of a fence speaks of, if it may do what it wants; none if it did before.

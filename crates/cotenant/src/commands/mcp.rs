@@ -18,6 +18,7 @@ use cotenant_core::{
     claim::Item,
     id::SessionId,
     name::SessionRef,
+    offer::{self, OfferItem},
     process::{Liveness, Processes as _},
     session::{ChangeNative, IfBusy, SessionView, ShowSession, SignOn, SignedOn},
     store::{Actor, Guard, Request, Store},
@@ -261,6 +262,10 @@ impl Host for Program {
 
     fn locate(&self, item: Item) -> Result<Item> {
         self.open()?.context()?.place(item)
+    }
+
+    fn work(&self, said: &offer::Place, items: &[OfferItem]) -> Result<offer::Place> {
+        Ok(self.open()?.context()?.project()?.work(said, items, &self.directory))
     }
 
     fn guards(&self) -> Result<Vec<Guard>> {

@@ -8,9 +8,13 @@ use cotenant_core::{
 
 use crate::{context::Context, exit::Exit, output::Screen};
 
+/// What becomes of an offer whose giver has gone.
+const TAKEN: &str = "whoever accepts gets what it holds, as far as it is still free";
+
 /// End your session and give back all it holds
 ///
-/// Leases and claims are free at once, keys that were bound to the session are deleted.
+/// Leases and claims are free at once, keys that were bound to the session are deleted. Open offers
+/// stand.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -60,6 +64,12 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
             counted(done.leases, "lease"),
             counted(done.keys, "key")
         ));
+        let numbers: Vec<String> = done.offers.iter().map(ToString::to_string).collect();
+        match &numbers[..] {
+            [] => {}
+            [one] => screen.line(format!("offer {one} stands; {TAKEN}")),
+            many => screen.line(format!("offers {} stand; {TAKEN}", many.join(", "))),
+        }
     })?;
     Ok(Exit::SUCCESS)
 }

@@ -34,7 +34,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let reply = match context.ask(&ShowStatus { limit: args.limit, session: None }) {
+    let reply = match context.ask(&ShowStatus { limit: args.limit, session: None, open: true }) {
         // A project without a store is in order: nobody has been here yet.
         Err(error) if error.code == Code::NotFound && !screen.json() => {
             nobody_yet(screen, &error);
@@ -89,6 +89,8 @@ impl Page<'_> {
             screen.line(format!("tasks: {tasks}"));
         }
         self.print_progress(screen);
+        self.print_offers(screen);
+        self.print_barriers(screen);
         if !status.sessions.is_empty() {
             screen.gap();
             let summary = format!(
@@ -158,6 +160,41 @@ impl Page<'_> {
         if !self.status.progress.is_empty() {
             screen.gap();
             screen.table(&progress_table(&self.status.progress));
+        }
+    }
+
+    fn print_offers(&self, screen: &mut Screen) {
+        let mut table = Table::new(["OFFER", "FROM", "TO", "ITEMS", "ENDS"]);
+        for offer in &self.status.offers {
+            let items: Vec<String> = offer.items.iter().map(ToString::to_string).collect();
+            let gone = if offer.from_is_live { "" } else { ", who has left" };
+            table.styled_row([
+                (Look::Strong, offer.offer.to_string()),
+                (Look::Plain, format!("{}{gone}", offer.from_name)),
+                (Look::Plain, offer.to.to_string()),
+                (Look::Plain, items.join(", ")),
+                (Look::Plain, in_time(offer.expires_in_ms)),
+            ]);
+        }
+        if !table.is_empty() {
+            screen.gap();
+            screen.table(&table);
+        }
+    }
+
+    fn print_barriers(&self, screen: &mut Screen) {
+        let mut table = Table::new(["BARRIER", "THERE", "ARRIVED", "ENDS"]);
+        for barrier in &self.status.barriers {
+            table.styled_row([
+                (Look::Strong, barrier.name.clone()),
+                (Look::Plain, format!("{} of {}", barrier.arrived.len(), barrier.parties)),
+                (Look::Plain, barrier.arrived.join(", ")),
+                (Look::Plain, in_time(barrier.expires_in_ms)),
+            ]);
+        }
+        if !table.is_empty() {
+            screen.gap();
+            screen.table(&table);
         }
     }
 

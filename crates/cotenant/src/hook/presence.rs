@@ -3,7 +3,7 @@
 //! Facts only, in our own words; what others wrote appears as short quotations. The text has no
 //! ages and no counters, so that it changes only when something has changed.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use cotenant_core::{
     claim::{Holding, HoldingState},
@@ -14,7 +14,7 @@ use cotenant_core::{
     status::Status,
 };
 
-use crate::project::Project;
+use crate::{project::Project, tree::branch_of};
 
 /// The most other sessions that are named.
 const OTHERS_MAX: usize = 12;
@@ -60,8 +60,7 @@ impl<'a> Trees<'a> {
             Some(name) => common.join("worktrees").join(name),
             None => common.to_path_buf(),
         };
-        let head = fs::read_to_string(git_dir.join("HEAD")).ok()?;
-        head.trim().strip_prefix("ref: refs/heads/").map(str::to_owned)
+        branch_of(&git_dir)
     }
 }
 
@@ -340,6 +339,8 @@ mod tests {
             tick: Tick(1),
             history: "h".into(),
             progress: Vec::new(),
+            offers: Vec::new(),
+            barriers: Vec::new(),
             waiting: None,
         }
     }

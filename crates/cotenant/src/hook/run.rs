@@ -10,13 +10,15 @@ use std::{
 use cotenant_core::{
     Code, Error, Result,
     event::sha256_hex,
+    json::Json,
     name::SessionRef,
-    offer::Draft,
+    offer::{self, Draft},
     render::cut,
     session::{SessionView, SignOff},
     status::{ShowStatus, Waiting},
 };
 use cotenant_store::testing::failpoint;
+use serde_json::json;
 
 use super::{
     answer::Answer,
@@ -175,11 +177,12 @@ fn add(text: &mut String, more: &str) {
 fn draft(call: &Call<'_>) -> Result<()> {
     call::open(&call.context)?;
     let member = call.acting()?;
-    match call.ask(&Draft::default(), Some(&member.actor), Once::PerCall) {
+    let draft = seen(call);
+    match call.ask(&draft, Some(&member.actor), Once::PerCall) {
         Err(error) if is_over(&error) => {
             call.marks.forget(call.place());
             let member = call.member()?;
-            call.ask(&Draft::default(), Some(&member.actor), Once::PerCall)?;
+            call.ask(&draft, Some(&member.actor), Once::PerCall)?;
             call.remember(&member);
         }
         outcome => {
@@ -188,6 +191,21 @@ fn draft(call: &Call<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A draft that says where the agent works now. What it noted itself is not touched.
+fn seen(call: &Call<'_>) -> Draft {
+    let Ok(project) = call.context.project() else { return Draft::default() };
+    if project.common_dir.is_none() {
+        return Draft::default();
+    }
+    let nothing_said = offer::Place::default();
+    let place = project.work(&nothing_said, &[], &call.directory);
+    let here = match &place.worktree {
+        Some(worktree) => json!({"branch": place.branch, "worktree": worktree}),
+        None => json!(null),
+    };
+    Draft { payload: Some(Json::of(&json!({"works_in": here}))) }
 }
 
 /// Gives a sign of life, with what the session has used, and remembers the session. A sign of life that
@@ -209,7 +227,7 @@ fn advice(call: &Call<'_>, member: &Member, measured: Option<Measured>) -> Strin
         return String::new();
     };
     // Without it the advice is as good.
-    let _ = call.ask(&Draft::default(), Some(&member.actor), Once::PerCall);
+    let _ = call.ask(&seen(call), Some(&member.actor), Once::PerCall);
     advice
 }
 
@@ -226,7 +244,8 @@ struct Present {
 /// Who is here, as the agent may be told, and what waits for it; remembers a digest of it.
 fn present(call: &Call<'_>, member: &mut Member) -> Result<Present> {
     let session = Some(SessionRef(member.mark.session.0.clone()));
-    let mut status = call.ask(&ShowStatus { limit: None, session }, None, Once::PerCall)?;
+    let mut status =
+        call.ask(&ShowStatus { limit: None, session, open: false }, None, Once::PerCall)?;
     let nothing = || Waiting { offers: Vec::new(), unread: 0, draft: None };
     let waiting = status.waiting.take().unwrap_or_else(nothing);
     let listed = status.sessions.iter().find(|view| view.session == member.mark.session).cloned();

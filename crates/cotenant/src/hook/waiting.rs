@@ -12,7 +12,7 @@ use cotenant_core::{
     json::Json,
     message::{Inbox, ListMessages, Message},
     name::{Addressee, SessionRef},
-    offer::OfferView,
+    offer::{OfferView, Place},
     render::{Part, counted, cut, for_agent},
     store::Request,
 };
@@ -59,10 +59,11 @@ pub(super) fn offers(offers: &[OfferView]) -> Result<String> {
             Addressee::Label(_) | Addressee::Everybody => "whoever takes it",
         };
         parts.push(Part::Fact(format!(
-            "{} offers {whom} its work{}{}: `cotenant handoff accept {}` takes it over, with this payload.",
+            "{} offers {whom} its work{}{}{}: `cotenant handoff accept {}` takes it over, with this payload.",
             word(&offer.from_name),
             if items.is_empty() { "" } else { " on " },
             items.join(", "),
+            place(&Place::of(&offer.payload)),
             offer.offer,
         )));
         parts.push(Part::Quote {
@@ -76,6 +77,14 @@ pub(super) fn offers(offers: &[OfferView]) -> Result<String> {
         parts.push(Part::Fact(format!("And {more}: `cotenant handoff list`.")));
     }
     framed(&parts)
+}
+
+/// Where the work is that is offered.
+fn place(place: &Place) -> String {
+    let branch = place.branch.as_ref().map(|branch| format!("branch {}", word(branch)));
+    let worktree = place.worktree.as_ref().map(|top| format!("in {}", word(top)));
+    let parts: Vec<String> = branch.into_iter().chain(worktree).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(" ")) }
 }
 
 /// What a session noted for itself.

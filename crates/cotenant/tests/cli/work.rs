@@ -74,11 +74,28 @@ fn work_is_handed_over_with_what_one_needs_to_know() {
               next_steps:
                 - Run the test suite
                 - Update the docs
-              context: {{\"files_modified\":[\"src/a.rs\"],\"branch\":\"feat/15\"}}
+              context:
+                files_modified:
+                  - src/a.rs
+                branch: feat/15
             "
         ),
     );
-    env.prints("sign-off --session alice");
+    let page = env.prints("status");
+    assert!(page.contains("issue:15, lease:deploy") && page.contains("OFFER"), "{page}");
+    env.shows(
+        "sign-off --session alice",
+        &format!(
+            "
+            signed off; gave back 1 claims, 1 leases, 0 keys
+            offer {number} stands; whoever accepts gets what it holds, as far as it is still free
+            "
+        ),
+    );
+    env.sign_on(&["carol"]);
+    let warned = env.prints("claim issue:15 --session carol");
+    assert!(warned.contains(&format!("`issue:15` is in offer {number} of `alice`, for `bob`")));
+    env.prints("unclaim issue:15 --session carol");
     let ready = env.prints("session list --handoff-ready");
     assert!(ready.contains("alice") && ready.contains("handoff_ready"), "{ready}");
     let seen = steady(&env.prints(&format!("handoff accept {number} --session bob")));
@@ -87,13 +104,15 @@ fn work_is_handed_over_with_what_one_needs_to_know() {
     assert_eq!(lines[1..3], ["  issue:15 (fence FENCE)", "  lease:deploy (fence FENCE)"]);
     assert!(seen.contains("- Run the test suite"), "{seen}");
     env.shows("handoff list", "nothing is offered");
-    env.sign_on(&["carol"]);
+    let again = env.cotenant(&format!("handoff accept {number} --session bob"));
+    assert_eq!(again.exit, 66);
+    assert!(again.stderr.contains("was accepted by this session before"), "{again:?}");
     env.shows(
         &format!("handoff accept {number} --session carol"),
         &format!(
             "
             error: offer {number} is for `bob`
-            hint: `cotenant handoff list` shows those for you
+            hint: `cotenant handoff list --mine` shows those for you
             [exit 77]
             "
         ),
@@ -124,8 +143,72 @@ fn an_offer_can_be_declined_and_withdrawn() {
     assert!(gone.stderr.contains("was withdrawn by `alice`"), "{gone:?}");
     let nothing = env.cotenant("handoff offer --session alice");
     assert_eq!(nothing.exit, 64);
+    env.shows(
+        "handoff offer --next '' --session alice",
+        "
+        error: `--next` is empty
+        hint: leave the option out, or say something
+        [exit 64]
+        ",
+    );
+    let number = offer("everybody");
+    env.shows(
+        &format!("handoff decline {number} --session alice"),
+        &format!(
+            "
+            error: offer {number} is this session's own
+            hint: take it back with `cotenant handoff withdraw {number}`
+            [exit 77]
+            "
+        ),
+    );
     let not_held = env.cotenant("handoff offer issue:9 --session alice");
     assert_eq!(not_held.exit, 65);
+}
+
+#[test]
+fn a_task_goes_on_in_other_hands() {
+    let env = env();
+    env.prints("task add 'port the parser' --session alice");
+    let taken = env.json("task next --session alice");
+    let (task, fence) = (&taken["data"]["task"]["task"], &taken["data"]["task"]["fence"]);
+    let offered = env.json(&format!("handoff offer task:{task} --session alice"));
+    let number = &offered["data"]["offer"];
+    let seen = steady(&env.prints(&format!("handoff accept {number} --session bob")));
+    let line = seen.lines().nth(1).unwrap_or_default();
+    assert!(line.starts_with(&format!("  task:{task} (fence FENCE): attempt 1 of 3, ")), "{seen}");
+    assert!(line.ends_with("to finish it: port the parser"), "{seen}");
+    let stale = env.cotenant(&format!("task done {task} {fence} --session alice"));
+    assert_eq!(stale.exit, 76, "{stale:?}");
+    assert!(env.prints(&format!("task show {task}")).contains("bob"));
+    let not_hers = env.cotenant(&format!("handoff offer task:{task} --session alice"));
+    assert_eq!(not_hers.exit, 65);
+    assert!(not_hers.stderr.contains("does not work on"), "{not_hers:?}");
+    assert_eq!(env.cotenant("handoff offer task:x --session alice").exit, 64);
+}
+
+#[test]
+fn an_offer_says_where_the_work_is() {
+    let env = env();
+    env.shell("git checkout -q -B main && git worktree add -q -b feat/15 ../feat");
+    let place = |command: &str| {
+        let number = env.json(command)["data"]["offer"].clone();
+        let listed = env.json("handoff list");
+        let context = listed["data"]["offers"][0]["payload"]["context"].clone();
+        (number, context)
+    };
+    let top = env.shell("pwd -P").stdout.trim().to_owned();
+    let feat = env.shell("cd ../feat && pwd -P").stdout.trim().to_owned();
+    let (_, context) = place("handoff offer --phase x --session alice");
+    assert_eq!(context, serde_json::json!({"branch": "main", "worktree": top}));
+    let (_, context) = place("handoff offer --phase x --branch feat/15 --session alice");
+    assert_eq!(context, serde_json::json!({"branch": "feat/15", "worktree": feat}));
+    env.prints("claim path:../feat/src --session alice");
+    let (number, context) = place("handoff offer path:../feat/src --session alice");
+    assert_eq!(context, serde_json::json!({"branch": "feat/15", "worktree": feat}));
+    let seen = env.prints(&format!("handoff accept {number} --session bob"));
+    assert!(seen.contains(&format!("go on where the work is: {feat}")), "{seen}");
+    assert_eq!(env.cotenant("handoff offer --session alice").exit, 64, "nothing is no work");
 }
 
 #[test]
@@ -214,7 +297,11 @@ fn a_barrier_is_passed_together() {
     env.shows("barrier ready --parties 2 --session alice", "ready: open: alice, bob");
     let ran = env.cotenant("barrier ready --parties 2 --wait 10ms --session alice");
     assert_eq!(ran.exit, 75);
-    assert!(ran.stderr.contains("1 of 2 are missing"), "{ran:?}");
+    let said = "barrier `ready` is not open after 10ms: 1 of 2 parties is missing";
+    assert!(ran.stderr.contains(said), "{ran:?}");
+    env.prints("barrier others --parties 2 --session bob");
+    let page = env.prints("status");
+    assert!(page.contains("1 of 2") && page.contains("others"), "{page}");
     env.prints("barrier ready --parties 2 --session alice");
     env.prints("sign-off --session alice");
     let ran = env.cotenant("barrier ready --parties 2 --wait 1m --session bob");

@@ -164,7 +164,11 @@ fn a_compaction_gives_back_what_was_held_and_what_comes_next() {
     assert_eq!(agent.hook("PreCompact", "one", &json!({"trigger": "manual"})), Told::Nothing);
     let told = agent.start("one", "compact").context();
     assert!(told.contains("Where this session's work stood, as it noted itself:"), "{told}");
-    for part in ["fix the parser", "issue:15", "issue:16", "\"percent\":75", "writing tests"] {
+    let here =
+        format!("\"works_in\":{{\"branch\":\"main\",\"worktree\":\"{}\"}}", stage.top.display());
+    for part in
+        ["fix the parser", "issue:15", "issue:16", "\"percent\":75", "writing tests", &*here]
+    {
         assert!(told.contains(part), "{part} is missing: {told}");
     }
     assert!(!agent.start("one", "startup").context().contains("fix the parser"));
@@ -181,5 +185,7 @@ fn a_session_that_ends_with_an_open_offer_is_ready_for_a_handoff() {
     assert_eq!(session.outcome.as_deref(), Some("handoff_ready"));
     let mut next = stage.agent();
     let told = next.start("two", "startup").context();
-    assert!(told.contains("offers whoever takes it its work: "), "{told}");
+    let place =
+        format!("offers whoever takes it its work (branch `main` in `{}`): ", stage.top.display());
+    assert!(told.contains(&place), "{told}");
 }

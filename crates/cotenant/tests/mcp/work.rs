@@ -223,6 +223,36 @@ fn work_is_handed_over_with_what_one_needs_to_know() {
 }
 
 #[test]
+fn a_task_is_handed_over_and_an_offer_says_where_the_work_is() {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("add_tasks", &json!({"tasks": [{"payload": "port the parser"}]}));
+    let given = one.call("next_task", &json!({}));
+    let task = &given["task"];
+    let items = json!([format!("task:{task}")]);
+    let offered = one.call("hand_off", &json!({"action": "offer", "items": items}));
+    let listed = two.call("hand_off", &json!({"action": "list"}));
+    assert_eq!(listed["offers"][0]["items"], items);
+    let payloads = listed["payloads"].as_str().unwrap();
+    let place = format!("\"branch\":\"main\",\"worktree\":\"{}\"", world.top().display());
+    assert!(payloads.contains(&place), "{payloads}");
+    let accepted = two.call("hand_off", &json!({"action": "accept", "offer": offered["offer"]}));
+    let moved = &accepted["items"][0];
+    assert_eq!((&moved["task"], &moved["attempt"]), (task, &json!(1)));
+    let payload = accepted["payload"].as_str().unwrap();
+    assert!(payload.contains("| \"port the parser\""), "{payload}");
+    let finish =
+        |fence: &serde_json::Value| json!({"task": task, "fence": fence, "outcome": "done"});
+    let text = one.refusal("finish_task", &finish(&given["fence"]));
+    assert!(text.starts_with("FENCED: "), "{text}");
+    assert_eq!(two.call("finish_task", &finish(&moved["fence"]))["state"], "done");
+    let text = one.refusal("hand_off", &json!({"action": "offer"}));
+    assert!(text.contains("there is nothing to hand over"), "{text}");
+    one.close();
+    two.close();
+}
+
+#[test]
 fn a_refused_claim_names_ready_tasks_and_any_takes_a_free_item() {
     let world = World::new();
     let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));

@@ -62,7 +62,9 @@ impl Tool for SignOn {
             add("inherited", signed.inherited.iter().map(facts).collect());
         }
         // The sign-on has happened, whatever becomes of the look around.
-        if let Ok(status) = call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session: None }) {
+        if let Ok(status) =
+            call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session: None, open: false })
+        {
             let holds = holds(&status.holdings);
             let others = status.sessions.iter().filter(|view| view.session != signed.session);
             add("others", others.map(|view| view_facts(view, &holds)).collect());
@@ -124,7 +126,7 @@ impl Tool for Status {
         // Who cannot act as its session, for lack of its token, may still look around.
         let you = call.find().ok().flatten();
         let session = you.as_ref().map(|actor| actor.session.clone());
-        let status = call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session })?;
+        let status = call.read(&ShowStatus { limit: Some(SESSIONS_MAX), session, open: false })?;
         let holds = holds(&status.holdings);
         let is_you = |view: &SessionView, actor: &Actor| {
             view.session.0 == actor.session.0 || view.name == actor.session.0

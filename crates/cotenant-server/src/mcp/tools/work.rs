@@ -9,7 +9,8 @@ use cotenant_core::{
     json::Json,
     name::{Addressee, SessionRef},
     offer::{
-        AcceptOffer, DeclineOffer, Draft, ListOffers, Offer, OfferItem, OfferView, WithdrawOffer,
+        AcceptOffer, DeclineOffer, Draft, ListOffers, MovedItem, Offer, OfferItem, OfferView,
+        Place, WithdrawOffer, nothing,
     },
     progress::{Progress, SetProgress},
     render::Part,
@@ -83,12 +84,12 @@ pub(super) struct HandOff {
     action: Action,
     /// What to accept, decline or withdraw
     offer: Option<Seq>,
-    /// What moves, e.g. issue:15, path:src/, lock:deploy
+    /// What moves, e.g. issue:15, lock:deploy, task:42
     #[serde(default)]
     items: Vec<String>,
     /// A session, label:WORD or everybody
     to: Option<String>,
-    /// An object: `phase`, `next_steps`, `context` {`files_modified`, `tests_added`, `branch`}, more
+    /// An object: `phase`, `next_steps`, `context` {`files_modified`, `tests_added`, `branch`, `worktree`}, more
     payload: Option<Json>,
     /// How long it stands, e.g. 2h; 24h when absent
     ttl: Option<String>,
@@ -128,12 +129,17 @@ impl Tool for HandOff {
 fn offer(call: &Call<'_>, asked: HandOff) -> Result<Output> {
     let place = |text: &String| match lease_named(text).parse()? {
         OfferItem::Claim(_) => call.item(text).map(OfferItem::Claim),
-        other @ OfferItem::Lease(_) => Ok(other),
+        other @ (OfferItem::Lease(_) | OfferItem::Task(_)) => Ok(other),
     };
+    let items: Vec<OfferItem> = asked.items.iter().map(place).collect::<Result<_>>()?;
+    if items.is_empty() && asked.payload.is_none() {
+        return Err(nothing());
+    }
+    let said = asked.payload.as_ref().map(Place::of).unwrap_or_default();
     let operation = Offer {
         to: asked.to.as_deref().map_or(Ok(Addressee::Everybody), str::parse)?,
-        payload: asked.payload,
-        items: asked.items.iter().map(place).collect::<Result<_>>()?,
+        payload: call.host.work(&said, &items)?.filled_into(asked.payload)?,
+        items,
         ttl_ms: asked.ttl.as_deref().map(parse_duration).transpose()?,
     };
     let offered = call.write(operation)?;
@@ -151,10 +157,14 @@ fn accept(call: &Call<'_>, offer: Seq) -> Result<Output> {
     let mut answer = Map::new();
     answer.insert("offer".to_owned(), json!(accepted.offer));
     answer.insert("from".to_owned(), json!(accepted.from_name));
-    answer.insert("items".to_owned(), json!(accepted.items));
+    answer.insert("items".to_owned(), accepted.items.iter().map(moved_facts).collect());
     if !accepted.not_moved.is_empty() {
         let left = accepted.not_moved.iter().map(|left| {
-            json!({"item": left.item, "holders": left.holders.iter().map(facts).collect::<Value>()})
+            let holders: Value = left.holders.iter().map(facts).collect();
+            match left.state {
+                Some(state) => json!({"item": left.item, "state": state, "holders": holders}),
+                None => json!({"item": left.item, "holders": holders}),
+            }
         });
         answer.insert("not_moved".to_owned(), left.collect());
     }
@@ -163,8 +173,30 @@ fn accept(call: &Call<'_>, offer: Seq) -> Result<Output> {
         trust: accepted.trust,
         text: accepted.payload.text().to_owned(),
     };
-    answer.insert("payload".to_owned(), json!(call.framed(&[payload])?));
+    let mut parts = vec![payload];
+    for task in accepted.items.into_iter().filter_map(|moved| moved.task) {
+        let id = task.task;
+        parts.push(Part::Fact(format!("task {id}, which `cotenant task show {id}` shows whole:")));
+        let text = task.payload.text().to_owned();
+        parts.push(Part::Quote { writer: task.creator, trust: task.trust, text });
+    }
+    answer.insert("payload".to_owned(), json!(call.framed(&parts)?));
     Ok(Output::Facts(Value::Object(answer)))
+}
+
+/// An item that moved as facts; what is to be done is framed.
+fn moved_facts(moved: &MovedItem) -> Value {
+    let mut facts = json!({"item": moved.item, "resource": moved.resource, "fence": moved.fence});
+    if let Some(task) = &moved.task {
+        facts["task"] = json!(task.task);
+        facts["attempt"] = json!(task.attempt);
+        facts["max_attempts"] = json!(task.max_attempts);
+        facts["time"] = json!(in_words(task.visible_for_ms));
+        if let Some(reason) = &task.reason {
+            facts["failed_before"] = json!(short(reason));
+        }
+    }
+    facts
 }
 
 fn list(call: &Call<'_>) -> Result<Output> {

@@ -4,7 +4,7 @@ use cotenant_core::{
     Result,
     clock::in_words,
     name::Addressee,
-    offer::{Offer, OfferItem},
+    offer::{Offer, OfferItem, Place, nothing},
 };
 
 use super::{super::parse, payload::Fields};
@@ -12,17 +12,20 @@ use crate::{complete, context::Context, exit::Exit, output::Screen};
 
 /// Put work up for another session
 ///
-/// What is offered stays yours until somebody accepts. Prints the number of the offer. If you sign
-/// off meanwhile, the offer stands, and `cotenant session list --handoff-ready` finds it.
+/// What is offered stays yours until somebody accepts; a task that you work on goes on in their hands,
+/// with a new fence. The offer says in which work tree and on which branch the work is, if you do not.
+/// Prints the number of the offer. If you sign off meanwhile, the offer stands, and `cotenant session
+/// list --handoff-ready` finds it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   cotenant handoff offer issue:15 path:src/parser --to claude_2 --phase implementation_complete \\
       --next 'Run the test suite' --next 'Update the documentation' --branch feat/15
   cotenant handoff offer issue:15 lease:deploy --to label:reviewers
+  cotenant handoff offer task:42 --next 'Run the migration on a copy first'
   cotenant handoff offer --payload '{\"phase\":\"analysis\",\"findings\":[\"a\",\"b\"]}'")]
 pub(crate) struct Args {
-    /// What moves: issue:15, path:src/, branch:name, other:name or lease:NAME
+    /// What moves: issue:15, path:src/, branch:name, other:name, lease:NAME or task:42
     #[arg(value_name = "ITEM", value_parser = parse::offer_item)]
     items: Vec<OfferItem>,
     /// For whom: a session, `label:WORD`, or `everybody`
@@ -40,9 +43,15 @@ pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<
     let payload = args.fields.payload()?;
     let place = |item| match item {
         OfferItem::Claim(item) => context.place(item).map(OfferItem::Claim),
-        other @ OfferItem::Lease(_) => Ok(other),
+        other @ (OfferItem::Lease(_) | OfferItem::Task(_)) => Ok(other),
     };
-    let items = args.items.into_iter().map(place).collect::<Result<_>>()?;
+    let items: Vec<OfferItem> = args.items.into_iter().map(place).collect::<Result<_>>()?;
+    if payload.is_none() && items.is_empty() {
+        // Where nothing is, is nothing to hand over.
+        return Err(nothing());
+    }
+    let said = payload.as_ref().map(Place::of).unwrap_or_default();
+    let payload = context.work(&said, &items)?.filled_into(payload)?;
     let reply = context.ask(&Offer { to: args.to, payload, items, ttl_ms: args.ttl })?;
     screen.answer::<Offer>(&reply, |screen, offered| {
         screen.line(format!("offer {}, for {}", offered.offer, in_words(offered.expires_in_ms)));

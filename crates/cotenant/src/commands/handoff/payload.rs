@@ -1,7 +1,7 @@
 //! What the next one should know, from the command line and to the screen.
 
 use cotenant_core::{
-    Result,
+    Error, Result,
     json::{Json, merge_patch},
     render::for_terminal,
 };
@@ -22,6 +22,9 @@ pub(super) struct Fields {
     /// The branch that it is on
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
+    /// The top of the work tree that it is in
+    #[arg(long, value_name = "DIRECTORY")]
+    worktree: Option<String>,
     /// A file that was changed; may be given several times
     #[arg(long = "modified", value_name = "FILE")]
     modified: Vec<String>,
@@ -34,8 +37,28 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// Fails if something is said without a word.
+    fn check(&self) -> Result<()> {
+        let one = |name, word: &Option<String>| (name, word.iter().cloned().collect::<Vec<_>>());
+        let said = [
+            one("--phase", &self.phase),
+            ("--next", self.next.clone()),
+            one("--branch", &self.branch),
+            one("--worktree", &self.worktree),
+            ("--modified", self.modified.clone()),
+            ("--test", self.tests.clone()),
+        ];
+        let blank = |words: &[String]| words.iter().any(|word| word.trim().is_empty());
+        match said.into_iter().find(|(_, words)| blank(words)) {
+            Some((name, _)) => Err(Error::invalid(format!("`{name}` is empty"))
+                .hint("leave the option out, or say something")),
+            None => Ok(()),
+        }
+    }
+
     /// The payload, if anything was said.
     pub(super) fn payload(&self) -> Result<Option<Json>> {
+        self.check()?;
         let given = self.payload.as_deref().map(value::argument).transpose()?;
         let mut context = Map::new();
         let mut fields = Map::new();
@@ -44,8 +67,10 @@ impl Fields {
                 context.insert(name.to_owned(), json!(list));
             }
         }
-        if let Some(branch) = &self.branch {
-            context.insert("branch".to_owned(), json!(branch));
+        for (name, word) in [("branch", &self.branch), ("worktree", &self.worktree)] {
+            if let Some(word) = word {
+                context.insert(name.to_owned(), json!(word));
+            }
         }
         if let Some(phase) = &self.phase {
             fields.insert("phase".to_owned(), json!(phase));
@@ -67,22 +92,32 @@ impl Fields {
     }
 }
 
-/// Prints a payload, a field a line.
+/// Prints a payload, a field a line; the fields of a field are indented.
 pub(super) fn print(screen: &mut Screen, payload: &Json) {
-    let Ok(Value::Object(fields)) = payload.value() else { return };
-    for (name, value) in &fields {
+    if let Ok(Value::Object(fields)) = payload.value() {
+        print_fields(screen, &fields, "  ");
+    }
+}
+
+fn print_fields(screen: &mut Screen, fields: &Map<String, Value>, indent: &str) {
+    let deepest = indent.len() > 2;
+    for (name, value) in fields {
         let name = for_terminal(name);
         match value {
             Value::Null => {}
             Value::Array(list) if list.is_empty() => {}
-            Value::String(text) => screen.line(format!("  {name}: {}", for_terminal(text))),
+            Value::String(text) => screen.line(format!("{indent}{name}: {}", for_terminal(text))),
             Value::Array(list) if list.iter().all(Value::is_string) => {
-                screen.line(format!("  {name}:"));
+                screen.line(format!("{indent}{name}:"));
                 for text in list.iter().filter_map(Value::as_str) {
-                    screen.line(format!("    - {}", for_terminal(text)));
+                    screen.line(format!("{indent}  - {}", for_terminal(text)));
                 }
             }
-            other => screen.line(format!("  {name}: {}", for_terminal(&other.to_string()))),
+            Value::Object(inner) if !deepest && !inner.is_empty() => {
+                screen.line(format!("{indent}{name}:"));
+                print_fields(screen, inner, "    ");
+            }
+            other => screen.line(format!("{indent}{name}: {}", for_terminal(&other.to_string()))),
         }
     }
 }

@@ -163,7 +163,7 @@ impl<'a> Server<'a> {
         let place = |item: &mut Value, in_any_tree: bool| -> Result<()> {
             let Value::String(words) = &*item else { return Ok(()) };
             let of_offer = (line.op == Offer::NAME).then(|| words.parse()).transpose()?;
-            if let Some(OfferItem::Lease(_)) = &of_offer {
+            if let Some(OfferItem::Lease(_) | OfferItem::Task(_)) = &of_offer {
                 *item = json!(of_offer);
                 return Ok(());
             }
