@@ -200,7 +200,7 @@ fn a_stateless_client_discovers_and_calls_without_a_handshake() {
     let tools = client.ask("tools/list", json!({"_meta": inline_meta()}));
     assert_eq!(tools["result"]["resultType"], "complete");
     let bytes = tools.to_string().len();
-    assert!(bytes <= 12 * 1024, "{bytes}");
+    assert!(bytes <= 12_000, "{bytes}");
     let params = json!({"name": "status", "arguments": {}, "_meta": inline_meta()});
     let refused = client.ask("tools/call", params);
     assert_eq!(refused["result"]["isError"], true);

@@ -28,7 +28,7 @@ pub(super) struct StoreData {
     guards: Vec<Held>,
 }
 
-/// A guard; without descriptions, which the list need not repeat.
+// A guard. What is written here as documentation would be in the list of tools, twice.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Held {

@@ -32,7 +32,7 @@ pub(super) struct ReportProgress {
     subject: String,
     /// A word, e.g. testing
     phase: String,
-    /// 0 to 100
+    #[schemars(range(max = 100))]
     percent: u8,
     message: Option<String>,
 }
