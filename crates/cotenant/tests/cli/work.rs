@@ -87,7 +87,7 @@ fn work_is_handed_over_with_what_one_needs_to_know() {
         "sign-off --session alice",
         &format!(
             "
-            signed off; gave back 1 claims, 1 leases, 0 keys
+            signed off; gave back 1 claim, 1 lease, 0 keys
             offer {number} stands; whoever accepts gets what it holds, as far as it is still free
             "
         ),
