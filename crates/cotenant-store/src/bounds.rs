@@ -4,8 +4,8 @@
 //! the requests of many counts once and adds up what it grants.
 //!
 //! # Invariants
-//! - A bound is never lower than what a count would show. Every grant is an event, so a bound holds while the
-//!   log ends where this process left it, and no longer.
+//! - A session holds no more than its bound. Every grant is an event, so a bound holds while the log ends where
+//!   this process left it, and no longer. Tickets are none, and bounds say nothing of them.
 //! - What was rolled back bounds nothing: it may have counted after a deletion that did not take place.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use crate::testing::mutant;
 /// More sessions are not remembered.
 const SESSIONS_MAX: usize = 4_096;
 
-/// The most rows of `lease` that sessions can have.
+/// The most rows of `lease` that sessions can have, but for tickets of other processes.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     /// The end of the log with which they hold.

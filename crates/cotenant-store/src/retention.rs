@@ -31,9 +31,11 @@ const DELETE_SESSION: &str = "DELETE FROM session WHERE id = $1";
 /// Once at the end: names, conversations and processes that no session has any more.
 const DELETE_ALIASES: &str = "DELETE FROM alias WHERE NOT EXISTS \
      (SELECT 1 FROM session s WHERE s.id = alias.session)";
-/// Likewise: results are found by their ids, not by who asked.
-const DELETE_REQUESTS: &str = "DELETE FROM request WHERE actor <> '' AND NOT EXISTS \
-     (SELECT 1 FROM session s WHERE s.id = request.actor)";
+/// Likewise: results are found by their ids, not by who asked. Those of sessions that are over for so long
+/// are the oldest, so that what is newer is not looked at.
+const DELETE_REQUESTS: &str = "DELETE FROM request WHERE number < COALESCE( \
+     (SELECT number FROM request WHERE tick >= $1 ORDER BY number LIMIT 1), 9007199254740991) \
+     AND actor <> '' AND NOT EXISTS (SELECT 1 FROM session s WHERE s.id = request.actor)";
 const COUNT_CONSUMERS: &str =
     "SELECT COUNT(*) FROM mark WHERE kind = 'consumer' AND seen_tick < $1";
 const DELETE_CONSUMERS: &str = "DELETE FROM mark WHERE kind = 'consumer' AND seen_tick < $1";
@@ -145,7 +147,7 @@ pub(crate) fn remove(tx: &mut Tx<'_>, op: &RemoveLeftovers) -> Result<RemovedLef
     if removed.next.is_none() {
         removed.consumers = tx.sql.run(DELETE_CONSUMERS, params![before.0])?;
         tx.sql.run(DELETE_ALIASES, &[])?;
-        tx.sql.run(DELETE_REQUESTS, &[])?;
+        tx.sql.run(DELETE_REQUESTS, params![before.0])?;
     }
     Ok(removed)
 }

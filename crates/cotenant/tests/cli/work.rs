@@ -203,6 +203,10 @@ fn an_offer_says_where_the_work_is() {
     assert_eq!(context, serde_json::json!({"branch": "main", "worktree": top}));
     let (_, context) = place("handoff offer --phase x --branch feat/15 --session alice");
     assert_eq!(context, serde_json::json!({"branch": "feat/15", "worktree": feat}));
+    let (_, context) = place("handoff offer --phase x --worktree ../feat --session alice");
+    assert_eq!(context, serde_json::json!({"branch": "feat/15", "worktree": feat}));
+    let nowhere = env.cotenant("handoff offer --phase x --worktree ../nowhere --session alice");
+    assert!(nowhere.exit == 64 && nowhere.stderr.contains("no directory"), "{nowhere:?}");
     env.prints("claim path:../feat/src --session alice");
     let (number, context) = place("handoff offer path:../feat/src --session alice");
     assert_eq!(context, serde_json::json!({"branch": "feat/15", "worktree": feat}));

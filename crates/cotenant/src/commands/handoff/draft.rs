@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: &Args) -> Result<Exit> {
-    let reply = context.ask(&Draft { payload: args.fields.payload()? })?;
+    let reply = context.ask(&Draft { payload: args.fields.payload(&context.project()?.start)? })?;
     screen.answer::<Draft>(&reply, |screen, drafted| {
         screen.line("noted");
         payload::print(screen, &drafted.payload);

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(context: &Context, screen: &mut Screen, args: Args) -> Result<Exit> {
     context.prepare::<Offer>()?;
-    let payload = args.fields.payload()?;
+    let payload = args.fields.payload(&context.project()?.start)?;
     let place = |item| match item {
         OfferItem::Claim(item) => context.place(item).map(OfferItem::Claim),
         other @ (OfferItem::Lease(_) | OfferItem::Task(_)) => Ok(other),

@@ -1,5 +1,7 @@
 //! What the next one should know, from the command line and to the screen.
 
+use std::{fs, path::Path};
+
 use cotenant_core::{
     Error, Result,
     json::{Json, merge_patch},
@@ -56,9 +58,10 @@ impl Fields {
         }
     }
 
-    /// The payload, if anything was said.
-    pub(super) fn payload(&self) -> Result<Option<Json>> {
+    /// The payload, if anything was said by somebody in a directory.
+    pub(super) fn payload(&self, directory: &Path) -> Result<Option<Json>> {
         self.check()?;
+        let worktree = self.worktree.as_deref().map(|said| top(directory, said)).transpose()?;
         let given = self.payload.as_deref().map(value::argument).transpose()?;
         let mut context = Map::new();
         let mut fields = Map::new();
@@ -67,7 +70,7 @@ impl Fields {
                 context.insert(name.to_owned(), json!(list));
             }
         }
-        for (name, word) in [("branch", &self.branch), ("worktree", &self.worktree)] {
+        for (name, word) in [("branch", &self.branch), ("worktree", &worktree)] {
             if let Some(word) = word {
                 context.insert(name.to_owned(), json!(word));
             }
@@ -90,6 +93,15 @@ impl Fields {
             }
         })
     }
+}
+
+/// A work tree as its path, whatever it was named from.
+fn top(directory: &Path, said: &str) -> Result<String> {
+    let found = fs::canonicalize(directory.join(said)).ok().filter(|found| found.is_dir());
+    found.and_then(|found| found.to_str().map(str::to_owned)).ok_or_else(|| {
+        Error::invalid(format!("`--worktree`: there is no directory `{}`", for_terminal(said)))
+            .hint("`git worktree list` shows those of this repository")
+    })
 }
 
 /// Prints a payload, a field a line; the fields of a field are indented.
