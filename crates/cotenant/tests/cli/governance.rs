@@ -323,10 +323,7 @@ fn files_of_older_tools_follow_what_happens() {
     );
     assert_eq!(
         (ran.stdout.as_str(), ran.stderr.as_str()),
-        (
-            "0 instructions and 0 sessions are in out; 1 instruction and 0 sessions are in out\n",
-            ""
-        )
+        ("0 instructions and 0 sessions are in out; 1 instruction and 0 sessions are in out\n", "")
     );
     let history = read(&env.top().join("out/instruction-history.json"));
     assert_eq!(history["instructions"][0]["text"], "rule 1");
