@@ -3,7 +3,7 @@
 use cotenant_core::{event::Event, name::SessionRef, session::Reap};
 use serde_json::{Value, json};
 
-use crate::world::{Server, World, answer};
+use crate::world::{Server, World, answer, blank, this_process};
 
 /// Longer than any test.
 const LONG: &str = "10m";
@@ -123,9 +123,10 @@ fn refused(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap()
 }
 
-/// How many sessions were ever signed on.
+/// How many sessions of agents were ever signed on.
 fn sign_ons(world: &World) -> usize {
-    world.events().iter().filter(|event: &&Event| event.kind == "session.on").count()
+    let is_agent = |event: &&Event| event.kind == "session.on" && event.scope != "session:ann";
+    world.events().iter().filter(is_agent).count()
 }
 
 /// Has a session wait, ends it meanwhile, and shows that what comes then is for others: the wait answers with what
@@ -167,8 +168,9 @@ fn signed_off(_: &World, server: &mut Server) -> Option<u64> {
 }
 
 fn lost(world: &World, _: &mut Server) -> Option<u64> {
+    let (_, ann) = world.sign_on("ann", blank("human", Some(this_process())));
     let reap = Reap { session: SessionRef("claude_1".to_owned()), force: true };
-    assert!(!world.read(&reap).already);
+    assert!(!world.write(&ann, &reap).already);
     None
 }
 
