@@ -215,7 +215,7 @@ fn a_wrong_line_of_a_file_is_named_with_what_it_should_be() {
         ),
         (
             "{\"payload\":1,\"priority\":\"high\"}",
-            "3, column 31: invalid type: string \"high\", expected a whole number",
+            "3, column 30: invalid type: string \"high\", expected a whole number",
         ),
         ("{\"payload\":1", "3, column 12: EOF while parsing an object"),
     ] {
@@ -227,11 +227,7 @@ fn a_wrong_line_of_a_file_is_named_with_what_it_should_be() {
         assert!(ran.stderr.starts_with(&expected), "{}", ran.stderr);
         assert!(!ran.stderr.contains("struct") && !ran.stderr.contains("line 1"), "{}", ran.stderr);
     }
-    assert_eq!(
-        env.prints("task list"),
-        env.prints("task list --queue nowhere"),
-        "nothing was added"
-    );
+    assert_eq!(env.prints("task list"), "no open tasks\n", "nothing was added");
 }
 
 #[test]

@@ -163,27 +163,24 @@ fn outlived(tool: &str, end: fn(&World, &mut Server) -> Option<u64>, said: &str)
     two.close();
 }
 
-fn signed_off(_: &World, server: &mut Server) -> Option<u64> {
-    Some(server.begin_call("sign_off", &json!({})))
-}
-
-fn lost(world: &World, _: &mut Server) -> Option<u64> {
-    let (_, ann) = world.sign_on("ann", blank("human", Some(this_process())));
-    let reap = Reap { session: SessionRef("claude_1".to_owned()), force: true };
-    assert!(!world.write(&ann, &reap).already);
-    None
-}
-
 #[test]
 fn a_wait_ends_with_the_sign_off_of_its_session() {
     for tool in ["next_task", "read_inbox"] {
-        outlived(tool, signed_off, "SESSION_ENDED: session `claude_1` has signed off");
+        let sign_off =
+            |_: &World, server: &mut Server| Some(server.begin_call("sign_off", &json!({})));
+        outlived(tool, sign_off, "SESSION_ENDED: session `claude_1` has signed off");
     }
 }
 
 #[test]
 fn a_wait_ends_with_the_loss_of_its_session() {
     for tool in ["next_task", "read_inbox"] {
-        outlived(tool, lost, "SESSION_LOST: session `claude_1` was lost");
+        let lose = |world: &World, _: &mut Server| {
+            let (_, ann) = world.sign_on("ann", blank("human", Some(this_process())));
+            let reap = Reap { session: SessionRef("claude_1".to_owned()), force: true };
+            assert!(!world.write(&ann, &reap).already);
+            None
+        };
+        outlived(tool, lose, "SESSION_LOST: session `claude_1` was lost");
     }
 }
