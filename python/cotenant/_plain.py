@@ -191,6 +191,11 @@ def offer(*items: str, **options: Any) -> int:
     return default_client().offer(*items, **options)
 
 
+def handoff(*items: str, **options: Any) -> int:
+    """Hands over what the session holds, with what the next one should know; see :meth:`Client.handoff`."""
+    return default_client().handoff(*items, **options)
+
+
 def accept(offer: int) -> Accepted:
     """Takes over what an offer holds."""
     return default_client().accept(offer)

@@ -417,6 +417,17 @@ class Client:
             operations.offer(items, to=to, payload=payload, ttl=ttl, guards=guards)
         )
 
+    async def handoff(
+        self,
+        *items: str,
+        to: str = "everybody",
+        payload: Optional[Mapping[str, Any]] = None,
+        ttl: Optional[float] = None,
+        guards: Guards = (),
+    ) -> int:
+        """Hands work over: the plain name of :meth:`offer`. Answers the number that :meth:`accept` takes."""
+        return await self.offer(*items, to=to, payload=payload, ttl=ttl, guards=guards)
+
     async def accept(self, offer: int) -> Accepted:
         """Takes over what an offer holds. Raises :class:`cotenant.NotFoundError` if somebody else was faster:
         ``details["by"]``."""

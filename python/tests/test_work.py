@@ -29,8 +29,8 @@ from .place import PATIENCE, Place
 
 #: The operations of this file.
 OPERATIONS = """add_tasks next_task extend_task finish_task fail_task release_task cancel_task
-    requeue_task show_task list_tasks task_graph report_progress progress offer accept decline withdraw
-    offers draft send inbox ack list_messages barrier add_instruction instructions approve_instruction
+    requeue_task show_task list_tasks task_graph report_progress progress handoff offer accept decline
+    withdraw offers draft send inbox ack list_messages barrier add_instruction instructions approve_instruction
     revoke_instruction instruction_conflicts report_metrics metrics""".split()
 
 
@@ -302,6 +302,25 @@ class Handing(Place):
             a.finish_task(given)
         b.put("s", "k", 1, guards=[task])
         self.assertEqual(b.finish_task(task)["state"], "done")
+
+    def test_work_is_handed_off_by_its_plain_name(self) -> None:
+        a, b, c = (self.client(name) for name in "abc")
+        a.claim("issue:15")
+        number = a.handoff("issue:15", to="b", payload={"phase": "testing"}, ttl=600)
+        [shown] = b.offers(acceptor="b")
+        self.assertEqual((shown["offer"], shown["payload"]["phase"]), (number, "testing"))
+        with self.assertRaises(RightsError):
+            c.accept(number)
+        self.assertEqual([it["item"] for it in b.accept(number)["items"]], ["issue:15"])
+        [held] = c.who("issue:15")
+        self.assertEqual(held["name"], "b")
+
+        async def hand_on() -> int:
+            async with aio.Client(**self.options()) as client:
+                await client.sign_on("d", pid=os.getpid())
+                return await client.handoff(to="a", payload={"n": 1})
+
+        self.assertEqual(a.accept(asyncio.run(hand_on()))["payload"]["n"], 1)
 
     def test_an_offer_is_refused_or_taken_back(self) -> None:
         a, b, c = self.client("a"), self.client("b"), self.client("c", labels=["ready"])

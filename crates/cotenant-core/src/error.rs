@@ -158,6 +158,20 @@ impl Error {
         Self::invalid(format!("{what}: {fault}"))
     }
 
+    /// A line of a file that is not the JSON that it should be. The parser knows of that line alone, and numbers
+    /// by the names of their types.
+    pub fn unreadable_line(number: usize, cause: &serde_json::Error) -> Self {
+        let (fault, column) = (cause.to_string(), cause.column());
+        let place = format!(" at line {} column {column}", cause.line());
+        let fault = fault.strip_suffix(&place).unwrap_or(&fault);
+        let fault = match fault.rsplit_once(", expected ") {
+            Some((fault, "i64" | "u32" | "u64")) => format!("{fault}, expected a whole number"),
+            _ => fault.to_owned(),
+        };
+        let fault = crate::name::shown_up_to(&fault, FAULT_CHARACTERS_MAX);
+        Self::invalid(format!("line {number}, column {column}: {fault}"))
+    }
+
     /// A bug of ours.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, message)

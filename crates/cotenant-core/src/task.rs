@@ -143,7 +143,7 @@ impl OnDepFail {
 
 /// A task to add.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a task: an object with `payload`")]
 pub struct NewTask {
     /// What is to be done, for whoever takes it.
     pub payload: Json,

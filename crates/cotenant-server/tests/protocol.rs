@@ -336,6 +336,8 @@ fn unknown_tools_and_arguments_are_refused() {
         text(&answer).starts_with("INVALID: `isue:15` has an unknown kind\nnext: write issue:15"),
         "{answer}"
     );
+    let answer = client.call("add_tasks", json!({"tasks": ["lint"]}));
+    assert!(text(&answer).contains("expected a task: an object with `payload`"), "{answer}");
     let answer =
         client.call("update_data", json!({"scope": "a", "key": "b", "op": "add", "value": 1.5}));
     assert_eq!(text(&answer), "INVALID: `add` takes a whole number");

@@ -479,7 +479,7 @@ pub(crate) fn update(tx: &mut Tx<'_>, op: &Update) -> Result<Updated> {
             format!("`{}` `{}` would have {} bytes", op.scope, op.key, new.text().len()),
         )
         .detail("bytes_max", VALUE_BYTES_MAX)
-        .hint("keep only the newest items with `--keep N`, or use another key"));
+        .hint("say how many of the newest items to `keep`, or use another key"));
     }
     new.check()?;
     // An update leaves the key's lifetime as it was.

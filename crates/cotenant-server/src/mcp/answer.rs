@@ -1,12 +1,12 @@
 //! What a model reads: answers short, errors in one text.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use cotenant_core::{
-    Error,
-    claim::{Holding, HoldingState, Mode},
+    Code, Error,
+    claim::{Holding, HoldingState, Item, Mode},
     clock::in_words,
-    render,
+    render, task,
 };
 use serde_json::{Map, Value, json};
 
@@ -82,10 +82,50 @@ pub(crate) fn error_text(error: &Error) -> String {
     if let Some(ms) = error.retry_after_ms {
         let _ = write!(text, "\ncan succeed in {}", in_words(ms));
     }
-    if let Some(next) = error.hint.clone().or_else(|| next_step(error).map(str::to_owned)) {
+    let hint = || error.hint.as_deref().map(Cow::Borrowed);
+    let next = with_tools(error).or_else(hint).or_else(|| next_step(error).map(Cow::Borrowed));
+    if let Some(next) = next {
         let _ = write!(text, "\nnext: {next}");
     }
     text
+}
+
+/// What to do, where the error's own hint names options of a command that a tool does not have.
+fn with_tools(error: &Error) -> Option<Cow<'static, str>> {
+    let said = |name: &str| error.details.get(name);
+    Some(Cow::Borrowed(match error.code {
+        Code::Claimed if said("ready_tasks").is_some() => {
+            "take a task that is ready with `next_task`, or something else; or ask the holder with \
+             `send_message`. Do not work around the holder"
+        }
+        Code::Claimed => {
+            "take something else; `status` shows who has what. Or ask the holder with \
+             `send_message`, and try again later. Do not work around the holder"
+        }
+        Code::Held => "do something else first, then try again; `who` shows who has it",
+        Code::Cooling => "its holder was lost; try again after that time",
+        Code::Offered => {
+            let offer = said("offer").and_then(Value::as_i64)?;
+            let next =
+                format!("take it back first: `hand_off` with action withdraw, offer {offer}");
+            return Some(Cow::Owned(next));
+        }
+        Code::AgentBusy => "choose another name",
+        Code::SlotsMismatch => {
+            "`claim` takes a lock whole; in a shell, `cotenant lease acquire` takes one of its slots"
+        }
+        Code::SessionLost => "call `sign_on`, and stop work that relied on what you held",
+        Code::SessionEnded => "call `sign_on`, then repeat",
+        Code::RevMismatch => {
+            "read it again and decide anew, or use `update_data` with add, append or merge, which \
+             loses nothing"
+        }
+        Code::TypeMismatch => "`retrieve_data` shows what it is; `store_data` replaces it",
+        Code::FsUnsupported => {
+            "your user can name a store on a local disk in COTENANT_STORE, and start you again"
+        }
+        _ => return None,
+    }))
 }
 
 /// Reads holdings from a detail, one or many.
@@ -101,24 +141,25 @@ fn holdings(value: &Value) -> Option<Vec<Holding>> {
 
 /// What to do when the error itself does not say.
 fn next_step(error: &Error) -> Option<&'static str> {
-    use cotenant_core::Code;
     Some(match error.code {
-        Code::Claimed | Code::Held | Code::Offered => {
-            "take other work, or ask the people behind it; do not work around the holder"
-        }
-        Code::Cooling => "its holder was lost; ask again after that time",
         Code::Fenced => "what you held is no longer yours: stop that work and look at `status`",
-        Code::RevMismatch => "read the value again and decide anew",
-        Code::AgentBusy => "choose another name",
-        Code::SessionLost | Code::SessionEnded => "call `sign_on`, then repeat",
         Code::Busy | Code::StoreIo | Code::Timeout => "nothing happened; repeat the call",
         _ => return None,
     })
 }
 
+/// A resource by the word that tools have for it: what is neither claimed nor a task is a lock.
+pub(crate) fn named(resource: &str) -> Cow<'_, str> {
+    if resource.parse::<Item>().is_ok() || task::guarded(resource).is_some() {
+        Cow::Borrowed(resource)
+    } else {
+        Cow::Owned(format!("lock:{resource}"))
+    }
+}
+
 /// One holding as a sentence. What another session wrote appears only as a quotation.
 pub(crate) fn sentence(holding: &Holding) -> String {
-    let mut text = holding.resource.clone();
+    let mut text = named(&holding.resource).into_owned();
     let _ = match holding.state {
         HoldingState::Held if holding.mode == Mode::Advisory => write!(text, ": used by"),
         HoldingState::Held => write!(text, ": held by"),
@@ -154,7 +195,7 @@ pub(crate) fn sentence(holding: &Holding) -> String {
 /// One holding as facts.
 pub(crate) fn facts(holding: &Holding) -> Value {
     let mut facts = Map::new();
-    facts.insert("item".to_owned(), json!(holding.resource));
+    facts.insert("item".to_owned(), json!(named(&holding.resource)));
     let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
     if let Some(tree) = &holding.tree {
         add("tree", json!(tree));
@@ -231,28 +272,75 @@ mod tests {
              - issue:15: held by claude_2 (claude, user ann) since 2026-11-20T09:49:43.946Z (5m ago), \
              until it gives it back or ends; last heard of 3s ago; intent \"fix 'it' now\"\n\
              details: {\"count\":1}\n\
-             next: take other work, or ask the people behind it; do not work around the holder"
+             next: take something else; `status` shows who has what. Or ask the holder with \
+             `send_message`, and try again later. Do not work around the holder"
         );
     }
 
     #[test]
     fn a_ready_task_is_named_in_a_line() {
         let tasks = json!([{"task": 4, "queue": "ci", "about": "write \"tests\"\nnow"}]);
-        let error = Error::new(Code::Claimed, "taken").detail("ready_tasks", tasks).hint("wait");
+        let error = Error::new(Code::Claimed, "taken").detail("ready_tasks", tasks);
         assert_eq!(
             error_text(&error),
-            "CLAIMED: taken\n- ready: task 4 of \"ci\": \"write 'tests' now\"\nnext: wait"
+            "CLAIMED: taken\n- ready: task 4 of \"ci\": \"write 'tests' now\"\n\
+             next: take a task that is ready with `next_task`, or something else; or ask the holder \
+             with `send_message`. Do not work around the holder"
         );
     }
 
     #[test]
     fn an_error_of_ours_keeps_its_hint_and_its_size() {
-        let error = Error::new(Code::RevMismatch, "changed")
+        let error = Error::new(Code::Gone, "gone")
             .detail("value", "x".repeat(100_000))
             .hint("read it again");
         let text = error_text(&error);
         assert!(text.len() < 3_000, "{}", text.len());
         assert!(text.ends_with("\nnext: read it again"), "{text}");
+    }
+
+    #[test]
+    fn what_to_do_can_be_done_with_tools() {
+        use Code::{
+            AgentBusy, Claimed, Cooling, FsUnsupported, Held, Offered, RevMismatch, SessionEnded,
+            SessionLost, SlotsMismatch, TypeMismatch,
+        };
+        let codes = [
+            AgentBusy,
+            Claimed,
+            Cooling,
+            FsUnsupported,
+            Held,
+            Offered,
+            RevMismatch,
+            SessionEnded,
+            SessionLost,
+            SlotsMismatch,
+            TypeMismatch,
+        ];
+        for code in codes {
+            let error = Error::new(code, "no").hint("use `data update`, or `--option 5`");
+            let text = error_text(&error.detail("offer", 7));
+            assert!(text.contains("\nnext: "), "{text}");
+            assert!(!text.contains("--") && !text.contains("data update"), "{text}");
+        }
+        let text = error_text(&Error::new(Code::TooLarge, "no").hint("send several"));
+        assert_eq!(text, "TOO_LARGE: no\nnext: send several");
+    }
+
+    #[test]
+    fn a_lease_goes_by_the_word_that_claim_takes() {
+        for (resource, word) in [
+            ("issue:15", "issue:15"),
+            ("path:src", "path:src"),
+            ("task:42", "task:42"),
+            ("deploy", "lock:deploy"),
+            ("db:main", "lock:db:main"),
+            ("lock:x", "lock:lock:x"),
+        ] {
+            assert_eq!(named(resource), word);
+            assert_eq!(facts(&Holding { resource: resource.into(), ..holding() })["item"], word);
+        }
     }
 
     #[test]

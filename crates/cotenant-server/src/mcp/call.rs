@@ -19,12 +19,14 @@ const TRIES: usize = 3;
 pub(crate) struct Call<'a> {
     pub(crate) host: &'a dyn Host,
     pub(crate) caller: &'a Caller,
+    /// The session that an earlier try of this call ran as; this one acts as no other.
+    earlier: Option<Actor>,
     actor: RefCell<Option<Actor>>,
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn new(host: &'a dyn Host, caller: &'a Caller) -> Self {
-        Self { host, caller, actor: RefCell::default() }
+    pub(crate) fn new(host: &'a dyn Host, caller: &'a Caller, earlier: Option<Actor>) -> Self {
+        Self { host, caller, actor: RefCell::new(earlier.clone()), earlier }
     }
 
     /// The session that the call turned out to run as.
@@ -34,7 +36,10 @@ impl<'a> Call<'a> {
 
     /// The caller's session, if it has one.
     pub(crate) fn find(&self) -> Result<Option<Actor>> {
-        let actor = self.host.find(self.caller)?;
+        let actor = match &self.earlier {
+            Some(earlier) => Some(earlier.clone()),
+            None => self.host.find(self.caller)?,
+        };
         self.actor.replace(actor.clone());
         Ok(actor)
     }
@@ -58,7 +63,10 @@ impl<'a> Call<'a> {
         // A wrong argument must not sign anybody on.
         operation.check()?;
         guards.extend(self.host.guards()?);
-        let actor = self.host.actor(self.caller)?;
+        let actor = match &self.earlier {
+            Some(earlier) => earlier.clone(),
+            None => self.host.actor(self.caller)?,
+        };
         self.actor.replace(Some(actor.clone()));
         self.as_actor(&operation, &actor, &guards)
     }

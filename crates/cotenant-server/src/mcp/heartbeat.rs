@@ -32,13 +32,13 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     /// Remembers the session of a call.
-    pub(crate) fn saw(&self, actor: Actor) {
+    pub(crate) fn saw(&self, actor: &Actor) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.iter().any(|known| known.session == actor.session) {
             if seen.len() == SESSIONS_MAX {
                 seen.remove(0);
             }
-            seen.push(actor);
+            seen.push(actor.clone());
             self.news.notify_one();
         }
     }

@@ -9,6 +9,7 @@ use std::{
 use cotenant_core::{
     Code, Error, Result, data,
     event::{self, Head},
+    store::Actor,
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -100,8 +101,18 @@ struct Job {
     caller: Arc<Caller>,
     arguments: Arc<str>,
     patience: Patience,
-    /// Whether it was tried before.
-    is_again: bool,
+    /// The tries before this one.
+    before: Before,
+}
+
+/// What earlier tries of a call leave to the next.
+#[derive(Clone)]
+enum Before {
+    /// There was none.
+    None,
+    /// There was one, as this session, if it needed one. A call that goes on waiting goes on as that session or not
+    /// at all: when it is over, none is signed on in its place, which would take what nobody asked it to.
+    As(Option<Actor>),
 }
 
 impl Server {
@@ -112,11 +123,13 @@ impl Server {
         let mut cursor = None;
         loop {
             let (until, nothing) = match self.try_once(job.clone()).await? {
-                Output::NotYet { until, nothing } => (until, nothing),
-                found => return Ok(found),
+                (Output::NotYet { until, nothing }, actor) => {
+                    job.before = Before::As(actor);
+                    (until, nothing)
+                }
+                (found, _) => return Ok(found),
             };
             let left = until.wait.saturating_sub(begun.elapsed());
-            job.is_again = true;
             cursor = match cursor {
                 _ if left.is_zero() || job.patience.is_over() => {
                     return Ok(Output::Facts(nothing));
@@ -130,20 +143,24 @@ impl Server {
         }
     }
 
-    async fn try_once(&self, job: Job) -> Result<Output> {
+    /// One try, and the session that it ran as.
+    async fn try_once(&self, job: Job) -> Result<(Output, Option<Actor>)> {
         let (host, pulse) = (Arc::clone(&self.host), Arc::clone(&self.pulse));
         let work = move || {
-            let nobody_waits =
-                if job.is_again { job.patience.is_over() } else { job.patience.is_called_off() };
+            let (nobody_waits, earlier) = match job.before {
+                Before::None => (job.patience.is_called_off(), None),
+                Before::As(actor) => (job.patience.is_over(), actor),
+            };
             if nobody_waits {
                 return Err(Error::new(Code::Cancelled, "the call was called off"));
             }
-            let call = Call::new(&*host, &job.caller);
+            let call = Call::new(&*host, &job.caller, earlier);
             let outcome = job.tool.run(&call, &job.arguments);
-            if let Some(actor) = call.into_actor() {
+            let actor = call.into_actor();
+            if let Some(actor) = &actor {
                 pulse.saw(actor);
             }
-            outcome
+            Ok((outcome?, actor))
         };
         self.lane.run(work).await
     }
@@ -220,8 +237,8 @@ impl ServerHandler for Server {
         };
         let caller = Arc::new(caller);
         let arguments = arguments.into();
-        let outcome =
-            self.carry_out(Job { tool, caller, arguments, patience, is_again: false }).await;
+        let job = Job { tool, caller, arguments, patience, before: Before::None };
+        let outcome = self.carry_out(job).await;
         Ok(CallToolResponse::Complete(match outcome {
             Ok(Output::Facts(facts) | Output::NotYet { nothing: facts, .. }) => {
                 CallToolResult::structured(facts)

@@ -206,6 +206,43 @@ fn a_file_of_tasks_is_added_in_several_requests() {
 }
 
 #[test]
+fn a_wrong_line_of_a_file_is_named_with_what_it_should_be() {
+    let env = env();
+    for (line, fault) in [
+        (
+            "\"lint\"",
+            "3, column 6: invalid type: string \"lint\", expected a task: an object with `payload`",
+        ),
+        (
+            "{\"payload\":1,\"priority\":\"high\"}",
+            "3, column 30: invalid type: string \"high\", expected a whole number",
+        ),
+        ("{\"payload\":1", "3, column 12: EOF while parsing an object"),
+    ] {
+        let lines = format!("{{\"payload\":1}}\n{{\"payload\":2}}\n{line}\n");
+        std::fs::write(env.top().join("tasks.jsonl"), lines).unwrap();
+        let ran = env.cotenant("task add --file tasks.jsonl --session alice");
+        assert_eq!(ran.exit, 64);
+        let expected = format!("error: line {fault}\nhint: a line is a task, e.g. {{\"payload\": ");
+        assert!(ran.stderr.starts_with(&expected), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("struct") && !ran.stderr.contains("line 1"), "{}", ran.stderr);
+    }
+    assert_eq!(env.prints("task list"), "no open tasks\n", "nothing was added");
+}
+
+#[test]
+fn help_says_what_is_printed() {
+    let env = env();
+    assert_eq!(env.prints("task add x --session alice"), "added task 3 (ready)\n");
+    let help = env.prints("task add --help");
+    assert!(help.contains("`added task 19 (ready)`") && help.contains("`--json` has"), "{help}");
+    let added = env.json("task add y --session alice");
+    assert_eq!(added["data"]["tasks"][0]["task"], 4);
+    let help = env.prints("handoff offer --help");
+    assert!(help.contains("`offer 5, for 24h`") && help.contains("`data.offer`"), "{help}");
+}
+
+#[test]
 fn a_task_says_what_is_to_be_done() {
     let env = env();
     for text in ["''", "' '"] {

@@ -152,6 +152,11 @@ fn pattern_3_reservation() {
     let text = agents[1].refusal("claim", &lock);
     assert!(text.starts_with("HELD: ") && text.contains("held by claude_1 "), "{text}");
     assert!(text.contains("for another ") && text.contains("intent \"migrate\""), "{text}");
+    assert!(text.contains("\n- lock:database_migration: held by "), "{text}");
+    assert!(text.contains("\nnext: do something else first") && !text.contains("--"), "{text}");
+    let status = agents[1].call("status", &json!({}));
+    let holds = |view: &&Value| view["holds"] == json!(["lock:database_migration"]);
+    assert_eq!(status["sessions"].as_array().unwrap().iter().filter(holds).count(), 1, "{status}");
     let who = agents[1].call("who", &json!({"item": "lock:database_*"}));
     assert_eq!(who["holdings"][0]["by"], "claude_1");
     assert_eq!(who["holdings"][0]["item"], "lock:database_migration");
@@ -306,6 +311,18 @@ fn pattern_6_handoff() {
     let offer = json!({"action": "offer", "items": ["issue:15", "path:src", "lock:deploy"],
         "payload": payload});
     let number = agents[0].call("hand_off", &offer)["offer"].clone();
+    let text = agents[0].refusal("hand_off", &json!({"action": "offer", "items": ["lock:deploy"]}));
+    assert!(text.starts_with("OFFERED: `lock:deploy` is in offer "), "{text}");
+    assert!(text.contains(&format!("action withdraw, offer {number}")), "{text}");
+    let text = agents[1].refusal("hand_off", &json!({"action": "offer", "items": ["lock:deploy"]}));
+    assert!(text.starts_with("NOT_OWNER: `lock:deploy` is not held"), "{text}");
+    assert!(!text.contains("lease:"), "{text}");
+    let drafted = agents[0].call("hand_off", &json!({"action": "draft"}));
+    let holds = drafted["draft"]["holds"].as_array().unwrap();
+    assert!(
+        holds.contains(&json!("lock:deploy")) && holds.contains(&json!("issue:15")),
+        "{drafted}"
+    );
     let seen = retrieve(&mut agents[1], "issue:15", "handoff");
     assert_eq!((&seen["from_session"], &seen["phase"]), (&json!("claude_1"), &payload["phase"]));
     agents[0].call("sign_off", &json!({"note": "over to you"}));
@@ -316,6 +333,8 @@ fn pattern_6_handoff() {
         let listed = agent.call("hand_off", &json!({"action": "list"}));
         let open = listed["offers"].as_array().unwrap();
         assert!(open.iter().all(|offer| offer["offer"] == number), "{listed}");
+        let named = json!(["issue:15", "path:src", "lock:deploy"]);
+        assert!(open.iter().all(|offer| offer["items"] == named), "{listed}");
         try_call(agent, "hand_off", &json!({"action": "accept", "offer": number}))
     });
     let taker = outcomes.iter().position(Result::is_ok).unwrap();
@@ -330,6 +349,7 @@ fn pattern_6_handoff() {
     assert!(told.contains("Run test suite with pytest") && told.contains("feat/15"), "{told}");
     assert!(fence(accepted) > before, "{accepted}");
     assert_eq!(accepted["items"].as_array().unwrap().len(), 3, "{accepted}");
+    assert_eq!(accepted["items"][2]["item"], "lock:deploy", "{accepted}");
     let held = agents[1 + taker].call("claim", &lock);
     assert_eq!(held["items"][0]["already_held"], true);
     assert_eq!(retrieve(&mut agents[1], "issue:15", "handoff"), json!(null));

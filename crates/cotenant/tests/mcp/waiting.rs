@@ -1,8 +1,9 @@
 //! Calls that wait for something to happen.
 
+use cotenant_core::{event::Event, name::SessionRef, session::Reap};
 use serde_json::{Value, json};
 
-use crate::world::{Server, World, answer};
+use crate::world::{Server, World, answer, blank, this_process};
 
 /// Longer than any test.
 const LONG: &str = "10m";
@@ -114,4 +115,72 @@ fn a_client_that_leaves_ends_its_waits() {
     assert_eq!(two.call("next_task", &json!({}))["payload"], 1);
     one.close();
     two.close();
+}
+
+/// The text of a refusal.
+fn refused(result: &Value) -> &str {
+    assert_eq!(result["isError"], true, "{result}");
+    result["content"][0]["text"].as_str().unwrap()
+}
+
+/// How many sessions of agents were ever signed on.
+fn sign_ons(world: &World) -> usize {
+    let is_agent = |event: &&Event| event.kind == "session.on" && event.scope != "session:ann";
+    world.events().iter().filter(is_agent).count()
+}
+
+/// Has a session wait, ends it meanwhile, and shows that what comes then is for others: the wait answers with what
+/// became of its session, and nobody is signed on in its place.
+fn outlived(tool: &str, end: fn(&World, &mut Server) -> Option<u64>, said: &str) {
+    let world = World::new();
+    let (mut one, mut two) = (world.agent("c1"), world.agent("c2"));
+    one.call("sign_on", &json!({"session_id": "claude_1"}));
+    two.call("sign_on", &json!({"session_id": "claude_2"}));
+    let arguments = match tool {
+        "next_task" => json!({"queues": ["none"], "wait": LONG}),
+        _ => json!({"wait": LONG}),
+    };
+    let waits = one.begin_call(tool, &arguments);
+    // Carried out behind the first try, and answered before the wait or after it.
+    let looks = one.begin_call("list_scopes", &json!({}));
+    one.answer_to(looks);
+    let ends = end(&world, &mut one);
+    two.call("send_message", &json!({"to": "everybody", "text": "up"}));
+    let added = two.call("add_tasks", &json!({"tasks": [{"payload": 1, "queue": "none"}]}));
+    let mut answers: Vec<(u64, Value)> =
+        [Some(waits), ends].iter().flatten().map(|_| one.answer_to_any()).collect();
+    answers.sort_by_key(|(id, _)| *id);
+    assert_eq!(answers[0].0, waits);
+    let text = refused(&answers[0].1);
+    assert!(text.starts_with(said) && text.contains("\nnext: call `sign_on`"), "{text}");
+    assert!(!text.contains("cotenant sign-on"), "{text}");
+    assert_eq!(sign_ons(&world), 2, "nobody comes in its place");
+    let taken = two.call("next_task", &json!({"queues": ["none"]}));
+    assert_eq!(taken["task"], added["tasks"][0]["task"], "it is for others");
+    // A call of its own begins anew.
+    one.call("sign_on", &json!({"session_id": "claude_3"}));
+    one.close();
+    two.close();
+}
+
+#[test]
+fn a_wait_ends_with_the_sign_off_of_its_session() {
+    for tool in ["next_task", "read_inbox"] {
+        let sign_off =
+            |_: &World, server: &mut Server| Some(server.begin_call("sign_off", &json!({})));
+        outlived(tool, sign_off, "SESSION_ENDED: session `claude_1` has signed off");
+    }
+}
+
+#[test]
+fn a_wait_ends_with_the_loss_of_its_session() {
+    for tool in ["next_task", "read_inbox"] {
+        let lose = |world: &World, _: &mut Server| {
+            let (_, ann) = world.sign_on("ann", blank("human", Some(this_process())));
+            let reap = Reap { session: SessionRef("claude_1".to_owned()), force: true };
+            assert!(!world.write(&ann, &reap).already);
+            None
+        };
+        outlived(tool, lose, "SESSION_LOST: session `claude_1` was lost");
+    }
 }

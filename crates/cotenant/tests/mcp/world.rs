@@ -353,6 +353,11 @@ pub(crate) fn answer(result: &Value) -> Value {
 impl World {
     /// An event by its number.
     pub(crate) fn event(&self, seq: i64) -> cotenant_core::event::Event {
+        self.events().into_iter().find(|event| event.seq.0 == seq).unwrap()
+    }
+
+    /// The log, as far as tests fill it.
+    pub(crate) fn events(&self) -> Vec<cotenant_core::event::Event> {
         let read = cotenant_core::event::Read {
             after: Some("start".into()),
             last: None,
@@ -362,8 +367,7 @@ impl World {
             limit: 1_000,
             wait_ms: None,
         };
-        let events = self.read(&read).events;
-        events.into_iter().find(|event| event.seq.0 == seq).unwrap()
+        self.read(&read).events
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who works on what.
 
+use std::borrow::Cow;
+
 use cotenant_core::{
     Error, Result,
     claim::{self, Holding, HoldingState, Mode, Unclaimed},
@@ -77,6 +79,11 @@ pub(super) fn lock(item: &str) -> Option<&str> {
     item.strip_prefix("lock:").or_else(|| item.strip_prefix("lease:"))
 }
 
+/// An item by the word that tools answer with, where it is a lock.
+pub(super) fn with_lock(item: &str) -> Cow<'_, str> {
+    lock(item).map_or(Cow::Borrowed(item), |name| Cow::Owned(format!("lock:{name}")))
+}
+
 /// Takes a lock, or extends it.
 fn acquire(call: &Call<'_>, asked: &Claim, name: &str) -> Result<Output> {
     if asked.items.len() > 1 || asked.any || asked.mode == Strength::Advisory {
@@ -145,6 +152,7 @@ impl Tool for Unclaim {
         }
         for item in locks {
             let held = lock(&item).map_or(Ok(false), |name| release(call, name))?;
+            let item = with_lock(&item).into_owned();
             if held { &mut given.released } else { &mut given.not_held }.push(item);
         }
         Ok(Output::Facts(json!(given)))
@@ -165,10 +173,8 @@ impl Tool for Who {
 
     fn run(self, call: &Call<'_>) -> Result<Output> {
         if let Some(name) = self.item.as_deref().and_then(lock) {
-            let holdings = locks(call, name)?.into_iter().map(|held| {
-                facts(&Holding { resource: format!("lock:{}", held.resource), ..held })
-            });
-            return Ok(Output::Facts(json!({ "holdings": holdings.collect::<Value>() })));
+            let holdings: Value = locks(call, name)?.iter().map(facts).collect();
+            return Ok(Output::Facts(json!({ "holdings": holdings })));
         }
         let mut question = claim::Who::default();
         match self.item {

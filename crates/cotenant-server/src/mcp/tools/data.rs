@@ -30,7 +30,7 @@ pub(super) struct StoreData {
 
 // A guard. What is written here as documentation would be in the list of tools, twice.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a guard: an object with `resource` and `fence`")]
 struct Held {
     resource: String,
     fence: i64,

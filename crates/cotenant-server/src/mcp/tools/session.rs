@@ -1,6 +1,6 @@
 //! Who is here.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use cotenant_core::{
     Code, Error, Result,
@@ -20,7 +20,7 @@ use super::{
     Call, Manner, Output, Tool,
     work::{offer_facts, progress_facts},
 };
-use crate::mcp::answer::{facts, short};
+use crate::mcp::answer::{facts, named, short};
 
 /// The most sessions that an answer lists.
 const SESSIONS_MAX: u32 = 50;
@@ -195,16 +195,16 @@ fn log(call: &Call<'_>, lines: u32) -> Result<String> {
 }
 
 /// What each session holds, by its id.
-fn holds(holdings: &[Holding]) -> HashMap<&str, Vec<&str>> {
-    let mut holds: HashMap<&str, Vec<&str>> = HashMap::new();
+fn holds(holdings: &[Holding]) -> HashMap<&str, Vec<Cow<'_, str>>> {
+    let mut holds: HashMap<&str, Vec<Cow<'_, str>>> = HashMap::new();
     for holding in holdings.iter().filter(|holding| holding.state == HoldingState::Held) {
-        holds.entry(&holding.session.0).or_default().push(&holding.resource);
+        holds.entry(&holding.session.0).or_default().push(named(&holding.resource));
     }
     holds
 }
 
 /// One session as facts.
-fn view_facts(view: &SessionView, holds: &HashMap<&str, Vec<&str>>) -> Value {
+fn view_facts(view: &SessionView, holds: &HashMap<&str, Vec<Cow<'_, str>>>) -> Value {
     let mut facts = Map::new();
     let mut add = |name: &str, value: Value| facts.insert(name.to_owned(), value);
     add("name", json!(view.name));

@@ -165,7 +165,7 @@ pub(super) struct AddTasksTool {
 
 /// A task to add; what is left out is as usual.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a task: an object with `payload`")]
 struct Added {
     /// What is to be done
     payload: Json,

@@ -19,7 +19,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Manner, Output, Tool, claim::lock};
+use super::{
+    Call, Manner, Output, Tool,
+    claim::{lock, with_lock},
+};
 use crate::mcp::answer::{facts, short};
 
 /// The most offers that an answer lists.
@@ -120,7 +123,15 @@ impl Tool for HandOff {
             Action::List => list(call),
             Action::Draft => {
                 let drafted = call.write(Draft { payload: self.payload })?;
-                Ok(Output::Facts(json!({"draft": drafted.payload})))
+                let mut draft = json!(drafted.payload);
+                if let Some(Value::Array(holds)) = draft.get_mut("holds") {
+                    for held in holds {
+                        if let Value::String(item) = held {
+                            *item = with_lock(item).into_owned();
+                        }
+                    }
+                }
+                Ok(Output::Facts(json!({"draft": draft})))
             }
         }
     }
@@ -142,9 +153,21 @@ fn offer(call: &Call<'_>, asked: HandOff) -> Result<Output> {
         items,
         ttl_ms: asked.ttl.as_deref().map(parse_duration).transpose()?,
     };
-    let offered = call.write(operation)?;
+    let offered = call.write(operation).map_err(about_lock)?;
     let ends = in_words(offered.expires_in_ms);
     Ok(Output::Facts(json!({"offer": offered.offer, "stands_for": ends})))
+}
+
+/// A refusal about an item, which it names as offers do.
+fn about_lock(mut error: Error) -> Error {
+    if let Some(Value::String(item)) = error.details.get_mut("item")
+        && lock(item).is_some()
+    {
+        let word = with_lock(item).into_owned();
+        error.message = error.message.replace(&format!("`{item}`"), &format!("`{word}`"));
+        *item = word;
+    }
+    error
 }
 
 /// A lock by the word that offers have for it.
@@ -161,9 +184,10 @@ fn accept(call: &Call<'_>, offer: Seq) -> Result<Output> {
     if !accepted.not_moved.is_empty() {
         let left = accepted.not_moved.iter().map(|left| {
             let holders: Value = left.holders.iter().map(facts).collect();
+            let item = with_lock(&left.item);
             match left.state {
-                Some(state) => json!({"item": left.item, "state": state, "holders": holders}),
-                None => json!({"item": left.item, "holders": holders}),
+                Some(state) => json!({"item": item, "state": state, "holders": holders}),
+                None => json!({"item": item, "holders": holders}),
             }
         });
         answer.insert("not_moved".to_owned(), left.collect());
@@ -186,7 +210,8 @@ fn accept(call: &Call<'_>, offer: Seq) -> Result<Output> {
 
 /// An item that moved as facts; what is to be done is framed.
 fn moved_facts(moved: &MovedItem) -> Value {
-    let mut facts = json!({"item": moved.item, "resource": moved.resource, "fence": moved.fence});
+    let item = with_lock(&moved.item);
+    let mut facts = json!({"item": item, "resource": moved.resource, "fence": moved.fence});
     if let Some(task) = &moved.task {
         facts["task"] = json!(task.task);
         facts["attempt"] = json!(task.attempt);
@@ -222,7 +247,8 @@ fn list(call: &Call<'_>) -> Result<Output> {
 
 /// An offer as facts.
 pub(super) fn offer_facts(offer: &OfferView) -> Value {
-    let items: Vec<String> = offer.items.iter().map(ToString::to_string).collect();
+    let item = |item: &OfferItem| with_lock(&item.to_string()).into_owned();
+    let items: Vec<String> = offer.items.iter().map(item).collect();
     json!({
         "offer": offer.offer, "from": offer.from_name, "to": offer.to.to_string(), "items": items,
         "ends_in": in_words(offer.expires_in_ms.unwrap_or_default()),

@@ -14,8 +14,9 @@ use crate::{complete, context::Context, exit::Exit, output::Screen};
 ///
 /// What is offered stays yours until somebody accepts; a task that you work on goes on in their hands,
 /// with a new fence. The offer says in which work tree and on which branch the work is, if you do not.
-/// Prints the number of the offer. If you sign off meanwhile, the offer stands, and `cotenant session
-/// list --handoff-ready` finds it.
+/// Prints its number and how long it stands, e.g. `offer 5, for 24h`; `--json` has the number, as
+/// `data.offer`. If you sign off meanwhile, the offer stands, and `cotenant session list --handoff-ready`
+/// finds it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -15,8 +15,9 @@ use crate::{complete, context::Context, exit::Exit, output::Screen};
 
 /// Add tasks to a queue
 ///
-/// Prints their numbers, a line each, in the order in which they were named. Whoever calls `task next` gets the most urgent one that is ready; it is
-/// theirs until they finish it, their time is over or their session ends.
+/// Prints a line for each, e.g. `added task 19 (ready)`, in the order in which they were named; `--json` has
+/// the numbers, as `task` of `data.tasks`. Whoever calls `task next` gets the most urgent one that is ready;
+/// it is theirs until they finish it, their time is over or their session ends.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

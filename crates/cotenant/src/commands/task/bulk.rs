@@ -83,8 +83,10 @@ fn read(file: &Path) -> Result<Vec<NewTask>> {
             return Err(Error::invalid(format!("line {} is empty", number + 1))
                 .hint("`needs_new` counts lines, so that none can be left out"));
         }
-        let task = serde_json::from_str(&line)
-            .map_err(|error| Error::unreadable(format_args!("line {}", number + 1), &error))?;
+        let task = serde_json::from_str(&line).map_err(|error| {
+            Error::unreadable_line(number + 1, &error)
+                .hint("a line is a task, e.g. {\"payload\": \"test server.py\", \"queue\": \"ci\"}; `cotenant task add --help` names all fields")
+        })?;
         tasks.push(task);
     }
     Ok(tasks)
