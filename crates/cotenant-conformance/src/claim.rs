@@ -244,7 +244,7 @@ fn many(automatic: bool, from: i64, count: usize) -> Claim {
     Claim { automatic, ..claim_items(items.collect()) }
 }
 
-fn fill(a: &Agent<'_>, automatic: bool, most: i64) {
+pub(crate) fn fill(a: &Agent<'_>, automatic: bool, most: i64) {
     let starts = (0..most).step_by(ITEMS_MAX);
     let requests: Vec<_> = starts.map(|from| a.request(many(automatic, from, ITEMS_MAX))).collect();
     for outcome in a.bench.store().submit(requests) {

@@ -2,11 +2,11 @@
 
 use cotenant_core::{
     Code,
-    claim::{Claim, HoldingState, Item},
-    clock::{HOUR, MINUTE},
+    claim::{AUTOMATIC_MAX, Claim, Holding, HoldingState, Item, Mode, Unclaim},
+    clock::{HOUR, MINUTE, SECOND},
     data::Put,
     id::{Seq, TaskId},
-    lease::LOCK_DELAY_MS,
+    lease::{Acquire, LEASES_MAX, LOCK_DELAY_MS, ListLeases},
     name::Addressee,
     offer::{AcceptedOffer, Offer, OfferItem},
     session::SignOn,
@@ -17,10 +17,11 @@ use serde_json::json;
 
 use crate::{
     Bench,
-    ask::{Agent, count, granted, head_seq, must},
+    ask::{Agent, count, granted, head_seq, must, succeeds},
+    claim::fill,
     sample::{
-        accept, arrive, claim, claim_items, guard, item, next, offer, path, put, sign_off, sign_on,
-        task as in_queue, to, unclaim, who,
+        accept, acquire, arrive, claim, claim_items, edit, guard, item, next, offer, path, put,
+        release as release_lease, sign_off, sign_on, task as in_queue, to, unclaim, who, withdraw,
     },
     task::{added, cancel, done, extend, fail, nothing, q, release, state, take, view},
 };
@@ -36,6 +37,12 @@ cases! {
     h8_a_path_moves_with_its_tree,
     h9_a_sign_off_names_the_offers_that_stand,
     h9_who_claims_what_is_offered_is_told,
+    h10_what_the_giver_holds_moves_as_it_is_now,
+    h10_what_was_given_up_moves_only_beside_others,
+    h10_what_cools_down_moves_only_beside_others,
+    h10_a_directory_and_its_files_do_not_part,
+    h11_what_the_acceptor_holds_is_not_weakened,
+    h12_an_acceptor_is_refused_for_what_it_would_add,
     a_draft_names_the_tasks_of_its_session,
     the_status_shows_offers_and_barriers_to_who_asks,
 }
@@ -133,6 +140,7 @@ fn h6_a_task_is_offered_by_who_works_on_it(bench: &dyn Bench) {
         (&refused.details["state"], &refused.details["holders"][0]["name"]),
         (&json!("running"), &json!("b"))
     );
+    assert!(refused.hint.is_some_and(|hint| hint.contains("cotenant task list --by NAME")));
     let number = b.must(&of_task(id)).offer;
     let again = b.refused(&of_task(id), Code::Offered);
     assert_eq!(again.details["offer"], json!(number));
@@ -325,6 +333,222 @@ fn h9_who_claims_what_is_offered_is_told(bench: &dyn Bench) {
     bench.advance(25 * HOUR);
     let late = Agent::new(bench, "late");
     assert!(warned(&late, claim(&["issue:1"])).is_empty(), "it has expired");
+}
+
+/// The grants of a lease.
+fn grants(bench: &dyn Bench, lease: &str) -> Vec<Holding> {
+    let listed = must(bench, &ListLeases { pattern: Some(lease.into()) }).holdings.into_iter();
+    listed.filter(|holding| holding.state == HoldingState::Held).collect()
+}
+
+/// Who holds a lease.
+fn holders_of(bench: &dyn Bench, lease: &str) -> Vec<String> {
+    let mut names: Vec<String> = grants(bench, lease).into_iter().map(|it| it.name).collect();
+    names.sort_unstable();
+    names
+}
+
+/// What a session has claimed of an item.
+fn claimed(bench: &dyn Bench, item: &str, name: &str) -> Holding {
+    let holdings = must(bench, &who(item)).holdings;
+    let mut own = holdings.into_iter().filter(|it| it.name == name);
+    own.next().expect("a claim of it")
+}
+
+/// Insists on how long a grant goes on, but for what the case itself took.
+#[track_caller]
+fn lasts(held: &Holding, wanted_ms: u64) {
+    let left = held.expires_in_ms.expect("an end");
+    assert!(left <= wanted_ms && left + MINUTE > wanted_ms, "it ends in {left} ms: {held:?}");
+}
+
+/// Which items did not move, and who was in the way.
+fn kept_from(accepted: &AcceptedOffer) -> Vec<(&str, Vec<&str>)> {
+    let left = accepted.not_moved.iter();
+    left.map(|it| (&*it.item, it.holders.iter().map(|holder| &*holder.name).collect())).collect()
+}
+
+fn slots(resource: &str, slots: u32) -> Acquire {
+    Acquire { slots: Some(slots), ..acquire(resource) }
+}
+
+fn h10_what_the_giver_holds_moves_as_it_is_now(bench: &dyn Bench) {
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Agent::new(bench, name));
+    // For advice instead of for itself alone.
+    a.must(&claim(&["issue:1"]));
+    let number = a.must(&offer(&["issue:1"])).offer;
+    a.must(&Claim { mode: Mode::Advisory, ..claim(&["issue:1"]) });
+    b.must(&claim(&["issue:1"]));
+    let accepted = c.must(&accept(number));
+    assert!(accepted.not_moved.is_empty(), "an advisory claim is in nobody's way");
+    assert_eq!(claimed(bench, "issue:1", "c").mode, Mode::Advisory);
+    assert_eq!(claimed(bench, "issue:1", "b").mode, Mode::Exclusive);
+    // With more slots, a note and a longer life.
+    let fence = a.must(&acquire("gpu")).fence;
+    let number = a.must(&offer(&["lease:gpu"])).offer;
+    a.must(&release_lease("gpu", fence));
+    a.must(&Acquire { ttl_ms: 10 * HOUR, note: Some("again".into()), ..slots("gpu", 2) });
+    b.must(&slots("gpu", 2));
+    let accepted = c.must(&accept(number));
+    assert_eq!((accepted.items.len(), accepted.not_moved.len()), (1, 0));
+    assert_eq!(holders_of(bench, "gpu"), ["b", "c"]);
+    d.refused(&slots("gpu", 2), Code::Held);
+    d.refused(&acquire("gpu"), Code::SlotsMismatch);
+    let held = grants(bench, "gpu");
+    let moved = held.iter().find(|it| it.name == "c").expect("a lease");
+    assert_eq!(moved.note.as_deref(), Some("again"));
+    lasts(moved, 10 * HOUR);
+    // Extended after it was offered.
+    a.must(&Claim { ttl_ms: Some(30 * SECOND), ..claim(&["issue:2"]) });
+    let number = a.must(&offer(&["issue:2"])).offer;
+    a.must(&Claim { ttl_ms: Some(10 * HOUR), ..claim(&["issue:2"]) });
+    c.must(&accept(number));
+    lasts(&claimed(bench, "issue:2", "c"), 10 * HOUR);
+}
+
+fn h10_what_was_given_up_moves_only_beside_others(bench: &dyn Bench) {
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Agent::new(bench, name));
+    let given_up = || {
+        let fence = a.must(&slots("gpu", 2)).fence;
+        let number = a.must(&offer(&["lease:gpu"])).offer;
+        a.must(&release_lease("gpu", fence));
+        number
+    };
+    // Others agreed on one slot meanwhile.
+    let number = given_up();
+    let alone = b.must(&acquire("gpu")).fence;
+    let accepted = c.must(&accept(number));
+    assert_eq!(kept_from(&accepted), [("lease:gpu", vec!["b"])], "one slot is no place for two");
+    assert_eq!(holders_of(bench, "gpu"), ["b"]);
+    b.must(&release_lease("gpu", alone));
+    // All slots are taken.
+    let number = given_up();
+    let first = b.must(&slots("gpu", 2)).fence;
+    let second = d.must(&slots("gpu", 2)).fence;
+    let accepted = c.must(&accept(number));
+    assert_eq!(accepted.not_moved[0].holders.len(), 2);
+    b.must(&release_lease("gpu", first));
+    d.must(&release_lease("gpu", second));
+    // One is free.
+    let number = given_up();
+    b.must(&slots("gpu", 2));
+    let accepted = c.must(&accept(number));
+    assert_eq!((accepted.items.len(), holders_of(bench, "gpu").len()), (1, 2));
+    d.refused(&slots("gpu", 2), Code::Held);
+    // What was exclusive does not become so beside an exclusive claim of somebody else.
+    a.must(&claim(&["issue:1"]));
+    let number = a.must(&offer(&["issue:1"])).offer;
+    a.must(&unclaim(&["issue:1"]));
+    b.must(&claim(&["issue:1"]));
+    c.must(&Claim { mode: Mode::Advisory, ..claim(&["issue:1"]) });
+    let accepted = c.must(&accept(number));
+    assert_eq!(kept_from(&accepted), [("issue:1", vec!["b"])]);
+    assert_eq!(claimed(bench, "issue:1", "c").mode, Mode::Advisory);
+}
+
+fn h10_what_cools_down_moves_only_beside_others(bench: &dyn Bench) {
+    let process = bench.process();
+    let a = Agent::living(bench, "a", &process);
+    let [b, c] = ["b", "c"].map(|name| Agent::new(bench, name));
+    a.must(&acquire("gpu"));
+    let number = a.must(&offer(&["lease:gpu"])).offer;
+    bench.kill(&process);
+    b.must(&slots("gpu", 2));
+    let accepted = c.must(&accept(number));
+    assert_eq!(kept_from(&accepted), [("lease:gpu", vec!["b"])]);
+    assert_eq!(holders_of(bench, "gpu"), ["b"]);
+}
+
+fn h10_a_directory_and_its_files_do_not_part(bench: &dyn Bench) {
+    let [a, b] = ["a", "b"].map(|name| Agent::new(bench, name));
+    let claims = |names: &[&str]| -> Vec<Item> { names.iter().map(|it| path("t1", it)).collect() };
+    let of = |names: &[&str]| {
+        let items = claims(names).into_iter().map(OfferItem::Claim).collect();
+        a.must(&Offer { items, ..offer(&[]) }).offer
+    };
+    a.must(&claim_items(claims(&["src", "src/a", "src/b"])));
+    let accepted = b.must(&accept(of(&["src/a"])));
+    assert_eq!(kept_from(&accepted), [("path:src/a", vec!["a"])], "its directory stays");
+    // A file that stays keeps the directory, and that the other file.
+    let accepted = b.must(&accept(of(&["src/a", "src"])));
+    assert_eq!(kept_from(&accepted), [("path:src/a", vec!["a"]), ("path:src", vec!["a"])]);
+    a.must(&unclaim_path(path("t1", "src/b")));
+    for names in [["src/a", "src"], ["src", "src/a"]] {
+        let accepted = b.must(&accept(of(&names)));
+        assert_eq!((accepted.items.len(), accepted.not_moved.len()), (2, 0));
+        a.refused(&claim_items(claims(&["src/c"])), Code::Claimed);
+        b.must(&Unclaim { items: claims(&names), ..unclaim(&[]) });
+        a.must(&claim_items(claims(&names)));
+    }
+}
+
+fn h11_what_the_acceptor_holds_is_not_weakened(bench: &dyn Bench) {
+    let [a, c, d] = ["a", "c", "d"].map(|name| Agent::new(bench, name));
+    let brief = || Claim { ttl_ms: Some(30 * SECOND), ..claim(&["issue:1"]) };
+    a.must(&brief());
+    let number = a.must(&offer(&["issue:1"])).offer;
+    a.must(&unclaim(&["issue:1"]));
+    let intent = Some("mine".to_owned());
+    c.must(&Claim { ttl_ms: Some(10 * HOUR), intent, ..claim(&["issue:1"]) });
+    bench.advance(HOUR);
+    c.must(&accept(number));
+    let held = claimed(bench, "issue:1", "c");
+    lasts(&held, 9 * HOUR);
+    assert_eq!(held.note.as_deref(), Some("mine"));
+    // As long as its session lives.
+    let file = || vec![path("t1", "f")];
+    a.must(&Claim { mode: Mode::Advisory, automatic: true, ..claim_items(file()) });
+    let items = file().into_iter().map(OfferItem::Claim).collect();
+    let number = a.must(&Offer { items, ..offer(&[]) }).offer;
+    c.must(&claim_items(file()));
+    c.must(&accept(number));
+    let held = claimed(bench, "path:f", "c");
+    assert_eq!((held.mode, held.automatic, held.expires_in_ms), (Mode::Exclusive, false, None));
+    // Of two slots one becomes free, whichever has the later end.
+    for (name, given, own) in [("r", MINUTE, 2 * HOUR), ("s", 2 * HOUR, MINUTE)] {
+        a.must(&Acquire { ttl_ms: given, ..slots(name, 2) });
+        c.must(&Acquire { ttl_ms: own, ..slots(name, 2) });
+        let number = a.must(&offer(&[&format!("lease:{name}")])).offer;
+        c.must(&accept(number));
+        let held = grants(bench, name);
+        assert_eq!(held.len(), 1, "{held:?}");
+        lasts(&held[0], 2 * HOUR);
+        d.must(&slots(name, 2));
+        a.refused(&slots(name, 2), Code::Held);
+    }
+}
+
+fn h12_an_acceptor_is_refused_for_what_it_would_add(bench: &dyn Bench) {
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Agent::new(bench, name));
+    let of = |items: Vec<OfferItem>| a.must(&Offer { items, ..offer(&[]) }).offer;
+    // Files that it edits.
+    fill(&c, true, AUTOMATIC_MAX);
+    a.must(&edit("one-more"));
+    let number = of(edit("one-more").items.into_iter().map(OfferItem::Claim).collect());
+    let error = c.refused(&accept(number), Code::Quota);
+    assert_eq!(error.details["limit"], json!(AUTOMATIC_MAX));
+    let known = || vec![path("t1", "f0")];
+    a.must(&Claim { automatic: true, mode: Mode::Advisory, ..claim_items(known()) });
+    let number = of(known().into_iter().map(OfferItem::Claim).collect());
+    assert_eq!(c.must(&accept(number)).items.len(), 1, "it has that one already");
+    // Leases.
+    let mut requests = vec![d.request(slots("shared", 2))];
+    requests.extend((1..LEASES_MAX).map(|n| d.request(acquire(&format!("r{n}")))));
+    for outcome in bench.store().submit(requests) {
+        succeeds(outcome, "a lease within the quota");
+    }
+    a.must(&slots("shared", 2));
+    let gone = a.must(&acquire("gone")).fence;
+    let number = a.must(&offer(&["lease:shared", "lease:gone"])).offer;
+    a.must(&release_lease("gone", gone));
+    b.must(&acquire("gone"));
+    let accepted = d.must(&accept(number));
+    assert_eq!((accepted.items.len(), kept_from(&accepted)), (1, vec![("lease:gone", vec!["b"])]));
+    a.must(&acquire("one-more"));
+    let number = a.must(&offer(&["lease:one-more"])).offer;
+    d.refused(&accept(number), Code::Quota);
+    a.must(&withdraw(number));
+    d.refused(&accept(number), Code::Gone);
 }
 
 fn a_draft_names_the_tasks_of_its_session(bench: &dyn Bench) {

@@ -1,20 +1,22 @@
 //! Handoff: offers, what moves when one is accepted, and drafts.
 //!
-//! Here are rows and what all of it shares; `handoff/offer.rs` makes offers, `handoff/moving.rs` moves what
-//! is in one, `handoff/closing.rs` ends it otherwise, `handoff/show.rs` looks, `handoff/draft.rs` keeps the
-//! notes of sessions to themselves.
+//! Here are rows and what all of it shares; `handoff/offer.rs` makes offers, `handoff/plan.rs` says what
+//! would move, `handoff/moving.rs` moves it, `handoff/closing.rs` ends an offer otherwise,
+//! `handoff/show.rs` looks, `handoff/draft.rs` keeps the notes of sessions to themselves.
 //!
 //! # Invariants
 //! - An offer leaves `open` once: by acceptance, refusal, withdrawal or its time.
-//! - Accepting moves every item that the giver still has, in one transaction; what was given up meanwhile
-//!   goes to the acceptor if it is free.
-//! - A further kind of item is a variant of `OfferItem`; [`Held::of`] says what has it, `moving.rs` how it
-//!   moves.
+//! - Accepting moves, in one transaction, what the giver holds of each item now, as it holds it now. Where
+//!   it holds nothing any more, the acceptor gets the item as it was offered, if it is free.
+//! - Nothing moves that would exclude, or be excluded by, what anybody else holds, the giver included.
+//! - A further kind of item is a variant of `OfferItem`; [`Held::of`] says what has it, `plan.rs` and
+//!   `moving.rs` how it moves.
 
 mod closing;
 mod draft;
 mod moving;
 mod offer;
+mod plan;
 mod show;
 
 use cotenant_core::{
@@ -92,17 +94,35 @@ struct Terms {
     note: Option<String>,
 }
 
-impl Kept {
-    fn of(item: &OfferItem, row: LeaseRow) -> Self {
-        let terms = Terms {
+impl Terms {
+    fn of(row: &LeaseRow) -> Self {
+        Self {
             mode: row.mode,
             automatic: row.automatic,
             ttl_ms: row.ttl_ms,
             slots: row.slots,
             lock_delay_ms: row.lock_delay_ms,
-            note: row.note,
-        };
-        Self { item: item.clone(), fence: row.fence, terms: Some(terms) }
+            note: row.note.clone(),
+        }
+    }
+
+    /// For somebody who holds it already: that is not weakened.
+    fn beside(self, own: &LeaseRow) -> Self {
+        let exclusive = own.mode == Mode::Exclusive;
+        Self {
+            mode: if exclusive { Mode::Exclusive } else { self.mode },
+            automatic: self.automatic && own.automatic,
+            ttl_ms: self.ttl_ms.zip(own.ttl_ms).map(|(given, own)| given.max(own)),
+            slots: own.slots,
+            lock_delay_ms: self.lock_delay_ms.max(own.lock_delay_ms),
+            note: self.note.or_else(|| own.note.clone()),
+        }
+    }
+}
+
+impl Kept {
+    fn of(item: &OfferItem, row: &LeaseRow) -> Self {
+        Self { item: item.clone(), fence: row.fence, terms: Some(Terms::of(row)) }
     }
 }
 

@@ -649,6 +649,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "assertion `left == right` failed",
     ),
     case(
+        "moved_as_offered",
+        "what the giver holds moves as it was when it was offered",
+        "h10_what_the_giver_holds_moves_as_it_is_now",
+        "an advisory claim is in nobody's way",
+    ),
+    case(
+        "offered_slots_win",
+        "a lease that was given up moves with its slots, whatever others agreed on since",
+        "h10_what_was_given_up_moves_only_beside_others",
+        "one slot is no place for two",
+    ),
+    case(
+        "own_term_is_lost",
+        "a session that accepts what it holds gets the giver's term for its own",
+        "h11_what_the_acceptor_holds_is_not_weakened",
+        "it ends in ",
+    ),
+    case(
+        "held_is_counted",
+        "what the acceptor holds already counts against its limit once more",
+        "h12_an_acceptor_is_refused_for_what_it_would_add",
+        "`handoff.accept` failed",
+    ),
+    case(
         "message_handed_out_twice",
         "a message that was handed out stays unread",
         "m2_a_message_is_handed_out_once",

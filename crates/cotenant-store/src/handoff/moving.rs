@@ -2,7 +2,7 @@
 
 use cotenant_core::{
     Code, Error, Result,
-    claim::{AUTOMATIC_MS, CLAIMS_MAX, Mode},
+    claim::{AUTOMATIC_MAX, CLAIMS_MAX},
     id::{Seq, SessionId, TaskId},
     json::Json,
     lease::{LEASES_MAX, Resource},
@@ -12,41 +12,54 @@ use cotenant_core::{
 use serde_json::json;
 
 use super::{
-    Held, Kept, OfferRow, SELECT_ONE, check_open, close, is_for, offer_row, own_offer, require,
-    scope, stands_for,
+    OfferRow, SELECT_ONE, check_open, close, is_for, offer_row, own_offer,
+    plan::{Grant, Planned, can_accept, plan},
+    require, scope,
 };
 use crate::{
     holding::{self, LeaseRow, LeaseState},
     lineage, params,
     session::SessionRow,
-    sql::corrupt,
     task,
     testing::mutant,
     tx::Tx,
 };
 
-/// Fails if accepting would give the actor more than a session may hold.
+/// Fails if accepting would give the actor more than a session may hold. What it holds already is not
+/// counted, nor what somebody else has by now.
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<()> {
+    let actor = tx.actor()?.clone();
     let Some(row) = tx.sql.rows(SELECT_ONE, params![op.offer.0])?.pop() else { return Ok(()) };
     let row = offer_row(row)?;
-    let count = |wanted: &dyn Fn(&Kept) -> bool| {
-        row.items.iter().filter(|kept| wanted(kept)).count() as i64
-    };
-    let leases = count(&|kept| matches!(kept.item, OfferItem::Lease(_)));
-    let is_automatic = |kept: &Kept| kept.terms.as_ref().is_some_and(|terms| terms.automatic);
-    let claims = count(&|kept| matches!(kept.item, OfferItem::Claim(_)) && !is_automatic(kept));
-    let actor = tx.actor()?.id.clone();
+    let asked = i64::try_from(row.items.len()).unwrap_or(i64::MAX);
+    if holding::has_at_most(tx, &actor.id, LEASES_MAX - asked)? || !can_accept(tx, &actor, &row)? {
+        return Ok(());
+    }
+    let (mut leases, mut claims, mut automatic) = (0, 0, 0);
+    for planned in plan(tx, &actor, &row)? {
+        let Planned::Row(Ok(grant)) = planned else { continue };
+        let count = match &grant.resource {
+            Resource::Lease(_) => &mut leases,
+            Resource::Claim(_) if grant.terms.automatic => &mut automatic,
+            Resource::Claim(_) => &mut claims,
+        };
+        *count += i64::from(grant.is_added());
+    }
     let too_many = |what: &str, limit: i64| {
         Error::new(Code::Quota, format!("a session holds at most {limit} {what}"))
             .detail("limit", limit)
             .retry_after(1_000)
             .hint("give some back first")
     };
-    if leases > 0 && holding::count_leases(tx, &actor, LeaseState::Held)? + leases > LEASES_MAX {
+    let actor = &actor.id;
+    if leases > 0 && holding::count_leases(tx, actor, LeaseState::Held)? + leases > LEASES_MAX {
         return Err(too_many("leases", LEASES_MAX));
     }
-    if claims > 0 && holding::count_claims(tx, &actor, false)? + claims > CLAIMS_MAX {
+    if claims > 0 && holding::count_claims(tx, actor, false)? + claims > CLAIMS_MAX {
         return Err(too_many("claims", CLAIMS_MAX));
+    }
+    if automatic > 0 && holding::count_claims(tx, actor, true)? + automatic > AUTOMATIC_MAX {
+        return Err(too_many("automatic claims", AUTOMATIC_MAX));
     }
     Ok(())
 }
@@ -69,12 +82,13 @@ pub(crate) fn accept(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<AcceptedOffer>
     tx.event("handoff.accepted", &scope(row.id), &Json::of(&facts))?;
     lineage::add_edge(tx, &row.giver, &actor.id, Relation::Handoff, Seq(seq), None)?;
     let (mut items, mut not_moved) = (Vec::new(), Vec::new());
-    for kept in &row.items {
+    let planned = plan(tx, &actor, &row)?;
+    for (kept, planned) in row.items.iter().zip(planned) {
         let item = kept.item.to_string();
-        let taken = match Held::of(&kept.item) {
-            Held::Row(resource) => take_over(tx, &actor, &row, kept, &resource)?
-                .map_err(|rows| (holding::views(tx, &rows), None)),
-            Held::Task(id) => take_over_task(tx, &row, id)?
+        let taken = match planned {
+            Planned::Row(Ok(grant)) => Ok(take_over(tx, &actor, &row, &item, *grant)?),
+            Planned::Row(Err(rows)) => Err((holding::views(tx, &rows), None)),
+            Planned::Task(id) => take_over_task(tx, &row, id)?
                 .map_err(|left| (left.runner.into_iter().collect(), Some(left.state))),
         };
         match taken {
@@ -94,8 +108,6 @@ pub(crate) fn accept(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<AcceptedOffer>
     })
 }
 
-type Rows = Vec<(LeaseRow, SessionRow)>;
-
 /// Gives a task to the acceptor, or answers how it stands.
 fn take_over_task(
     tx: &mut Tx<'_>,
@@ -111,96 +123,47 @@ fn take_over_task(
     }))
 }
 
-/// Gives a claim or a lease to the acceptor, from the giver or, if that gave it up, from nobody. Else
-/// answers who is in the way.
+/// Gives a claim or a lease to the acceptor, from the giver or, if that gave it up, from nobody.
 fn take_over(
     tx: &mut Tx<'_>,
     actor: &SessionRow,
     offer: &OfferRow,
-    kept: &Kept,
-    resource: &Resource,
-) -> Result<std::result::Result<MovedItem, Rows>> {
-    let terms = kept.terms.as_ref().ok_or_else(|| {
-        corrupt(format!("offer {} does not say how `{}` was held", offer.id, kept.item))
-    })?;
-    let (kind, name, _) = holding::key(resource);
-    let rows = holding::around_settled(tx, kind, name)?;
-    let (mut givers, mut own, mut others) = (None, None, Rows::new());
-    for (row, holder) in rows {
-        let same = row.resource == *resource;
-        if same && row.session == actor.id && row.is_current(tx.now) {
-            own = Some(row);
-        } else if same
-            && matches!(row.state, LeaseState::Held | LeaseState::Cooling)
-            && stands_for(tx, &row.session, &offer.giver)?
-        {
-            givers = Some(row);
-        } else if row.session != actor.id {
-            others.push((row, holder));
-        }
-    }
-    if givers.is_none() {
-        others.retain(|(row, _)| is_in_the_way(&kept.item, terms.mode, row));
-        let slots = usize::try_from(terms.slots).unwrap_or(1);
-        let taken = others.len() + usize::from(own.is_some());
-        if !others.is_empty() && (kind != "lease" || taken >= slots) {
-            return Ok(Err(others));
-        }
-    }
+    item: &str,
+    grant: Grant,
+) -> Result<MovedItem> {
+    let Grant { resource, terms, expires, givers, own } = grant;
     let before = givers.as_ref().map(|row| row.fence);
     if let Some(row) = givers.filter(|_| !mutant("giver_keeps_its_fence")) {
         holding::delete(tx, &row)?;
     }
-    // What the acceptor holds already is not weakened.
-    let lifetime = match &own {
-        Some(row) if row.ttl_ms.is_none() => None,
-        _ if terms.automatic => Some(AUTOMATIC_MS),
-        _ => terms.ttl_ms,
-    };
-    let mode = match &own {
-        Some(row) if row.mode == Mode::Exclusive => Mode::Exclusive,
-        _ => terms.mode,
-    };
     let row = LeaseRow {
         resource: resource.clone(),
         session: actor.id.clone(),
         state: LeaseState::Held,
         fence: tx.fence(),
         slots: terms.slots,
-        mode,
-        automatic: terms.automatic && own.as_ref().is_none_or(|row| row.automatic),
-        ttl_ms: lifetime,
-        expires: lifetime.map(|ms| tx.now.after(ms)),
+        mode: terms.mode,
+        automatic: terms.automatic,
+        ttl_ms: terms.ttl_ms,
+        expires,
         lock_delay_ms: terms.lock_delay_ms,
         since: tx.now,
         since_ms: tx.wall_ms,
-        note: terms.note.clone(),
+        note: terms.note,
     };
     holding::save(tx, &row)?;
-    let noun = if kind == "lease" { "lease" } else { "claim" };
+    let noun = if matches!(resource, Resource::Lease(_)) { "lease" } else { "claim" };
     let facts = json!({
         "resource": resource.to_string(), "session": actor.id, "fence": row.fence,
         "from": offer.giver, "before": before, "replaces": own.map(|row| row.fence),
         "offer": offer.id, "mode": row.mode, "automatic": row.automatic, "note": row.note,
         "ttl_ms": row.ttl_ms, "slots": row.slots,
     });
-    tx.event(&format!("{noun}.moved"), &holding::scope(resource), &Json::of(&facts))?;
-    Ok(Ok(MovedItem {
-        item: kept.item.to_string(),
+    tx.event(&format!("{noun}.moved"), &holding::scope(&resource), &Json::of(&facts))?;
+    Ok(MovedItem {
+        item: item.to_owned(),
         resource: resource.to_string(),
         fence: row.fence,
         task: None,
-    }))
-}
-
-/// Whether somebody else's row keeps an item from being granted that its giver gave up. Paths are in each
-/// other's way in one tree only.
-fn is_in_the_way(item: &OfferItem, mode: Mode, row: &LeaseRow) -> bool {
-    match (item, &row.resource) {
-        (OfferItem::Claim(item), Resource::Claim(held)) => {
-            let in_one_tree = item.tree == held.tree || mutant("offered_path_of_any_tree");
-            mode == Mode::Exclusive && row.mode == Mode::Exclusive && in_one_tree
-        }
-        _ => row.state != LeaseState::Released,
-    }
+    })
 }

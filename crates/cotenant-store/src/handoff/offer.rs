@@ -86,7 +86,7 @@ fn own(tx: &mut Tx<'_>, item: &OfferItem, actor: &SessionRow) -> Result<Option<K
     match Held::of(item) {
         Held::Row(resource) => {
             let own = holding::own(tx, &resource, &actor.id)?;
-            Ok(own.filter(|row| row.is_current(tx.now)).map(|row| Kept::of(item, row)))
+            Ok(own.filter(|row| row.is_current(tx.now)).map(|row| Kept::of(item, &row)))
         }
         Held::Task(id) => {
             let fence = task::fence_of(tx, id, &actor.id)?;
@@ -114,7 +114,7 @@ fn not_owner(tx: &mut Tx<'_>, item: &OfferItem) -> Result<Error> {
     let error = match item {
         OfferItem::Task(_) => {
             Error::new(Code::NotOwner, format!("this session does not work on `{item}`"))
-                .hint("hand over what you work on; `cotenant task list --session NAME` lists it")
+                .hint("hand over what you work on; `cotenant task list --by NAME` lists it")
         }
         _ => Error::new(Code::NotOwner, format!("`{item}` is not held by this session"))
             .hint("hand over what you hold; `cotenant session show` lists it"),
