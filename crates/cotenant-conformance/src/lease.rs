@@ -24,6 +24,7 @@ cases! {
     l1_as_many_as_slots_get_a_lease,
     l6_a_lease_cools_after_an_involuntary_end,
     l6_the_lock_delay_can_be_chosen,
+    l6_what_cools_keeps_its_slots,
     l9_acquiring_again_keeps_the_fence,
     a_refusal_says_who_holds_it,
     slots_must_agree_with_the_live_grants,
@@ -79,6 +80,15 @@ fn l1_as_many_as_slots_get_a_lease(bench: &dyn Bench) {
     assert_eq!(held(bench, "r").len(), 3);
     bench.advance(TTL + LOCK_DELAY_MS);
     assert!(held(bench, "r").is_empty());
+}
+
+fn l6_what_cools_keeps_its_slots(bench: &dyn Bench) {
+    let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
+    a.must(&acquire("r"));
+    bench.advance(TTL + SECOND);
+    let refused = b.refused(&slots(2), Code::Cooling);
+    bench.advance(refused.retry_after_ms.expect("a time to wait"));
+    b.must(&slots(2));
 }
 
 fn l6_a_lease_cools_after_an_involuntary_end(bench: &dyn Bench) {

@@ -39,7 +39,7 @@ cases! {
     h9_who_claims_what_is_offered_is_told,
     h10_what_the_giver_holds_moves_as_it_is_now,
     h10_what_was_given_up_moves_only_beside_others,
-    h10_what_cools_down_moves_only_beside_others,
+    h10_what_cools_down_is_not_granted_beside_the_acceptor,
     h10_a_directory_and_its_files_do_not_part,
     h11_what_the_acceptor_holds_is_not_weakened,
     h12_an_acceptor_is_refused_for_what_it_would_add,
@@ -446,17 +446,16 @@ fn h10_what_was_given_up_moves_only_beside_others(bench: &dyn Bench) {
     assert_eq!(claimed(bench, "issue:1", "c").mode, Mode::Advisory);
 }
 
-fn h10_what_cools_down_moves_only_beside_others(bench: &dyn Bench) {
+fn h10_what_cools_down_is_not_granted_beside_the_acceptor(bench: &dyn Bench) {
     let process = bench.process();
     let a = Agent::living(bench, "a", &process);
     let [b, c] = ["b", "c"].map(|name| Agent::new(bench, name));
     a.must(&acquire("gpu"));
     let number = a.must(&offer(&["lease:gpu"])).offer;
     bench.kill(&process);
-    b.must(&slots("gpu", 2));
-    let accepted = c.must(&accept(number));
-    assert_eq!(kept_from(&accepted), [("lease:gpu", vec!["b"])]);
-    assert_eq!(holders_of(bench, "gpu"), ["b"]);
+    b.refused(&slots("gpu", 2), Code::Cooling);
+    assert!(c.must(&accept(number)).not_moved.is_empty());
+    assert_eq!(holders_of(bench, "gpu"), ["c"]);
 }
 
 fn h10_a_directory_and_its_files_do_not_part(bench: &dyn Bench) {

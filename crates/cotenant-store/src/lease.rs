@@ -155,7 +155,13 @@ pub(crate) fn acquire(tx: &mut Tx<'_>, op: &Acquire) -> Result<Verdict<Granted>>
     });
     let uncounted = usize::from(mutant("a_slot_too_many"));
     let taken = (held.len() + cooling.len()).saturating_sub(uncounted);
-    let free = usize::try_from(slots).unwrap_or(1).saturating_sub(taken);
+    // Whose heir may have it back must agree with the grants too.
+    let differs = |(row, _): &(LeaseRow, SessionRow)| row.slots != slots;
+    let free = if cooling.iter().any(differs) && !mutant("cooling_slots_differ") {
+        0
+    } else {
+        usize::try_from(slots).unwrap_or(1).saturating_sub(taken)
+    };
     if free == 0 || earlier.len() >= free {
         let in_the_way = match (held.is_empty(), cooling.is_empty()) {
             (false, _) => held,

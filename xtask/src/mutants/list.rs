@@ -237,6 +237,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "`r` has 2 holders and 1 slots",
     ),
     case(
+        "cooling_slots_differ",
+        "a lease is granted with other slots than one that cools down",
+        "l6_what_cools_keeps_its_slots",
+        "must fail with COOLING",
+    ),
+    case(
         "bounds_outlive_others",
         "what a session holds at most is remembered though another process granted more",
         "a_limit_counts_what_others_granted",
