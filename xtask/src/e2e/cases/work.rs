@@ -58,10 +58,9 @@ pub(super) fn handed_over(stage: &Stage) -> Result<()> {
     let accept = json!({"action": "accept", "offer": number});
     let turn = b.ask(&Prompt::new().mcp("hand_off", &accept).say("mine"))?;
     ensure!(turn.mentions("run the test suite"), "the payload is missing: {turn:#?}");
-    let told = format!(
-        "`claude_1` offers whoever takes it its work on `issue:15`: `cotenant handoff accept {number}`"
-    );
-    ensure!(turn.mentions(&told), "the offer was not told: {turn:#?}");
+    let told = "`claude_1` offers whoever takes it its work on `issue:15` (branch `main` in `";
+    let accept = format!("`): `cotenant handoff accept {number}` takes it over");
+    ensure!(turn.mentions(told) && turn.mentions(&accept), "the offer was not told: {turn:#?}");
     turn.answer()?;
     let holders = repo.holders("issue:15")?;
     ensure!(holders.len() == 1 && holders[0]["session"] == *taker.id, "{holders:?}");
