@@ -46,16 +46,19 @@ pub(super) fn read(trace: &Path, folder: &Path) -> Result<Vec<Call>> {
 }
 
 impl Call {
-    /// None if it failed, or its process died in it.
+    /// None if it failed, or its process died in it. A write in which it died counts as done: mostly it was, and
+    /// others went on from it; where it was not, they wrote in the same place.
     fn read(said: &str, began: usize, ended: usize) -> Result<Option<Self>> {
         let (name, rest) = said.split_once('(').context("a call without arguments")?;
         let Some((arguments, result)) = split(rest) else { return Ok(None) };
         let result = result.trim_start_matches([')', ' ']).trim_start_matches("= ");
-        if result.starts_with(['-', '?']) {
-            return Ok(None);
-        }
-        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        let result = match (name, &arguments[..]) {
+            ("pwrite64", [_, _, size, _]) if result.starts_with('?') => *size,
+            _ if result.starts_with(['-', '?']) => return Ok(None),
+            _ => result,
+        };
         let result = result.to_owned();
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
         Ok(Some(Self { name: name.to_owned(), arguments, result, began, ended }))
     }
 
@@ -215,6 +218,7 @@ mod tests {
         let failed = r#"openat(AT_FDCWD</t>, "f", O_RDONLY) = -1 ENOENT (No such file)"#;
         assert!(Call::read(failed, 0, 0).unwrap().is_none());
         assert!(Call::read("fsync(5</t/f>) = ?", 0, 0).unwrap().is_none());
+        assert_eq!(call(r#"pwrite64(5</t/f>, "ab", 2, 8) = ?"#).count().unwrap(), 2);
         let opened = call(r#"openat(AT_FDCWD</t>, "f", O_RDWR|O_CREAT, 0600) = 7</t/f>"#);
         assert_eq!(opened.opened().unwrap(), (7, PathBuf::from("/t/f")));
         let removed = call(r#"pwrite64(5</t/f (deleted)>, "x", 1, 0) = 1"#);
