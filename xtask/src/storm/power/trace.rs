@@ -53,7 +53,12 @@ impl Call {
         let Some((arguments, result)) = split(rest) else { return Ok(None) };
         let result = result.trim_start_matches([')', ' ']).trim_start_matches("= ");
         let result = match (name, &arguments[..]) {
-            ("pwrite64", [_, _, size, _]) if result.starts_with('?') => *size,
+            // Of a process that is gone `strace` knows no result, or reads one that is no error's number.
+            ("pwrite64", [_, _, size, _])
+                if ["?", "-1 (errno "].iter().any(|unknown| result.starts_with(unknown)) =>
+            {
+                *size
+            }
             _ if result.starts_with(['-', '?']) => return Ok(None),
             _ => result,
         };
@@ -218,7 +223,12 @@ mod tests {
         let failed = r#"openat(AT_FDCWD</t>, "f", O_RDONLY) = -1 ENOENT (No such file)"#;
         assert!(Call::read(failed, 0, 0).unwrap().is_none());
         assert!(Call::read("fsync(5</t/f>) = ?", 0, 0).unwrap().is_none());
-        assert_eq!(call(r#"pwrite64(5</t/f>, "ab", 2, 8) = ?"#).count().unwrap(), 2);
+        for unknown in ["?", "-1 (errno 18446744073709551554)"] {
+            let killed = format!(r#"pwrite64(5</t/f>, "ab", 2, 8) = {unknown}"#);
+            assert_eq!(call(&killed).count().unwrap(), 2);
+        }
+        let full = r#"pwrite64(5</t/f>, "ab", 2, 8) = -1 ENOSPC (No space left on device)"#;
+        assert!(Call::read(full, 0, 0).unwrap().is_none());
         let opened = call(r#"openat(AT_FDCWD</t>, "f", O_RDWR|O_CREAT, 0600) = 7</t/f>"#);
         assert_eq!(opened.opened().unwrap(), (7, PathBuf::from("/t/f")));
         let removed = call(r#"pwrite64(5</t/f (deleted)>, "x", 1, 0) = 1"#);
