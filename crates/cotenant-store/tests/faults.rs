@@ -23,7 +23,8 @@ use cotenant_core::{
     lease::Acquire,
     name::SessionRef,
     process::{Liveness, ProcessIdentity, Processes},
-    session::SignOn,
+    retention::RemoveLeftovers,
+    session::{SignOff, SignOn},
     store::{Actor, Request, Store},
 };
 use cotenant_store::{
@@ -234,6 +235,36 @@ fn a_busy_store_names_the_writer_and_does_nothing() {
     assert_eq!(error.details["holder_pid"], std::process::id());
     gate.unlock().unwrap();
     put(&store, &actor, "1").unwrap();
+}
+
+#[test]
+fn what_long_ended_sessions_were_answered_goes_with_them() {
+    let (_directory, file) = made();
+    let store = open(&file).unwrap();
+    let (store, day) = (&store as &dyn Store, 86_400_000_u32);
+    let asks = |actor: &Actor| {
+        store.call(&value("1"), |request| request.by(actor.clone()).id("once")).unwrap();
+    };
+    let old = sign_on(store, "old").unwrap();
+    asks(&old);
+    let over = SignOff { outcome: None, note: None };
+    store.call(&over, |request| request.by(old.clone())).unwrap();
+    let raw = Connection::open(&file).unwrap();
+    raw.execute("UPDATE meta SET tick = tick + $1", [2 * i64::from(day)]).unwrap();
+    let token_digest = sha256_hex("ann");
+    let signed =
+        store.call(&SignOn::new("human", "u", token_digest.clone()), |request| request).unwrap();
+    let ann = Actor { session: SessionRef(signed.answer.session.0), token_digest };
+    asks(&ann);
+    let remembered = |actor: &Actor| -> i64 {
+        let sql = "SELECT COUNT(*) FROM request WHERE actor = $1 AND id = 'once'";
+        raw.query_row(sql, [&actor.session.0], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((remembered(&old), remembered(&ann)), (1, 1));
+    let remove = RemoveLeftovers { older_than_ms: day.into(), after: None, limit: 256 };
+    let removed = store.call(&remove, |request| request.by(ann.clone())).unwrap().answer;
+    assert_eq!(removed.sessions.len(), 1);
+    assert_eq!((remembered(&old), remembered(&ann)), (0, 1));
 }
 
 #[test]
