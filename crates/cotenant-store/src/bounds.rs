@@ -1,4 +1,4 @@
-//! How much sessions have at most, remembered from one transaction of a process to the next.
+//! How much sessions have: counted, and what they have at most, remembered from one transaction of a process to the next.
 //!
 //! What a session may hold is limited, and to count what it has costs as much as a grant. Whoever carries out
 //! the requests of many counts once and adds up what it grants.
@@ -10,8 +10,16 @@
 
 use std::collections::HashMap;
 
-use crate::testing::mutant;
+use cotenant_core::Result;
 
+use crate::{holding::LeaseState, params, sql::Query, testing::mutant, tx::Tx};
+
+/// Of entries of an index alone: most sessions have fewer rows than they may have of any kind.
+const COUNT_ROWS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1";
+const COUNT_LEASES: &str =
+    "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind = 'lease' AND state = $2";
+const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind <> 'lease' \
+     AND state = 'held' AND automatic = $2";
 /// More sessions are not remembered.
 const SESSIONS_MAX: usize = 4_096;
 
@@ -58,6 +66,39 @@ impl Bounds {
             *most += 1;
         }
     }
+}
+
+/// The query for whether a session has at most so many rows, unless that is known.
+pub(crate) fn foreseen_count(session: &str, rows: i64, bounds: &Bounds) -> Option<Query> {
+    let known = bounds.has_at_most(session, rows);
+    (!known).then(|| Query::new(COUNT_ROWS, params![session]))
+}
+
+/// Whether all rows of a session together are so few that no limit can be reached.
+pub(crate) fn has_at_most(tx: &mut Tx<'_>, session: &str, rows: i64) -> Result<bool> {
+    if tx.bounds.has_at_most(session, rows) {
+        return Ok(true);
+    }
+    let count = tx.sql.rows(COUNT_ROWS, params![session])?.pop();
+    let count = count.map_or(Ok(0), |mut row| row.int())?;
+    tx.bounds.counted(session, count);
+    Ok(count <= rows)
+}
+
+/// How many leases or tickets a session has.
+pub(crate) fn count_leases(tx: &mut Tx<'_>, session: &str, state: LeaseState) -> Result<i64> {
+    tx.sql
+        .rows(COUNT_LEASES, params![session, state.word()])?
+        .pop()
+        .map_or(Ok(0), |mut row| row.int())
+}
+
+/// How many claims a session has.
+pub(crate) fn count_claims(tx: &mut Tx<'_>, session: &str, automatic: bool) -> Result<i64> {
+    tx.sql
+        .rows(COUNT_CLAIMS, params![session, i64::from(automatic)])?
+        .pop()
+        .map_or(Ok(0), |mut row| row.int())
 }
 
 #[cfg(test)]

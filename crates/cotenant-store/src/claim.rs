@@ -12,7 +12,7 @@ use cotenant_core::{
 };
 
 use crate::{
-    bounds::Bounds,
+    bounds::{self, Bounds},
     data, handoff, holding,
     holding::{LeaseRow, LeaseState},
     session::{self, SessionRow},
@@ -28,7 +28,7 @@ const KINDS: [&str; 4] = ["issue", "path", "branch", "other"];
 /// The queries that a claim will make.
 pub(crate) fn foreseen(op: &Claim, actor: Option<&Actor>, bounds: &Bounds) -> Vec<Query> {
     let rows = rows_without_limit(op);
-    let count = |actor: &Actor| holding::foreseen_count(&actor.session.0, rows, bounds);
+    let count = |actor: &Actor| bounds::foreseen_count(&actor.session.0, rows, bounds);
     let mut queries: Vec<Query> = actor.and_then(count).into_iter().collect();
     for item in &op.items {
         queries.push(holding::foreseen(&Resource::Claim(item.clone())));
@@ -186,11 +186,11 @@ fn rows_without_limit(op: &Claim) -> i64 {
 
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Claim) -> Result<()> {
     let actor = tx.actor()?.id.clone();
-    if holding::has_at_most(tx, &actor, rows_without_limit(op))? {
+    if bounds::has_at_most(tx, &actor, rows_without_limit(op))? {
         return Ok(());
     }
     let (limit, asked) = (limit(op), asked(op));
-    let held = holding::count_claims(tx, &actor, op.automatic)?;
+    let held = bounds::count_claims(tx, &actor, op.automatic)?;
     if held + asked <= limit {
         return Ok(());
     }

@@ -20,7 +20,6 @@ use cotenant_core::{
 use serde_json::json;
 
 use crate::{
-    bounds::Bounds,
     host, params,
     session::{SessionRow, session, session_columns, settle_holder},
     sql::{Query, Row},
@@ -139,12 +138,6 @@ const UPSERT_LEASE: &str = "INSERT INTO lease (state, fence, slots, mode, automa
      since_tick = excluded.since_tick, since_ms = excluded.since_ms, note = excluded.note";
 const DELETE_LEASE: &str =
     "DELETE FROM lease WHERE kind = $1 AND name = $2 AND tree = $3 AND session = $4";
-/// Of entries of an index alone: most sessions have fewer rows than they may have of any kind.
-const COUNT_ROWS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1";
-const COUNT_LEASES: &str =
-    "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind = 'lease' AND state = $2";
-const COUNT_CLAIMS: &str = "SELECT COUNT(*) FROM lease WHERE session = $1 AND kind <> 'lease' \
-     AND state = 'held' AND automatic = $2";
 const SELECT_RELEASED: &str = "SELECT payload FROM event WHERE seq > $1 AND kind = $2 \
      AND scope = $3 AND session = $4 AND payload IS NOT NULL ORDER BY seq DESC";
 
@@ -600,43 +593,10 @@ pub(crate) fn foreseen(resource: &Resource) -> Query {
     Query::new(SELECT_NAMED, params![kind, name])
 }
 
-/// The query for whether a session has at most so many rows, unless that is known.
-pub(crate) fn foreseen_count(session: &str, rows: i64, bounds: &Bounds) -> Option<Query> {
-    let known = bounds.has_at_most(session, rows);
-    (!known).then(|| Query::new(COUNT_ROWS, params![session]))
-}
-
 /// The query for the row of a session.
 pub(crate) fn foreseen_own(resource: &Resource, session: &str) -> Query {
     let (kind, name, tree) = key(resource);
     Query::new(SELECT_OWN, params![kind, name, tree, session])
-}
-
-/// Whether all rows of a session together are so few that no limit can be reached.
-pub(crate) fn has_at_most(tx: &mut Tx<'_>, session: &str, rows: i64) -> Result<bool> {
-    if tx.bounds.has_at_most(session, rows) {
-        return Ok(true);
-    }
-    let count = tx.sql.rows(COUNT_ROWS, params![session])?.pop();
-    let count = count.map_or(Ok(0), |mut row| row.int())?;
-    tx.bounds.counted(session, count);
-    Ok(count <= rows)
-}
-
-/// How many leases or tickets a session has.
-pub(crate) fn count_leases(tx: &mut Tx<'_>, session: &str, state: LeaseState) -> Result<i64> {
-    tx.sql
-        .rows(COUNT_LEASES, params![session, state.word()])?
-        .pop()
-        .map_or(Ok(0), |mut row| row.int())
-}
-
-/// How many claims a session has.
-pub(crate) fn count_claims(tx: &mut Tx<'_>, session: &str, automatic: bool) -> Result<i64> {
-    tx.sql
-        .rows(COUNT_CLAIMS, params![session, i64::from(automatic)])?
-        .pop()
-        .map_or(Ok(0), |mut row| row.int())
 }
 
 /// The refusal that names what is taken, by whom, and all who are in the way.

@@ -16,7 +16,7 @@ use cotenant_core::{
 use serde_json::json;
 
 use crate::{
-    bounds::Bounds,
+    bounds::{self, Bounds},
     holding::{self, LeaseRow, LeaseState},
     params,
     session::{SessionRow, WAITER_WRITES_EVERY_MS},
@@ -84,8 +84,8 @@ fn fenced(tx: &mut Tx<'_>, resource: &Resource, fence: Fence) -> Result<Error> {
 /// Fails if the lease would be one more than a session may hold.
 pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
     let actor = tx.actor()?.id.clone();
-    if holding::has_at_most(tx, &actor, LEASES_MAX - 1)?
-        || holding::count_leases(tx, &actor, LeaseState::Held)? < LEASES_MAX
+    if bounds::has_at_most(tx, &actor, LEASES_MAX - 1)?
+        || bounds::count_leases(tx, &actor, LeaseState::Held)? < LEASES_MAX
     {
         return Ok(());
     }
@@ -101,7 +101,7 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &Acquire) -> Result<()> {
 
 /// The queries that an acquisition will make.
 pub(crate) fn foreseen(op: &Acquire, actor: Option<&Actor>, bounds: &Bounds) -> Vec<Query> {
-    let count = |actor: &Actor| holding::foreseen_count(&actor.session.0, LEASES_MAX - 1, bounds);
+    let count = |actor: &Actor| bounds::foreseen_count(&actor.session.0, LEASES_MAX - 1, bounds);
     let mut queries = vec![holding::foreseen(&Resource::Lease(op.resource.clone()))];
     queries.extend(actor.and_then(count));
     queries
@@ -245,7 +245,7 @@ fn wait_or_refuse(
         ));
     }
     if ticket.is_none() {
-        if holding::count_leases(tx, &actor.id, LeaseState::Waiting)? >= TICKETS_MAX {
+        if bounds::count_leases(tx, &actor.id, LeaseState::Waiting)? >= TICKETS_MAX {
             return Err(Error::new(
                 Code::Quota,
                 format!("the session waits for {TICKETS_MAX} leases already"),

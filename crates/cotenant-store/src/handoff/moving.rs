@@ -17,6 +17,7 @@ use super::{
     require, scope,
 };
 use crate::{
+    bounds,
     holding::{self, LeaseRow, LeaseState},
     lineage, params,
     session::SessionRow,
@@ -32,7 +33,7 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<()> {
     let Some(row) = tx.sql.rows(SELECT_ONE, params![op.offer.0])?.pop() else { return Ok(()) };
     let row = offer_row(row)?;
     let asked = i64::try_from(row.items.len()).unwrap_or(i64::MAX);
-    if holding::has_at_most(tx, &actor.id, LEASES_MAX - asked)? || !can_accept(tx, &actor, &row)? {
+    if bounds::has_at_most(tx, &actor.id, LEASES_MAX - asked)? || !can_accept(tx, &actor, &row)? {
         return Ok(());
     }
     let (mut leases, mut claims, mut automatic) = (0, 0, 0);
@@ -52,13 +53,13 @@ pub(crate) fn check_quota(tx: &mut Tx<'_>, op: &AcceptOffer) -> Result<()> {
             .hint("give some back first")
     };
     let actor = &actor.id;
-    if leases > 0 && holding::count_leases(tx, actor, LeaseState::Held)? + leases > LEASES_MAX {
+    if leases > 0 && bounds::count_leases(tx, actor, LeaseState::Held)? + leases > LEASES_MAX {
         return Err(too_many("leases", LEASES_MAX));
     }
-    if claims > 0 && holding::count_claims(tx, actor, false)? + claims > CLAIMS_MAX {
+    if claims > 0 && bounds::count_claims(tx, actor, false)? + claims > CLAIMS_MAX {
         return Err(too_many("claims", CLAIMS_MAX));
     }
-    if automatic > 0 && holding::count_claims(tx, actor, true)? + automatic > AUTOMATIC_MAX {
+    if automatic > 0 && bounds::count_claims(tx, actor, true)? + automatic > AUTOMATIC_MAX {
         return Err(too_many("automatic claims", AUTOMATIC_MAX));
     }
     Ok(())
