@@ -25,6 +25,7 @@ pub mod progress;
 pub mod redact;
 pub mod render;
 pub mod retention;
+pub mod schema;
 pub mod session;
 pub mod status;
 pub mod store;

@@ -4,11 +4,11 @@
 //! over a transaction. Command line, MCP, `rpc` and the JSON schemas decode and list this table;
 //! adding an operation touches its module and one line of `for_each_operation`.
 
-use schemars::{JsonSchema, Schema};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{Error, Result};
+use crate::{Error, Result, schema};
 
 /// What an operation does to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,8 +171,8 @@ macro_rules! table {
             effect: <$type as Operation>::EFFECT,
             actor: <$type as Operation>::ACTOR,
             summary: <$type as Operation>::SUMMARY,
-            arguments: || schemars::schema_for!($type),
-            answer: || schemars::schema_for!(<$type as Operation>::Answer),
+            arguments: || schema::of::<$type>(SchemaSettings::default()),
+            answer: || schema::of::<<$type as Operation>::Answer>(SchemaSettings::default()),
         }),*];
 
         impl Op {

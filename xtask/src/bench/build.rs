@@ -9,12 +9,13 @@ use crate::dist;
 use crate::steps::execute;
 use crate::work::Work;
 
-/// The shipped program: as named, else a fresh static release build.
-pub(crate) fn program(work: &Work, named: Option<&Path>) -> Result<PathBuf> {
-    match named {
-        Some(path) => fs::canonicalize(path).with_context(|| format!("`{}`", path.display())),
-        None => dist::build(work),
-    }
+/// The shipped program: as named, else a fresh static release build. A named one is installed beside
+/// the empty ones: a process begins later on a file as a linker leaves it, whatever is in it.
+pub(crate) fn program(work: &Work, folder: &Path, named: Option<&Path>) -> Result<PathBuf> {
+    let Some(built) = named else { return dist::build(work) };
+    let path = folder.join("bin").join("cotenant");
+    dist::install(built, &path)?;
+    Ok(path)
 }
 
 /// The programs that do nothing, against which a whole process is measured.

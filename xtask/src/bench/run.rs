@@ -60,7 +60,7 @@ pub(crate) fn run(work: &Work, arguments: &[String]) -> Result<()> {
     let folder = work.target.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("`{}`", folder.display()))?;
     let setting = Setting {
-        program: build::program(work, options.program.as_deref())?,
+        program: build::program(work, &folder, options.program.as_deref())?,
         empty: build::empty(work, &folder)?,
         folder,
         options,

@@ -1,5 +1,6 @@
 //! Input schemas, as short as they can be: agents pay for every byte of the tool list.
 
+use cotenant_core::schema;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
@@ -9,7 +10,7 @@ pub(crate) fn input_schema<T: JsonSchema>() -> Map<String, Value> {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
     });
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    let mut schema = schema::of::<T>(settings).to_value();
     shorten(&mut schema);
     let Value::Object(mut schema) = schema else {
         return Map::new();
