@@ -37,7 +37,7 @@ cases! {
     waiting_for_a_message,
     a_wait_for_a_message_ends,
     messages_are_listed_page_by_page,
-    a_message_that_was_erased_is_gone_from_the_inbox_too,
+    e5_a_message_that_was_erased_is_gone_from_the_inbox_too,
 }
 
 fn texts(messages: &[Message]) -> Vec<&str> {
@@ -321,7 +321,7 @@ fn messages_are_listed_page_by_page(bench: &dyn Bench) {
     refuses(bench, &unknown, Code::NotFound);
 }
 
-fn a_message_that_was_erased_is_gone_from_the_inbox_too(bench: &dyn Bench) {
+fn e5_a_message_that_was_erased_is_gone_from_the_inbox_too(bench: &dyn Bench) {
     let (a, b) = (Agent::new(bench, "a"), Agent::new(bench, "b"));
     let id = a.must(&send("b", "the password is hunter2")).message;
     let reply = succeeds(b.send(b.request(inbox()).id("once")), "reading");

@@ -10,12 +10,15 @@ use std::{
 };
 
 use cotenant_core::{Error, Result};
-use postgres::{
-    Client, Config, NoTls,
+use tokio_postgres::{
+    Config, NoTls,
     config::{Host, SslMode},
 };
 
-use super::tls::{self, Tls};
+use super::{
+    client::{Client, Remarks},
+    tls::{self, Tls},
+};
 
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -36,6 +39,8 @@ const PROJECT_MAX: usize = 48;
 #[derive(Clone)]
 pub struct Address {
     config: Config,
+    /// Who is told what the server remarks.
+    remarks: Option<Remarks>,
     tls: Tls,
     project: String,
     answer: Duration,
@@ -64,7 +69,7 @@ impl Address {
             }
         }
         let plain = format!("{place}?{}", rest.join("&"));
-        let mut config: Config = plain.parse().map_err(|cause: postgres::Error| {
+        let mut config: Config = plain.parse().map_err(|cause: tokio_postgres::Error| {
             Error::invalid("the address of the PostgreSQL server cannot be read")
                 .hint("write `postgres://USER@HOST:PORT/DATABASE?project=NAME`")
                 .caused_by(cause)
@@ -85,7 +90,7 @@ impl Address {
             config.application_name("cotenant");
         }
         let text = without_password(text);
-        Ok(Self { config, tls, project: project.to_owned(), answer: ANSWER, text })
+        Ok(Self { config, remarks: None, tls, project: project.to_owned(), answer: ANSWER, text })
     }
 
     /// The text that it was read from, without a password.
@@ -126,11 +131,11 @@ impl Address {
     pub(super) fn with_remarks(&self) -> (Self, Arc<AtomicU64>) {
         let (mut own, remarked) = (self.clone(), Arc::new(AtomicU64::new(0)));
         let kept = Arc::clone(&remarked);
-        own.config.notice_callback(move |remark| {
+        own.remarks = Some(Arc::new(move |remark| {
             if let Some(number) = remark.detail().and_then(first_number) {
                 kept.store(number, Ordering::SeqCst);
             }
-        });
+        }));
         (own, remarked)
     }
 
@@ -164,15 +169,17 @@ impl Address {
     /// What makes a connection, however long that takes.
     pub(super) fn dialer(
         &self,
-    ) -> Result<impl FnOnce() -> std::result::Result<Client, postgres::Error> + Send + use<>> {
-        let config = self.config.clone();
+    ) -> Result<
+        impl FnOnce() -> std::result::Result<Option<Client>, tokio_postgres::Error> + Send + use<>,
+    > {
+        let (config, remarks) = (self.config.clone(), self.remarks.clone());
         let tls = match &self.tls {
             Tls::Plain => None,
             Tls::Checked(roots) => Some(tls::connector(roots.as_deref())?),
         };
         Ok(move || match tls {
-            None => config.connect(NoTls),
-            Some(tls) => config.connect(tls),
+            None => Client::connect(&config, NoTls, remarks),
+            Some(tls) => Client::connect(&config, tls, remarks),
         })
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use cotenant_core::Result;
-use postgres::{Client, types::Type};
+use cotenant_core::{Error, Result};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::{
     address::Address,
+    client::{Bound, Client},
     error::{error, silent},
     line::Line,
 };
@@ -45,9 +46,8 @@ pub(crate) struct Server {
 pub(crate) fn ask(address: &Address) -> Result<Server> {
     let schema = address.schema();
     on_line(address, address.answer(), move |client| {
-        let row = client.query_typed_one("SHOW server_version", &[]).map_err(error)?;
-        let version = row.try_get(0).map_err(error)?;
-        let rows = client.query_typed(WRITERS, &[(&schema, Type::TEXT)]).map_err(error)?;
+        let version = one(client, &("SHOW server_version", Vec::new()))?;
+        let rows = client.query(&(WRITERS, vec![(&schema, Type::TEXT)])).map_err(error)?;
         let writers = rows.iter().map(|row| {
             let (pid, from) = (row.try_get(0).map_err(error)?, row.try_get(1).map_err(error)?);
             Ok(Writer { pid, from, seconds: row.try_get(2).map_err(error)? })
@@ -61,16 +61,13 @@ pub(crate) fn ask(address: &Address) -> Result<Server> {
 pub(crate) fn migrate(address: &Address) -> Result<(i64, i64)> {
     let schema = address.quoted();
     on_line(address, MIGRATE, move |client| {
-        let mut tx = client.transaction().map_err(error)?;
-        tx.batch_execute(&format!(
-            "SET LOCAL search_path TO {schema}, pg_temp; SET LOCAL lock_timeout TO '30s'; \
+        client.batch_execute(&format!(
+            "BEGIN; SET LOCAL search_path TO {schema}, pg_temp; SET LOCAL lock_timeout TO '30s'; \
              SET LOCAL synchronous_commit TO on"
         ))
         .map_err(error)?;
-        let row = tx
-            .query_typed_one("SELECT schema FROM meta WHERE id = 1 FOR UPDATE", &[])
-            .map_err(error)?;
-        let (before, known): (i64, i64) = (row.try_get(0).map_err(error)?, known_schema());
+        let locked = ("SELECT schema FROM meta WHERE id = 1 FOR UPDATE", Vec::new());
+        let (before, known): (i64, i64) = (one(client, &locked)?, known_schema());
         if before > known {
             return Err(migrate::newer(before));
         }
@@ -80,22 +77,30 @@ pub(crate) fn migrate(address: &Address) -> Result<(i64, i64)> {
                 continue;
             }
             failpoint("migrate.step(n)")?;
-            tx.batch_execute(step.postgres).map_err(error)?;
-            tx.execute_typed(
+            client.batch_execute(step.postgres).map_err(error)?;
+            let stamp = step.stamp();
+            let told = (
                 "UPDATE meta SET schema = $1, min_reader = GREATEST($1, min_reader), \
                  min_writer = GREATEST($1, min_writer), migrations = migrations || ' ' || $2 WHERE id = 1",
-                &[(&step.schema, Type::INT8), (&step.stamp(), Type::TEXT)],
-            )
-            .map_err(error)?;
+                vec![(&step.schema as &(dyn ToSql + Sync), Type::INT8), (&stamp, Type::TEXT)],
+            );
+            client.execute(&told).map_err(error)?;
             at = step.schema;
         }
         failpoint("migrate.before_commit")?;
-        tx.commit().map_err(error)?;
+        client.batch_execute("COMMIT").map_err(error)?;
         Ok((before, at))
     })
 }
 
-/// Does something on a connection of its own.
+/// What a query answers that has one row of one column.
+fn one<T: for<'a> FromSql<'a>>(client: &mut Client, query: &Bound<'_>) -> Result<T> {
+    let rows = client.query(query).map_err(error)?;
+    let row = rows.first().ok_or_else(|| Error::internal("the server answers no row"))?;
+    row.try_get(0).map_err(error)
+}
+
+/// Does something on a connection of its own: if it fails, so does what was begun on it.
 fn on_line<T: Send + 'static>(
     address: &Address,
     limit: Duration,

@@ -79,7 +79,8 @@ impl Ahead {
         for Query { sql, values } in queries {
             let Some(shape) = shapes.of(sql) else { continue };
             let Kind::Read(read) = &shape.kind else { continue };
-            let fits = read.width() == values.len();
+            // Nothing equals NULL, and a column of nothing else has no type.
+            let fits = read.width() == values.len() && !values.contains(&Value::Null);
             let at = kinds.iter().position(|(known, ..)| *known == sql).unwrap_or_else(|| {
                 kinds.push((sql, Arc::clone(&shape), Vec::new()));
                 kinds.len() - 1
@@ -94,8 +95,8 @@ impl Ahead {
             if asked.is_empty() {
                 return None;
             }
-            let given = asked.iter().flatten().cloned().map(Given::One).collect();
-            let ready = Ready { sql: read.text(asked.len()), given };
+            let (text, given) = read.together(&asked);
+            let ready = Ready { sql: text, given };
             Some(Foreseen { ready, sql, shape, asked })
         });
         foreseen.collect()
@@ -218,7 +219,8 @@ mod tests {
         let mut foreseen = Ahead::foresee(shapes, vec![query("1"), query("2"), query("1")]);
         let one = foreseen.pop().unwrap();
         assert!(foreseen.is_empty());
-        assert_eq!(one.ready.sql, "SELECT a, b FROM thing WHERE (a) IN (VALUES ($1), ($2))");
+        let sql = "SELECT a, b FROM unnest($1) AS wanted (wanted1) JOIN thing ON a = wanted1";
+        assert_eq!(one.ready.sql, sql);
         let mut ahead = Ahead::default();
         ahead.keep(one, vec![values(&["1", "x"]), values(&["1", "y"])]);
         ahead

@@ -6,10 +6,11 @@ use cotenant_core::{
     clock::rfc3339,
     event::{hex, sha256_hex},
 };
-use postgres::{Client, types::Type};
+use tokio_postgres::types::Type;
 
 use super::{
     address::Address,
+    client::Client,
     engine::{Postgres, Statements},
     error::{error, silent},
     line::Line,
@@ -59,9 +60,9 @@ pub(crate) fn find(address: &Address, missing: IfMissing) -> Result<Postgres> {
 }
 
 fn has_store(client: &mut Client, address: &Address) -> Result<bool> {
-    let row =
-        client.query_typed_one(HAS_META, &[(&address.schema(), Type::TEXT)]).map_err(error)?;
-    row.try_get::<_, i32>(0).map(|answer| answer != 0).map_err(error)
+    let rows = client.query(&(HAS_META, vec![(&address.schema(), Type::TEXT)])).map_err(error)?;
+    let answer = rows.first().map(|row| row.try_get::<_, i32>(0)).transpose().map_err(error)?;
+    Ok(answer.is_some_and(|answer| answer != 0))
 }
 
 /// Connects to a server and makes the project's store in one transaction, with the rows that a body

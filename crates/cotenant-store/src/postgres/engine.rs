@@ -11,14 +11,15 @@ use std::{
 };
 
 use cotenant_core::{Code, Error, Result, clock::Reading};
-use postgres::{
-    SimpleQueryMessage,
+use tokio_postgres::{
+    Row as Found, SimpleQueryMessage,
     types::{ToSql, Type},
 };
 
 use super::{
     address::Address,
     ahead::{Ahead, Ready, Shapes},
+    client::{Bound, Client},
     error::{error, is_lost, no_nul, silent},
     line::Line,
     shape::Given,
@@ -91,7 +92,7 @@ enum Trouble {
 impl Trouble {
     /// What became of a job.
     fn of<T>(
-        answer: Option<std::result::Result<T, postgres::Error>>,
+        answer: Option<std::result::Result<T, tokio_postgres::Error>>,
         address: &Address,
     ) -> std::result::Result<T, Self> {
         match answer {
@@ -193,30 +194,31 @@ impl Postgres {
     /// Ends a transaction without effect. If that fails, so does the connection, which ends it too.
     fn roll_back(&mut self) {
         if self.open && self.line.is_some() {
-            let _ = self.end("ROLLBACK".to_owned());
+            let _ = self.end(Vec::new(), "ROLLBACK".to_owned());
         }
         self.open = false;
     }
 
-    /// Commits, and tells the waiters in a transaction of its own: inside this one it would hold a lock
-    /// of the whole server during the flush. Both are one round trip.
-    fn commit(&mut self) -> Result<()> {
+    /// Writes what waits, commits, and tells the waiters in a transaction of its own: inside this one it
+    /// would hold a lock of the whole server during the flush. All of that is one round trip.
+    fn commit(&mut self, rest: Vec<Ready>) -> Result<()> {
         let channel = self.address.quoted();
         let batch =
             format!("COMMIT; BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY {channel}; COMMIT");
-        self.end(batch).or_else(|failure| {
+        self.end(rest, batch).or_else(|failure| {
             let told_nobody = failure.details.get("sqlstate").is_some_and(|s| s == QUEUE_FULL);
             if told_nobody { Ok(()) } else { Err(failure) }
         })
     }
 
-    /// Ends a transaction. Whatever goes wrong, a new connection is in none.
-    fn end(&mut self, batch: String) -> Result<()> {
+    /// Writes what is left and ends a transaction. Whatever goes wrong, a new connection is in none.
+    fn end(&mut self, rest: Vec<Ready>, batch: String) -> Result<()> {
         let line = self.line.take();
         let line = line.ok_or_else(|| Error::internal("a transaction has no connection"))?;
         self.open = false;
         let limit = self.address.answer() + grace(&self.address);
-        let answer = line.ask(limit, move |client| client.batch_execute(&batch));
+        let answer = line
+            .ask(limit, move |client| with_bound(&rest, |bound| client.execute_all(bound, &batch)));
         Trouble::of(answer, &self.address).map_err(Trouble::error)?;
         self.line = Some(line);
         Ok(())
@@ -261,7 +263,7 @@ impl Postgres {
             self.roll_back();
             return Err(error);
         }
-        self.end("COMMIT".to_owned())
+        self.end(Vec::new(), "COMMIT".to_owned())
     }
 
     /// Writes the log's table anew, under the writer's turn. Answers whether nothing erased was copied.
@@ -270,7 +272,7 @@ impl Postgres {
         self.run(Begin::Rewrite(patience), |statements| {
             statements.run("CLUSTER VERBOSE event USING event_pkey", &[]).map(drop)
         })?;
-        self.end("COMMIT".to_owned())?;
+        self.end(Vec::new(), "COMMIT".to_owned())?;
         Ok(self.still_seen.load(Ordering::SeqCst) == 0 || mutant("erased_while_seen"))
     }
 }
@@ -361,17 +363,16 @@ impl Engine for Postgres {
         body: &mut dyn FnMut(&mut dyn Sql) -> Result<Finish>,
     ) -> Result<()> {
         failpoint("gate.before")?;
-        let finish = self.run(Begin::Write(patience, durability), |statements| {
+        let (finish, rest) = self.run(Begin::Write(patience, durability), |statements| {
             failpoint("gate.after")?;
             failpoint("txn.begun")?;
             let finish = body(statements)?;
             if finish == Finish::Commit {
                 let rest = statements.ahead.all();
-                statements.send(rest)?;
-            } else {
-                statements.failed = false;
+                return Ok((finish, statements.send_until_last(rest)?));
             }
-            Ok(finish)
+            statements.failed = false;
+            Ok((finish, Vec::new()))
         })?;
         if finish != Finish::Commit {
             self.roll_back();
@@ -381,7 +382,7 @@ impl Engine for Postgres {
             self.roll_back();
             return Err(error);
         }
-        self.commit()?;
+        self.commit(rest)?;
         failpoint("txn.after_commit")?;
         self.wake.bump();
         Ok(())
@@ -394,7 +395,7 @@ impl Engine for Postgres {
             statements.failed = false;
             result
         })?;
-        self.end("COMMIT".to_owned())
+        self.end(Vec::new(), "COMMIT".to_owned())
     }
 
     /// What a transaction of anybody in this database may still see is copied with the rest, so it is
@@ -450,9 +451,7 @@ impl Statements<'_> {
     /// Lets the connection do something, if it still can.
     fn ask<T: Send + 'static>(
         &mut self,
-        job: impl FnOnce(&mut postgres::Client) -> std::result::Result<T, postgres::Error>
-        + Send
-        + 'static,
+        job: impl FnOnce(&mut Client) -> std::result::Result<T, tokio_postgres::Error> + Send + 'static,
     ) -> Result<T> {
         if self.lost {
             return Err(silent(&self.address.server()));
@@ -499,14 +498,16 @@ fn bound(given: &Given) -> (Box<dyn ToSql + Sync + '_>, Type) {
     }
 }
 
-/// A statement and its parameters, as the client takes them.
-fn with_bound<T>(
-    Ready { sql, given }: &Ready,
-    body: impl FnOnce(&str, &[(&(dyn ToSql + Sync), Type)]) -> T,
-) -> T {
-    let bound: Vec<_> = given.iter().map(bound).collect();
-    let params: Vec<_> = bound.iter().map(|(value, of)| (value.as_ref(), of.clone())).collect();
-    body(sql, &params)
+/// Statements and their parameters, as the client takes them.
+fn with_bound<T>(ready: &[Ready], body: impl FnOnce(&[Bound<'_>]) -> T) -> T {
+    let given: Vec<Vec<_>> =
+        ready.iter().map(|ready| ready.given.iter().map(bound).collect()).collect();
+    let statements = ready.iter().zip(&given).map(|(ready, given)| {
+        let params =
+            given.iter().map(|(value, of)| (value.as_ref() as &(dyn ToSql + Sync), of.clone()));
+        (ready.sql.as_str(), params.collect())
+    });
+    body(&statements.collect::<Vec<_>>())
 }
 
 /// Parameters that the connection's thread can have.
@@ -518,7 +519,7 @@ fn owned(params: &[Param<'_>]) -> Result<Vec<Value>> {
     Ok(params.iter().map(Value::from).collect())
 }
 
-fn value(row: &postgres::Row, index: usize) -> Result<Value> {
+fn value(row: &Found, index: usize) -> Result<Value> {
     let number = |number: Option<i64>| number.map_or(Value::Null, Value::Int);
     Ok(match *row.columns()[index].type_() {
         Type::INT8 => number(row.try_get(index).map_err(error)?),
@@ -539,37 +540,33 @@ fn value(row: &postgres::Row, index: usize) -> Result<Value> {
 
 impl Statements<'_> {
     fn execute(&mut self, ready: Ready) -> Result<u64> {
-        self.ask(move |client| with_bound(&ready, |sql, params| client.execute_typed(sql, params)))
+        self.ask(move |client| with_bound(&[ready], |bound| client.execute(&bound[0])))
     }
 
-    fn query(&mut self, ready: Ready) -> Result<Vec<Vec<Value>>> {
-        Ok(self.query_all(vec![ready])?.pop().unwrap_or_default())
-    }
-
-    /// Asks for several things, without a change of threads for each.
+    /// Asks for several things in one round trip.
     fn query_all(&mut self, ready: Vec<Ready>) -> Result<Vec<Vec<Vec<Value>>>> {
-        let found = self.ask(move |client| {
-            let queries = ready
-                .iter()
-                .map(|ready| with_bound(ready, |sql, params| client.query_typed(sql, params)));
-            queries.collect::<std::result::Result<Vec<_>, _>>()
-        })?;
-        let values = |row: &postgres::Row| (0..row.len()).map(|at| value(row, at)).collect();
+        let found = self.ask(move |client| with_bound(&ready, |bound| client.query_all(bound)))?;
+        let values = |row: &Found| (0..row.len()).map(|at| value(row, at)).collect();
         found.iter().map(|rows| rows.iter().map(values).collect()).collect()
     }
 
-    /// Sends what waits, without a change of threads for each.
-    fn send(&mut self, mut due: Vec<Ready>) -> Result<()> {
-        while !due.is_empty() {
-            let rest = due.split_off(due.len().min(TOGETHER_MAX));
-            let now = std::mem::replace(&mut due, rest);
-            self.ask(move |client| {
-                now.iter().try_for_each(|ready| {
-                    with_bound(ready, |sql, params| client.execute_typed(sql, params).map(drop))
-                })
-            })?;
+    /// Sends what waits.
+    fn send(&mut self, due: Vec<Ready>) -> Result<()> {
+        let last = self.send_until_last(due)?;
+        if last.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.ask(move |client| with_bound(&last, |bound| client.execute_all(bound, "")))
+    }
+
+    /// Sends what waits but for the last statements, which may go together with what follows.
+    fn send_until_last(&mut self, mut due: Vec<Ready>) -> Result<Vec<Ready>> {
+        while due.len() > TOGETHER_MAX {
+            let rest = due.split_off(TOGETHER_MAX);
+            let now = std::mem::replace(&mut due, rest);
+            self.ask(move |client| with_bound(&now, |bound| client.execute_all(bound, "")))?;
+        }
+        Ok(due)
     }
 }
 
@@ -596,7 +593,7 @@ impl Sql for Statements<'_> {
         } else {
             let due = self.ahead.due(sql);
             self.send(due)?;
-            self.query(Ready::one(sql, values))?
+            self.query_all(vec![Ready::one(sql, values)])?.pop().unwrap_or_default()
         };
         Ok(rows.into_iter().map(|row| Row(row.into_iter())).collect())
     }

@@ -1,10 +1,10 @@
 //! The one place where the server's errors become ours.
 
 use cotenant_core::{Code, Error};
-use postgres::error::{Severity, SqlState};
+use tokio_postgres::error::{Severity, SqlState};
 
 /// Whether the connection is gone, or about to be.
-pub(super) fn is_lost(cause: &postgres::Error) -> bool {
+pub(super) fn is_lost(cause: &tokio_postgres::Error) -> bool {
     match cause.as_db_error() {
         Some(failure) => {
             matches!(failure.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
@@ -33,7 +33,7 @@ pub(super) fn no_nul() -> Error {
 }
 
 /// One of the server's errors as ours.
-pub(super) fn error(cause: postgres::Error) -> Error {
+pub(super) fn error(cause: tokio_postgres::Error) -> Error {
     let made = match cause.as_db_error() {
         Some(failure) => of_server(failure.code(), failure.message()),
         None => Error::new(Code::StoreIo, "the connection to the PostgreSQL server broke")

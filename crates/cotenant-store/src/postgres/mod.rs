@@ -30,6 +30,7 @@
 mod address;
 mod admin;
 mod ahead;
+mod client;
 mod create;
 mod engine;
 mod error;

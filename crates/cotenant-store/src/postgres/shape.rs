@@ -184,22 +184,27 @@ impl Read {
         if self.list == COUNT { vec![vec![Value::Int(0)]] } else { Vec::new() }
     }
 
-    /// The query for so many at once. Each row begins with what it was asked for. A join is looked up in the
-    /// index whatever the server believes of the table; a list may be looked for in all of it.
-    pub(super) fn text(&self, many: usize) -> String {
-        let keys = self.keys.join(", ");
-        let tuple = |row: usize| {
-            let numbers = (1..=self.width()).map(|at| format!("${}", row * self.width() + at));
-            format!("({})", numbers.collect::<Vec<_>>().join(", "))
+    /// The query for many at once, and its parameters. Each row begins with what it was asked for. The text
+    /// is the same however many they are: a list of so many places takes a server longer to read than to look
+    /// up. A join is looked up in the index whatever the server believes of the table.
+    pub(super) fn together(&self, asked: &[Vec<Value>]) -> (String, Vec<Given>) {
+        let names = |prefix: &str| {
+            let names = (1..=self.width()).map(|at| format!("{prefix}{at}"));
+            names.collect::<Vec<_>>().join(", ")
         };
-        let tuples = (0..many).map(tuple).collect::<Vec<_>>().join(", ");
-        let wanted = format!("({keys}) IN (VALUES {tuples})");
-        let mut text = format!("SELECT {keys}, {} FROM {} WHERE {wanted}", self.list, self.from);
-        for condition in &self.also {
-            text += " AND ";
-            text += condition;
-        }
-        if self.list == COUNT {
+        let (keys, list, from) = (self.keys.join(", "), self.list, self.from);
+        let (wanted, numbers) = (names("wanted"), names("$"));
+        let given = (0..self.width())
+            .map(|at| Given::Column(asked.iter().map(|one| one[at].clone()).collect()))
+            .collect();
+        let mut text = format!(
+            "SELECT {keys}, {list} FROM unnest({numbers}) AS wanted ({wanted}) JOIN {from} ON "
+        );
+        let equal = self.keys.iter().enumerate();
+        let equal = equal.map(|(at, key)| format!("{key} = wanted{}", at + 1));
+        let also = self.also.iter().map(|condition| (*condition).to_owned());
+        text += &equal.chain(also).collect::<Vec<_>>().join(" AND ");
+        if list == COUNT {
             text += " GROUP BY ";
             text += &keys;
         }
@@ -207,7 +212,7 @@ impl Read {
             text += " ORDER BY ";
             text += self.order;
         }
-        text
+        (text, given)
     }
 }
 
@@ -361,21 +366,33 @@ mod tests {
     #[test]
     fn queries_by_key_become_one() {
         let one = read("SELECT s.id, s.name FROM session s WHERE s.id = $1").unwrap();
+        let (sql, given) = one.together(&[vec![text("1")], vec![text("2")]]);
         assert_eq!(
-            one.text(2),
-            "SELECT s.id, s.id, s.name FROM session s WHERE (s.id) IN (VALUES ($1), ($2))"
+            sql,
+            "SELECT s.id, s.id, s.name FROM unnest($1) AS wanted (wanted1) \
+             JOIN session s ON s.id = wanted1"
         );
+        assert_eq!(given, [Given::Column(["1", "2"].map(text).to_vec())]);
         let named = "SELECT l.name FROM lease l WHERE l.kind = $1 AND l.name = $2 AND l.state <> 'released' \
              ORDER BY l.tree";
+        let (sql, given) = read(named)
+            .unwrap()
+            .together(&[["a", "b"].map(text).to_vec(), ["c", "d"].map(text).to_vec()]);
         assert_eq!(
-            read(named).unwrap().text(2),
-            "SELECT l.kind, l.name, l.name FROM lease l WHERE (l.kind, l.name) IN \
-             (VALUES ($1, $2), ($3, $4)) AND l.state <> 'released' ORDER BY l.tree"
+            sql,
+            "SELECT l.kind, l.name, l.name FROM unnest($1, $2) AS wanted (wanted1, wanted2) \
+             JOIN lease l ON l.kind = wanted1 AND l.name = wanted2 AND l.state <> 'released' \
+             ORDER BY l.tree"
+        );
+        assert_eq!(
+            given,
+            [["a", "c"], ["b", "d"]].map(|column| Given::Column(column.map(text).to_vec()))
         );
         let count = read("SELECT COUNT(*) FROM lease WHERE session = $1").unwrap();
         assert_eq!(
-            count.text(1),
-            "SELECT session, COUNT(*) FROM lease WHERE (session) IN (VALUES ($1)) GROUP BY session"
+            count.together(&[vec![text("1")]]).0,
+            "SELECT session, COUNT(*) FROM unnest($1) AS wanted (wanted1) \
+             JOIN lease ON session = wanted1 GROUP BY session"
         );
         assert_eq!(count.of_nothing(), [[Value::Int(0)]]);
     }

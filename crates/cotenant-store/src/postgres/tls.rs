@@ -77,7 +77,7 @@ fn without(why: &str) -> Error {
 }
 
 /// The error of a connection that could not be protected, if it is one.
-pub(super) fn error(server: &str, cause: &postgres::Error) -> Option<Error> {
+pub(super) fn error(server: &str, cause: &tokio_postgres::Error) -> Option<Error> {
     let why = std::error::Error::source(cause)?;
     if !cause.to_string().starts_with("error performing TLS handshake") {
         return None;

@@ -7,9 +7,12 @@ use std::{
 };
 
 use cotenant_core::Result;
-use postgres::{Client, fallible_iterator::FallibleIterator as _};
 
-use super::{address::Address, error::error};
+use super::{
+    address::Address,
+    client::Client,
+    error::{error, unreachable},
+};
 use crate::sql::Wake;
 
 /// The longest sleep without looking, while somebody listens.
@@ -79,7 +82,8 @@ impl ServerWake {
 }
 
 fn subscribe(address: &Address) -> Result<Client> {
-    let mut client = address.dialer()?().map_err(error)?;
+    let client = address.dialer()?().map_err(error)?;
+    let mut client = client.ok_or_else(|| unreachable(&address.server()))?;
     client.batch_execute(&format!("LISTEN {}", address.quoted())).map_err(error)?;
     Ok(client)
 }
@@ -92,7 +96,7 @@ fn listen(client: &mut Client, this: &Weak<ServerWake>) {
     wake.bump();
     drop(wake);
     loop {
-        let told = client.notifications().timeout_iter(PAUSE).next();
+        let told = client.notified(PAUSE);
         let Some(wake) = this.upgrade() else { return };
         match told {
             Ok(Some(_)) => wake.bump(),
