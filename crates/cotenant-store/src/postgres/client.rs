@@ -31,7 +31,7 @@ type Poller = Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<Result<AsyncMessage
 /// A connection. Dropping it closes it.
 pub(super) struct Client {
     runtime: Runtime,
-    client: tokio_postgres::Client,
+    requests: tokio_postgres::Client,
     wire: Wire,
 }
 
@@ -57,27 +57,27 @@ impl Client {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
             return Ok(None);
         };
-        let (client, connection) = runtime.block_on(config.connect(tls))?;
+        let (requests, connection) = runtime.block_on(config.connect(tls))?;
         let poller = Some(poller(connection));
-        Ok(Some(Self { runtime, client, wire: Wire { poller, told: VecDeque::new(), remarks } }))
+        Ok(Some(Self { runtime, requests, wire: Wire { poller, told: VecDeque::new(), remarks } }))
     }
 
     /// Runs statements without parameters; answers their rows as texts.
     pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
-        let Self { runtime, client, wire } = self;
-        wire.wait(runtime, client.simple_query(sql))
+        let Self { runtime, requests, wire } = self;
+        wire.wait(runtime, requests.simple_query(sql))
     }
 
     /// Runs statements without parameters.
     pub(super) fn batch_execute(&mut self, sql: &str) -> Result<(), Error> {
-        let Self { runtime, client, wire } = self;
-        wire.wait(runtime, client.batch_execute(sql))
+        let Self { runtime, requests, wire } = self;
+        wire.wait(runtime, requests.batch_execute(sql))
     }
 
     /// Runs a statement; answers how many rows it touched.
     pub(super) fn execute(&mut self, (sql, params): &Bound<'_>) -> Result<u64, Error> {
-        let Self { runtime, client, wire } = self;
-        wire.wait(runtime, client.execute_typed(sql, params))
+        let Self { runtime, requests, wire } = self;
+        wire.wait(runtime, requests.execute_typed(sql, params))
     }
 
     /// Asks for rows.
@@ -87,22 +87,22 @@ impl Client {
 
     /// Asks for several things in one round trip.
     pub(super) fn query_all(&mut self, bound: &[Bound<'_>]) -> Result<Vec<Vec<Row>>, Error> {
-        let Self { runtime, client, wire } = self;
-        let queries = bound.iter().map(|(sql, params)| client.query_typed(sql, params));
+        let Self { runtime, requests, wire } = self;
+        let queries = bound.iter().map(|(sql, params)| requests.query_typed(sql, params));
         wire.wait(runtime, try_join_all(queries))
     }
 
     /// Runs statements and then a batch, in one round trip. If one fails, the server refuses the others until
     /// the transaction is over, and ends it at a COMMIT without effect.
     pub(super) fn execute_all(&mut self, bound: &[Bound<'_>], then: &str) -> Result<(), Error> {
-        let Self { runtime, client, wire } = self;
-        let statements = bound.iter().map(|(sql, params)| client.execute_typed(sql, params));
+        let Self { runtime, requests, wire } = self;
+        let statements = bound.iter().map(|(sql, params)| requests.execute_typed(sql, params));
         let all = async {
             let statements = try_join_all(statements);
             if then.is_empty() {
                 return statements.await.map(drop);
             }
-            let (statements, then) = join(statements, client.batch_execute(then)).await;
+            let (statements, then) = join(statements, requests.batch_execute(then)).await;
             statements.and(then)
         };
         wire.wait(runtime, all)
@@ -125,7 +125,7 @@ impl Client {
 
     /// Whether the connection is over.
     pub(super) fn is_closed(&self) -> bool {
-        self.wire.poller.is_none() || self.client.is_closed()
+        self.wire.poller.is_none() || self.requests.is_closed()
     }
 }
 
