@@ -20,7 +20,7 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,8 @@ pub struct Batching {
     writes: LocalStore,
     reads: OnceLock<LocalStore>,
     waits: OnceLock<LocalStore>,
+    /// Whoever tries a request before its turn.
+    rehearsing: Mutex<()>,
     open: Box<dyn Fn() -> Result<LocalStore> + Send + Sync>,
     queue: Mutex<Queue>,
     /// Tells a leader that gathers that all it waits for are in the queue.
@@ -93,6 +95,15 @@ enum Told {
     Done(Vec<Outcome>),
     /// That a transaction with others panicked.
     Panicked,
+}
+
+/// What came of trying a request before its turn.
+enum Rehearsal {
+    Refused(Outcome),
+    /// Nothing; there is no need to try again.
+    Idle,
+    /// Nothing yet.
+    OthersAre,
 }
 
 impl Unit {
@@ -157,7 +168,8 @@ impl Batching {
     ) -> Self {
         let (reads, waits, queue) = (OnceLock::new(), OnceLock::new(), Mutex::default());
         let complete = Condvar::new();
-        Self { writes: store, reads, waits, open: Box::new(open), queue, complete }
+        let rehearsing = Mutex::default();
+        Self { writes: store, reads, waits, rehearsing, open: Box::new(open), queue, complete }
     }
 
     /// How many threads wait for their turn to write.
@@ -206,14 +218,17 @@ impl Batching {
 
     /// Waits in the queue.
     fn wait(&self, unit: &Arc<Unit>) -> Told {
-        let mut told = unit.wait(Some(REHEARSED_AFTER));
-        while told.is_none() {
-            if let Some(outcome) = self.refused_already(unit) {
-                return Told::Done(vec![outcome]);
+        let mut wants_rehearsal = true;
+        loop {
+            if let Some(told) = unit.wait(wants_rehearsal.then_some(REHEARSED_AFTER)) {
+                return told;
             }
-            told = unit.wait(None);
+            match self.rehearse(unit) {
+                Rehearsal::Refused(outcome) => return Told::Done(vec![outcome]),
+                Rehearsal::Idle => wants_rehearsal = false,
+                Rehearsal::OthersAre => {}
+            }
         }
-        told.unwrap_or(Told::Panicked)
     }
 
     /// Leads if nobody does, else enters the queue.
@@ -235,16 +250,27 @@ impl Batching {
         false
     }
 
-    /// Takes a request that is refused as things stand out of the queue.
-    fn refused_already(&self, unit: &Arc<Unit>) -> Option<Outcome> {
-        let [request] = &unit.requests[..] else { return None };
-        let reads = self.also(&self.reads).ok()?;
+    /// Takes a request that is refused as things stand out of the queue. One thread does so at a time: the
+    /// others would wait for its connection, and not see that their turn has come.
+    fn rehearse(&self, unit: &Arc<Unit>) -> Rehearsal {
+        let [request] = &unit.requests[..] else { return Rehearsal::Idle };
+        let place = |queue: &Queue| queue.units.iter().position(|queued| Arc::ptr_eq(queued, unit));
+        if place(&locked(&self.queue)).is_none() {
+            return Rehearsal::Idle;
+        }
+        let _alone = match self.rehearsing.try_lock() {
+            Err(TryLockError::WouldBlock) => return Rehearsal::OthersAre,
+            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
+            Ok(alone) => alone,
+        };
+        let Ok(reads) = self.also(&self.reads) else { return Rehearsal::Idle };
         // A request that panics does so in its turn: whoever is in the queue must be there to lead.
-        let outcome = catch_unwind(AssertUnwindSafe(|| reads.rehearsed(request))).ok()??;
+        let rehearsed = catch_unwind(AssertUnwindSafe(|| reads.rehearsed(request)));
+        let Ok(Some(outcome)) = rehearsed else { return Rehearsal::Idle };
         let mut queue = locked(&self.queue);
-        let place = queue.units.iter().position(|queued| Arc::ptr_eq(queued, unit))?;
+        let Some(place) = place(&queue) else { return Rehearsal::Idle };
         queue.units.remove(place);
-        Some(outcome)
+        Rehearsal::Refused(outcome)
     }
 
     /// Whether a unit found the store busy in somebody else's time and has time of its own left.

@@ -87,6 +87,7 @@ pub(crate) fn foreseen(request: &Request, bounds: &Bounds) -> Vec<Query> {
         }
     }
     match &request.op {
+        Op::SignOn(op) => queries.extend(sign_on::foreseen(op)),
         Op::Claim(op) => queries.extend(claim::foreseen(op, request.actor.as_ref(), bounds)),
         Op::Acquire(op) => queries.extend(lease::foreseen(op, request.actor.as_ref(), bounds)),
         Op::Release(op) => {

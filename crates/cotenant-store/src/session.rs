@@ -67,6 +67,7 @@ const SELECT_BY_ALIAS: &str = concat!(
     session_columns!(),
     " FROM alias a JOIN session s ON s.id = a.session WHERE a.key = $1"
 );
+const SELECT_ALIAS: &str = "SELECT session FROM alias WHERE key = $1";
 const SELECT_LIVE: &str = concat!(
     "SELECT ",
     session_columns!(),
@@ -199,9 +200,21 @@ pub(crate) fn foreseen(reference: &SessionRef) -> Option<Query> {
     cotenant_core::id::is_id(&reference.0).then(|| Query::new(SELECT_BY_ID, params![&reference.0]))
 }
 
-/// Finds the newest session of an alias.
+/// Finds the newest session of an alias. Where a statement is a round trip, it is asked in two halves: the
+/// first can be asked ahead, and mostly nobody has the alias.
 pub(crate) fn by_alias(tx: &mut Tx<'_>, key: &str) -> Result<Option<SessionRow>> {
-    one(tx, SELECT_BY_ALIAS, key)
+    if !tx.sql.is_far() {
+        return one(tx, SELECT_BY_ALIAS, key);
+    }
+    match tx.sql.rows(SELECT_ALIAS, params![key])?.pop() {
+        Some(mut row) => one(tx, SELECT_BY_ID, &row.text()?),
+        None => Ok(None),
+    }
+}
+
+/// The query for who has an alias.
+pub(crate) fn foreseen_alias(key: &str) -> Query {
+    Query::new(SELECT_ALIAS, params![key])
 }
 
 /// Finds a session, or fails.
@@ -356,7 +369,11 @@ pub(crate) fn on_timer(tx: &mut Tx<'_>, id: &str) -> Result<()> {
 /// Extends the actor's life by its TTL.
 pub(crate) fn touch(tx: &mut Tx<'_>) -> Result<()> {
     let Some(actor) = &mut tx.actor else { return Ok(()) };
-    actor.expires = tx.now.after(actor.ttl_ms);
+    let expires = tx.now.after(actor.ttl_ms);
+    if (actor.expires, actor.heartbeat, actor.state) == (expires, tx.now, State::Active) {
+        return Ok(());
+    }
+    actor.expires = expires;
     actor.heartbeat = tx.now;
     actor.state = State::Active;
     tx.sql.later(UPDATE_TOUCH, params![tx.now.0, tx.wall_ms, &actor.id])

@@ -14,9 +14,10 @@ use serde_json::json;
 use crate::{
     handoff, holding, lineage, message, params,
     session::{
-        DELETE_ALIAS, SessionRow, UPSERT_ALIAS, all_live, by_alias, name_key, native_key,
-        process_key, require, set_native, settle, settle_holder, touch,
+        DELETE_ALIAS, SessionRow, UPSERT_ALIAS, all_live, by_alias, foreseen_alias, name_key,
+        native_key, process_key, require, set_native, settle, settle_holder, touch,
     },
+    sql::Query,
     testing::mutant,
     tx::{Tx, random},
 };
@@ -24,11 +25,19 @@ use crate::{
 const INSERT_SESSION: &str = "INSERT INTO session (id, name, name_given, kind, native_id, state, \"user\", \
      purpose, labels, ns, token_digest, process, ttl_ms, expires_tick, heartbeat_tick, heartbeat_ms, \
      since_ms, parent, relation) \
-     VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 const SELECT_LAST_ID: &str = "SELECT MAX(id) FROM session";
 const UPDATE_NAME: &str = "UPDATE session SET name = $1, name_given = 1 WHERE id = $2";
 const UPDATE_PARENT: &str = "UPDATE session SET parent = $1, relation = $2 WHERE id = $3";
 const UPDATE_PURPOSE: &str = "UPDATE session SET purpose = $1 WHERE id = $2";
+
+/// The queries that a sign-on will surely make.
+pub(crate) fn foreseen(op: &SignOn) -> Vec<Query> {
+    let native = op.native_id.as_ref().map(|native| native_key(&op.kind, native));
+    let name = op.name.as_ref().map(|name| name_key(name));
+    let process = op.process.as_ref().filter(|_| op.native_id.is_none()).map(process_key);
+    [native, name, process].into_iter().flatten().map(|key| foreseen_alias(&key)).collect()
+}
 
 pub(crate) fn sign_on(tx: &mut Tx<'_>, op: &SignOn) -> Result<SignedOn> {
     let parent = match &op.parent {
@@ -381,10 +390,17 @@ fn check_live(tx: &mut Tx<'_>, op: &SignOn) -> Result<()> {
 fn next_id(tx: &mut Tx<'_>) -> Result<String> {
     let mut bytes = [0u8; 10];
     random(&mut bytes)?;
-    let last =
-        tx.sql.rows(SELECT_LAST_ID, &[])?.pop().map_or(Ok(None), |mut row| row.optional_text())?;
+    let last = match tx.last_session.take() {
+        Some(last) => Some(last),
+        None => {
+            let row = tx.sql.rows(SELECT_LAST_ID, &[])?.pop();
+            row.map_or(Ok(None), |mut row| row.optional_text())?
+        }
+    };
     let wall = u64::try_from(tx.wall_ms).unwrap_or(0);
-    Ok(following_id(last.as_deref(), wall, bytes))
+    let id = following_id(last.as_deref(), wall, bytes);
+    tx.last_session = Some(id.clone());
+    Ok(id)
 }
 
 fn following_id(last: Option<&str>, wall: u64, mut random: [u8; 10]) -> String {
@@ -404,7 +420,7 @@ fn following_id(last: Option<&str>, wall: u64, mut random: [u8; 10]) -> String {
 
 fn insert(tx: &mut Tx<'_>, row: &SessionRow, takes_native: bool) -> Result<()> {
     let process = row.process.as_ref();
-    tx.sql.run(
+    tx.sql.later(
         INSERT_SESSION,
         params![
             &row.id,
@@ -412,6 +428,7 @@ fn insert(tx: &mut Tx<'_>, row: &SessionRow, takes_native: bool) -> Result<()> {
             i64::from(row.name_given),
             &row.kind,
             row.native_id.as_ref(),
+            row.state.word(),
             &row.user,
             row.purpose.as_ref(),
             &row.labels,

@@ -33,6 +33,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) begun_at: i64,
     /// What was settled by this request, to be settled again if its effects are undone.
     pub(crate) settlements: Vec<Settlement>,
+    /// The newest session's id, once it was asked for.
+    pub(crate) last_session: Option<String>,
     /// How much sessions have at most.
     pub(crate) bounds: Bounds,
     /// Events held back by the planted bug `event_outside_transaction`.
@@ -98,6 +100,7 @@ impl<'a> Tx<'a> {
             begun_at: meta.seq,
             meta,
             settlements: Vec::new(),
+            last_session: None,
             bounds: Bounds::default(),
             late_events: Vec::new(),
         }
