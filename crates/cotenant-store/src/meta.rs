@@ -53,10 +53,10 @@ macro_rules! meta_columns {
     };
 }
 
-const SELECT_META: &str = concat!("SELECT ", meta_columns!(), " FROM meta WHERE id = 1");
+pub(crate) const SELECT_META: &str = concat!("SELECT ", meta_columns!(), " FROM meta WHERE id = 1");
 /// A writer also wants to know when the next timer rings: to ask for the timers that ring now is a
 /// statement more, which seldom finds one.
-const SELECT_META_TIMER: &str =
+pub(crate) const SELECT_META_TIMER: &str =
     concat!("SELECT ", meta_columns!(), ", (SELECT MIN(tick) FROM timer) FROM meta WHERE id = 1");
 
 const UPDATE_META: &str = "UPDATE meta SET seq = $1, hash = $2, pruned_seq = $3, pruned_hash = $4, \

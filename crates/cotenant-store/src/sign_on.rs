@@ -390,12 +390,11 @@ fn check_live(tx: &mut Tx<'_>, op: &SignOn) -> Result<()> {
 fn next_id(tx: &mut Tx<'_>) -> Result<String> {
     let mut bytes = [0u8; 10];
     random(&mut bytes)?;
-    let last = match tx.last_session.take() {
-        Some(last) => Some(last),
-        None => {
-            let row = tx.sql.rows(SELECT_LAST_ID, &[])?.pop();
-            row.map_or(Ok(None), |mut row| row.optional_text())?
-        }
+    let last = if tx.last_session.is_some() {
+        tx.last_session.take()
+    } else {
+        let row = tx.sql.rows(SELECT_LAST_ID, &[])?.pop();
+        row.map_or(Ok(None), |mut row| row.optional_text())?
     };
     let wall = u64::try_from(tx.wall_ms).unwrap_or(0);
     let id = following_id(last.as_deref(), wall, bytes);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{join, try_join_all};
+use futures_util::future::{join, try_join, try_join_all};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{
     AsyncMessage, Config, Connection, Error, Notification, Row, SimpleQueryMessage, Socket,
@@ -62,10 +62,21 @@ impl Client {
         Ok(Some(Self { runtime, requests, wire: Wire { poller, told: VecDeque::new(), remarks } }))
     }
 
-    /// Runs statements without parameters; answers their rows as texts.
-    pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
+    /// Runs statements without parameters and then a query, in one round trip; answers the rows of the
+    /// former as texts.
+    pub(super) fn simple_query_and(
+        &mut self,
+        sql: &str,
+        then: Option<&'static str>,
+    ) -> Result<(Vec<SimpleQueryMessage>, Vec<Row>), Error> {
         let Self { runtime, requests, wire } = self;
-        wire.wait(runtime, requests.simple_query(sql))
+        let then = async {
+            match then {
+                Some(then) => requests.query_typed(then, &[]).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        wire.wait(runtime, try_join(requests.simple_query(sql), then))
     }
 
     /// Runs statements without parameters.

@@ -26,6 +26,7 @@ use super::{
     wake::ServerWake,
 };
 use crate::{
+    meta::{SELECT_META, SELECT_META_TIMER},
     sql::{Clock, Durability, Engine, Finish, Param, Patience, Query, Row, Sql, Value, Wake},
     testing::{failpoint, mutant},
 };
@@ -137,32 +138,38 @@ impl Postgres {
         Self { address, line, open, wake, still_seen, erased_in_vain, shapes }
     }
 
-    /// Begins a transaction and reads the clock, in one round trip. If an idle connection turns out to be
-    /// broken, nothing was begun on it, and another one is made.
+    /// Begins a transaction, reads the clock and the row of `meta`, in one round trip. If an idle connection
+    /// turns out to be broken, nothing was begun on it, and another one is made.
     fn begin(&mut self, begin: Begin) -> Result<Statements<'_>> {
         if self.open {
             self.roll_back();
         }
         let (batch, limit) = begin.batch(&self.address);
+        let first = begin.first();
         let was_idle = self.line.is_some();
-        let answer = match self.ask(&batch, limit) {
+        let answer = match self.ask(&batch, first, limit) {
             Err(Trouble::Broken(_)) if was_idle && !mutant("broken_line_is_kept") => {
-                self.ask(&batch, limit)
+                self.ask(&batch, first, limit)
             }
             answer => answer,
         };
-        let messages = answer.map_err(|trouble| {
+        let (messages, rows) = answer.map_err(|trouble| {
             self.roll_back();
             trouble.error()
         })?;
         let limit = begin.statement(&self.address) + grace(&self.address);
         let reading = reading(&messages)?;
+        let first = match first {
+            Some(sql) => Some((sql, rows.iter().map(values).collect::<Result<_>>()?)),
+            None => None,
+        };
         match &self.line {
             Some(line) => Ok(Statements {
                 line,
                 address: &self.address,
                 limit,
                 reading,
+                first,
                 shapes: &mut self.shapes,
                 ahead: Ahead::default(),
                 written: 0,
@@ -173,18 +180,19 @@ impl Postgres {
         }
     }
 
-    /// Sends a batch that begins a transaction.
+    /// Sends a batch that begins a transaction, and its first query.
     fn ask(
         &mut self,
         batch: &str,
+        first: Option<&'static str>,
         limit: Duration,
-    ) -> std::result::Result<Vec<SimpleQueryMessage>, Trouble> {
+    ) -> std::result::Result<(Vec<SimpleQueryMessage>, Vec<Found>), Trouble> {
         let line = match self.line.take() {
             Some(line) => line,
             None => Line::open(&self.address).map_err(Trouble::Refused)?,
         };
         let batch = batch.to_owned();
-        let answer = line.ask(limit, move |client| client.simple_query(&batch));
+        let answer = line.ask(limit, move |client| client.simple_query_and(&batch, first));
         let answer = Trouble::of(answer, &self.address);
         self.open = !answer.as_ref().is_err_and(Trouble::ends_line);
         self.line = self.open.then_some(line);
@@ -278,6 +286,15 @@ impl Postgres {
 }
 
 impl Begin {
+    /// What every transaction of its kind asks for first.
+    fn first(self) -> Option<&'static str> {
+        match self {
+            Self::Read => Some(SELECT_META),
+            Self::Write(..) => Some(SELECT_META_TIMER),
+            Self::Rewrite(_) | Self::Make { .. } => None,
+        }
+    }
+
     /// The longest statement.
     fn statement(self, address: &Address) -> Duration {
         match self {
@@ -433,6 +450,8 @@ pub(super) struct Statements<'a> {
     address: &'a Address,
     limit: Duration,
     reading: Reading,
+    /// The first query and its rows, until something is written.
+    first: Option<(&'static str, Vec<Vec<Value>>)>,
     shapes: &'a mut Shapes,
     ahead: Ahead,
     written: u64,
@@ -519,6 +538,11 @@ fn owned(params: &[Param<'_>]) -> Result<Vec<Value>> {
     Ok(params.iter().map(Value::from).collect())
 }
 
+/// The values of a row.
+fn values(row: &Found) -> Result<Vec<Value>> {
+    (0..row.len()).map(|at| value(row, at)).collect()
+}
+
 fn value(row: &Found, index: usize) -> Result<Value> {
     let number = |number: Option<i64>| number.map_or(Value::Null, Value::Int);
     Ok(match *row.columns()[index].type_() {
@@ -546,7 +570,6 @@ impl Statements<'_> {
     /// Asks for several things in one round trip.
     fn query_all(&mut self, ready: Vec<Ready>) -> Result<Vec<Vec<Vec<Value>>>> {
         let found = self.ask(move |client| with_bound(&ready, |bound| client.query_all(bound)))?;
-        let values = |row: &Found| (0..row.len()).map(|at| value(row, at)).collect();
         found.iter().map(|rows| rows.iter().map(values).collect()).collect()
     }
 
@@ -588,7 +611,10 @@ impl Sql for Statements<'_> {
 
     fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let values = owned(params)?;
-        let rows = if let Some(rows) = self.ahead.answer(sql, &values) {
+        let first = self.first.take().filter(|(first, _)| *first == sql && self.written == 0);
+        let rows = if let Some((_, rows)) = first {
+            rows
+        } else if let Some(rows) = self.ahead.answer(sql, &values) {
             rows
         } else {
             let due = self.ahead.due(sql);
