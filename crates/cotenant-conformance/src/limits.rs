@@ -15,6 +15,7 @@ use cotenant_core::{
     name::{Addressee, NAME_BYTES_MAX, SessionRef, TEXT_BYTES_MAX},
     offer::{DeclineOffer, Draft, ListOffers, Offer, PAYLOAD_BYTES_MAX},
     operation::{Effect, TABLE},
+    process::ProcessIdentity,
     progress::{SetProgress, ShowProgress},
     retention::{ListLeftovers, RemoveLeftovers},
     session::{ChangeNative, Lineage, ListSessions, Reap, Relation, SignOff, SignOn},
@@ -95,6 +96,8 @@ fn session_ops() -> Vec<Op> {
         SignOn { ttl_ms: Some(DAY + 1), ..x() }.into(),
         SignOn { relation: Some(Relation::Fork), ..x() }.into(),
         SignOn { parent: Some(reference("")), ..x() }.into(),
+        SignOn { process: Some(process("a\0")), ..x() }.into(),
+        SignOn { process: Some(process(&"h".repeat(257))), ..x() }.into(),
         SignOn { purpose: Some("a\0".into()), ..x() }.into(),
         SignOn { labels: vec!["a//b".into()], ..x() }.into(),
         SignOn { labels: (0..17).map(|n| format!("l{n}")).collect(), ..x() }.into(),
@@ -111,6 +114,11 @@ fn session_ops() -> Vec<Op> {
         ShowStatus { limit: Some(1_001), ..ShowStatus::default() }.into(),
         ShowStatus { session: Some(reference("")), ..ShowStatus::default() }.into(),
     ]
+}
+
+fn process(host: &str) -> ProcessIdentity {
+    let (boot, namespace) = ("b".to_owned(), "n".to_owned());
+    ProcessIdentity { host: host.to_owned(), boot, namespace, pid: 1, started: 1 }
 }
 
 fn data_ops() -> Vec<Op> {

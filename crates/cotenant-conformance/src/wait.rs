@@ -201,7 +201,11 @@ fn a_session_has_64_tickets(bench: &dyn Bench) {
     more.must(&acquire("one-more"));
     let calls: Vec<_> =
         (0..TICKETS_MAX).map(|n| pending(bench, b.request(wait_for(&format!("r{n}"))))).collect();
-    until("64 tickets are drawn", || waiting(bench, "r*").len() == calls.len());
+    until("64 tickets are drawn", || {
+        let over = calls.iter().find_map(Pending::poll);
+        assert!(over.is_none(), "a wait was over at once: {over:?}");
+        waiting(bench, "r*").len() == calls.len()
+    });
     b.refused(&wait_for("one-more"), Code::Quota);
     assert_eq!(b.must(&sign_off()).tickets, TICKETS_MAX as u64);
     for call in calls {

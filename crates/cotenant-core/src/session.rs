@@ -216,6 +216,9 @@ impl Operation for SignOn {
         if let Some(native) = &self.native_id {
             check_name("native id", native)?;
         }
+        if let Some(process) = &self.process {
+            process.check()?;
+        }
         if let Some(ttl) = self.ttl_ms {
             check_duration("the session's ttl", ttl, 15 * SECOND, DAY)?;
         }

@@ -600,6 +600,30 @@ fn what_machines_share_has_other_bounds() {
     store.call(&claim("1"), |request| request.by(actor)).unwrap();
 }
 
+/// The server has one code for a full queue of notifications, which harms nothing, and for what is too large.
+#[test]
+fn what_was_refused_in_the_round_trip_of_the_commit_was_not_done() {
+    let server = server!();
+    let address = server::project(&server);
+    let store = open(&address);
+    let store: &dyn Store = &store;
+    let actor = sign_on(store, "a", "agent");
+    let schema = address.quoted();
+    let mut admin = server.client();
+    let refuse = format!(
+        "CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'too large' USING ERRCODE = '54000'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON {schema}.request \
+         FOR EACH ROW EXECUTE FUNCTION {schema}.refuse()"
+    );
+    admin.batch_execute(&refuse).unwrap();
+    refused(store.one(add(&actor, "1").id("once")), Code::Internal);
+    admin.batch_execute(&format!("DROP TRIGGER refuse ON {schema}.request")).unwrap();
+    let done = store.one(add(&actor, "1").id("once")).unwrap();
+    assert!(!done.replayed, "nothing is remembered of what was refused");
+    assert_eq!(done.data.get(), store.one(add(&actor, "1").id("once")).unwrap().data.get());
+}
+
 #[test]
 fn the_tick_follows_the_servers_clock() {
     let server = server!();

@@ -503,6 +503,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a_connection_that_broke_while_idle_is_replaced_unseen",
         "terminating connection due to administrator command",
     ),
+    server(
+        "full_queue_excuses_all",
+        "what the server refused as too large is told as done",
+        "what_was_refused_in_the_round_trip_of_the_commit_was_not_done",
+        "it must fail with INTERNAL",
+    ),
     // Requests of many threads in one transaction.
     batching(
         "batch_newest_first",

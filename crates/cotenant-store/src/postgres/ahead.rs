@@ -79,8 +79,14 @@ impl Ahead {
         for Query { sql, values } in queries {
             let Some(shape) = shapes.of(sql) else { continue };
             let Kind::Read(read) = &shape.kind else { continue };
-            // Nothing equals NULL, and a column of nothing else has no type.
-            let fits = read.width() == values.len() && !values.contains(&Value::Null);
+            // Nothing equals NULL, and a column of nothing else has no type. A text that the server cannot keep
+            // must fail for its own request only.
+            let can_be_asked = |value: &Value| match value {
+                Value::Null => false,
+                Value::Text(text) => !text.contains('\0'),
+                Value::Int(_) | Value::Bytes(_) => true,
+            };
+            let fits = read.width() == values.len() && values.iter().all(can_be_asked);
             let at = kinds.iter().position(|(known, ..)| *known == sql).unwrap_or_else(|| {
                 kinds.push((sql, Arc::clone(&shape), Vec::new()));
                 kinds.len() - 1

@@ -103,18 +103,35 @@ impl Client {
         wire.wait(runtime, try_join_all(queries))
     }
 
-    /// Runs statements and then a batch, in one round trip. If one fails, the server refuses the others until
-    /// the transaction is over, and ends it at a COMMIT without effect.
-    pub(super) fn execute_all(&mut self, bound: &[Bound<'_>], then: &str) -> Result<(), Error> {
+    /// Runs statements; if one fails, the server refuses the others until the transaction is over.
+    pub(super) fn execute_all(&mut self, bound: &[Bound<'_>]) -> Result<(), Error> {
+        let Self { runtime, requests, wire } = self;
+        let statements = bound.iter().map(|(sql, params)| requests.execute_typed(sql, params));
+        wire.wait(runtime, try_join_all(statements)).map(drop)
+    }
+
+    /// Runs statements and then a batch that ends their transaction, in one round trip. If a statement fails,
+    /// so does this, and the server ends the transaction without effect, whatever the batch says. Else
+    /// answers how the batch went.
+    pub(super) fn execute_all_and(
+        &mut self,
+        bound: &[Bound<'_>],
+        then: &str,
+    ) -> Result<Result<(), Error>, Error> {
         let Self { runtime, requests, wire } = self;
         let statements = bound.iter().map(|(sql, params)| requests.execute_typed(sql, params));
         let all = async {
-            let statements = try_join_all(statements);
-            if then.is_empty() {
-                return statements.await.map(drop);
+            let mut statements = pin!(try_join_all(statements));
+            // One that cannot be sent must not be followed by a commit of the others.
+            let sent = poll_fn(|context| Poll::Ready(statements.as_mut().poll(context))).await;
+            match sent {
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Ready(Ok(_)) => Ok(requests.batch_execute(then).await),
+                Poll::Pending => {
+                    let (statements, then) = join(statements, requests.batch_execute(then)).await;
+                    statements.map(|_| then)
+                }
             }
-            let (statements, then) = join(statements, requests.batch_execute(then)).await;
-            statements.and(then)
         };
         wire.wait(runtime, all)
     }
@@ -155,6 +172,10 @@ impl Wire {
             }
             let looked = self.look(context);
             match (answer.as_mut().poll(context), looked) {
+                // That the connection is over is said better by what ended it.
+                (Poll::Ready(Err(answer)), Err(error)) if answer.as_db_error().is_none() => {
+                    Poll::Ready(Err(error))
+                }
                 (Poll::Pending, Err(error)) => Poll::Ready(Err(error)),
                 (answer, _) => answer,
             }

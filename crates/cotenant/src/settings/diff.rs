@@ -1,10 +1,6 @@
 //! Shows changes before they are made.
 
-use std::fmt::{Result, Write};
-
-use imara_diff::{
-    Algorithm, Diff, InternedInput, Interner, Token, UnifiedDiffConfig, UnifiedDiffPrinter,
-};
+use diffy::DiffOptions;
 
 use super::FileChange;
 
@@ -28,52 +24,12 @@ fn file_diff(change: &FileChange) -> String {
     if before == after {
         return String::new();
     }
-    let lines = InternedInput::new(before.as_str(), after.as_str());
-    let mut diff = Diff::compute(Algorithm::Histogram, &lines);
-    diff.postprocess_lines(&lines);
-    let printer = Printer(&lines.interner);
-    let hunks = diff.unified_diff(&printer, UnifiedDiffConfig::default(), &lines);
-    let (before, after) = (name(&change.before), name(&change.after));
-    printable(&format!("--- {before}\n+++ {after}\n{hunks}"))
-}
-
-/// Prints as `diff -u` does: a length of one is left out, and that a last line has no end is said.
-struct Printer<'a>(&'a Interner<&'a str>);
-
-impl Printer<'_> {
-    fn line(&self, mut out: impl Write, mark: char, line: Token) -> Result {
-        let line = self.0[line];
-        let missing = if line.ends_with('\n') { "" } else { "\n\\ No newline at end of file\n" };
-        write!(out, "{mark}{line}{missing}")
-    }
-}
-
-impl UnifiedDiffPrinter for Printer<'_> {
-    fn display_header(
-        &self,
-        mut out: impl Write,
-        start_before: u32,
-        start_after: u32,
-        len_before: u32,
-        len_after: u32,
-    ) -> Result {
-        let range = |start: u32, lines: u32| match lines {
-            0 => format!("{start},0"),
-            1 => format!("{}", start + 1),
-            _ => format!("{},{lines}", start + 1),
-        };
-        let (before, after) = (range(start_before, len_before), range(start_after, len_after));
-        writeln!(out, "@@ -{before} +{after} @@")
-    }
-
-    fn display_context_token(&self, out: impl Write, line: Token) -> Result {
-        self.line(out, ' ', line)
-    }
-
-    fn display_hunk(&self, mut out: impl Write, before: &[Token], after: &[Token]) -> Result {
-        before.iter().try_for_each(|line| self.line(&mut out, '-', *line))?;
-        after.iter().try_for_each(|line| self.line(&mut out, '+', *line))
-    }
+    let (before_name, after_name) = (name(&change.before), name(&change.after));
+    let patch = DiffOptions::new()
+        .set_original_filename(before_name)
+        .set_modified_filename(after_name)
+        .create_patch(&before, &after);
+    printable(&patch.to_string())
 }
 
 fn printable(text: &str) -> String {
@@ -117,6 +73,16 @@ mod tests {
             unified_diff(&[change(Some(&text("a", "y")), Some(&text("b", "z\n")))]),
             "--- /p/a.json\n+++ /p/a.json\n@@ -1,4 +1,4 @@\n-a\n+b\n same\n same\n same\n\
              @@ -8,4 +8,4 @@\n same\n same\n same\n-y\n\\ No newline at end of file\n+z\n"
+        );
+    }
+
+    /// With a library whose first header tells another line than the one it begins with, this was wrong.
+    #[test]
+    fn a_change_behind_some_lines_says_where_it_is() {
+        let text = |line: &str| format!("1\n2\n3\n4\n5\n{line}\n7\n");
+        assert_eq!(
+            unified_diff(&[change(Some(&text("6")), Some(&text("six")))]),
+            "--- /p/a.json\n+++ /p/a.json\n@@ -3,5 +3,5 @@\n 3\n 4\n 5\n-6\n+six\n 7\n"
         );
     }
 
