@@ -1,6 +1,8 @@
 //! Which way dependencies point, as tests over what cargo knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ const RESERVED: [(&str, &[&str]); 9] = [
     ("ratatui", &["cotenant-tui"]),
     ("rmcp", &["cotenant-server"]),
     ("rusqlite", &["cotenant-store"]),
-    ("tokio", &["cotenant-agent", "cotenant-server"]),
+    ("tokio", &["cotenant-agent", "cotenant-server", "cotenant-store"]),
     ("tokio-postgres", &["cotenant-store"]),
 ];
 
@@ -52,6 +54,28 @@ fn databases_servers_and_screens_stay_where_they_belong() {
             assert!(may || !uses.contains(reserved), "`{package}` uses `{reserved}`");
         }
     }
+}
+
+/// The store is synchronous: the one file that waits for a server's socket hides how.
+#[test]
+fn the_store_has_tokio_in_one_file() {
+    let source = Work::find().unwrap().root.join("crates/cotenant-store/src");
+    let mut folders = vec![source.clone()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            if ["tokio::", ".await;", ".await)"].iter().any(|word| text.contains(word)) {
+                found.push(path.strip_prefix(&source).unwrap().to_path_buf());
+            }
+        }
+    }
+    assert_eq!(found, [Path::new("postgres/client.rs")]);
 }
 
 #[test]
