@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures_util::future::{join, try_join, try_join_all};
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::yield_now,
+};
 use tokio_postgres::{
     AsyncMessage, Config, Connection, Error, Notification, Row, SimpleQueryMessage, Socket,
     error::DbError,
@@ -165,21 +168,28 @@ impl Wire {
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let mut answer = pin!(answer);
-        runtime.block_on(poll_fn(|context| {
-            // The first time this puts what is asked on its way.
-            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
-                return Poll::Ready(answer);
-            }
-            let looked = self.look(context);
-            match (answer.as_mut().poll(context), looked) {
-                // That the connection is over is said better by what ended it.
-                (Poll::Ready(Err(answer)), Err(error)) if answer.as_db_error().is_none() => {
-                    Poll::Ready(Err(error))
+        runtime.block_on(async {
+            // What came while nobody looked is seen only after a turn of the runtime: that the server ended the
+            // session, say, which is lost if a write fails first.
+            yield_now().await;
+            poll_fn(|context| Poll::Ready(self.look(context))).await?;
+            poll_fn(|context| {
+                // The first time this puts what is asked on its way.
+                if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                    return Poll::Ready(answer);
                 }
-                (Poll::Pending, Err(error)) => Poll::Ready(Err(error)),
-                (answer, _) => answer,
-            }
-        }))
+                let looked = self.look(context);
+                match (answer.as_mut().poll(context), looked) {
+                    // That the connection is over is said better by what ended it.
+                    (Poll::Ready(Err(answer)), Err(error)) if answer.as_db_error().is_none() => {
+                        Poll::Ready(Err(error))
+                    }
+                    (Poll::Pending, Err(error)) => Poll::Ready(Err(error)),
+                    (answer, _) => answer,
+                }
+            })
+            .await
+        })
     }
 
     /// Looks at the socket until nothing more can be done with it. Once it is over, whoever waits for an
