@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::steps::Outcome;
 use crate::work::Work;
 use harness::{Bench, Found, Job};
-use list::{MUTANTS, Mutant};
+use list::Mutant;
 
 /// What may follow the command.
 pub(crate) const ARGUMENTS: &str = "[NAME…]";
@@ -25,14 +25,13 @@ const SYMPTOM_SHOWN: usize = 240;
 
 /// Runs the command.
 pub(crate) fn run(work: &Work, names: &[String]) -> Result<()> {
-    let known = |name: &String| MUTANTS.iter().any(|mutant| mutant.name == name);
+    let known = |name: &String| list::all().any(|mutant| mutant.name == name);
     if let Some(name) = names.iter().find(|name| !known(name)) {
-        let mut all: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+        let mut all: Vec<&str> = list::all().map(|mutant| mutant.name).collect();
         all.dedup();
         bail!("there is no planted bug `{name}`, only {}", all.join(", "));
     }
-    let chosen: Vec<&Mutant> = MUTANTS
-        .iter()
+    let chosen: Vec<&Mutant> = list::all()
         .filter(|mutant| names.is_empty() || names.iter().any(|name| name == mutant.name))
         .collect();
     let bench = Bench::build(work, chosen.iter().any(|mutant| !mutant.harness.is_storm()))?;
