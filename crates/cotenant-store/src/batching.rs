@@ -101,7 +101,7 @@ enum Told {
 enum Rehearsal {
     Refused(Outcome),
     /// Nothing; there is no need to try again.
-    Idle,
+    NoNeed,
     /// Nothing yet.
     OthersAre,
 }
@@ -225,7 +225,7 @@ impl Batching {
             }
             match self.rehearse(unit) {
                 Rehearsal::Refused(outcome) => return Told::Done(vec![outcome]),
-                Rehearsal::Idle => wants_rehearsal = false,
+                Rehearsal::NoNeed => wants_rehearsal = false,
                 Rehearsal::OthersAre => {}
             }
         }
@@ -253,22 +253,27 @@ impl Batching {
     /// Takes a request that is refused as things stand out of the queue. One thread does so at a time: the
     /// others would wait for its connection, and not see that their turn has come.
     fn rehearse(&self, unit: &Arc<Unit>) -> Rehearsal {
-        let [request] = &unit.requests[..] else { return Rehearsal::Idle };
+        let [request] = &unit.requests[..] else { return Rehearsal::NoNeed };
         let place = |queue: &Queue| queue.units.iter().position(|queued| Arc::ptr_eq(queued, unit));
         if place(&locked(&self.queue)).is_none() {
-            return Rehearsal::Idle;
+            return Rehearsal::NoNeed;
         }
-        let _alone = match self.rehearsing.try_lock() {
+        let turn = if mutant("rehearsals_queue_up") {
+            self.rehearsing.lock().map_err(TryLockError::from)
+        } else {
+            self.rehearsing.try_lock()
+        };
+        let _alone = match turn {
             Err(TryLockError::WouldBlock) => return Rehearsal::OthersAre,
             Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
             Ok(alone) => alone,
         };
-        let Ok(reads) = self.also(&self.reads) else { return Rehearsal::Idle };
+        let Ok(reads) = self.also(&self.reads) else { return Rehearsal::NoNeed };
         // A request that panics does so in its turn: whoever is in the queue must be there to lead.
         let rehearsed = catch_unwind(AssertUnwindSafe(|| reads.rehearsed(request)));
-        let Ok(Some(outcome)) = rehearsed else { return Rehearsal::Idle };
+        let Ok(Some(outcome)) = rehearsed else { return Rehearsal::NoNeed };
         let mut queue = locked(&self.queue);
-        let Some(place) = place(&queue) else { return Rehearsal::Idle };
+        let Some(place) = place(&queue) else { return Rehearsal::NoNeed };
         queue.units.remove(place);
         Rehearsal::Refused(outcome)
     }

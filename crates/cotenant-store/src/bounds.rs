@@ -1,4 +1,5 @@
-//! How much sessions have: counted, and what they have at most, remembered from one transaction of a process to the next.
+//! How much sessions have: counted, and what they have at most, remembered from one transaction of a
+//! process to the next.
 //!
 //! What a session may hold is limited, and to count what it has costs as much as a grant. Whoever carries out
 //! the requests of many counts once and adds up what it grants.

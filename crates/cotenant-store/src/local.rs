@@ -39,6 +39,8 @@ use crate::{
     tx::{Settlement, Tx},
 };
 
+/// How long a waiter pauses before it tries for its turn again.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// A waiter writes at least so often, which keeps its session and the clock alive.
 const WAITER_WRITES_EVERY: Duration = Duration::from_millis(session::WAITER_WRITES_EVERY_MS);
 
@@ -313,6 +315,12 @@ impl LocalStore {
                 })
             };
             match step {
+                // Whoever waits for an hour does not give up after the first 5 s in which its turn did not come.
+                Step::Done(Err(error))
+                    if error.code == Code::Busy && !over && !mutant("busy_ends_a_wait") =>
+                {
+                    self.wake.wait(seen, (Instant::now() + BUSY_PAUSE).min(until));
+                }
                 Step::Done(outcome) => return outcome,
                 Step::Wait { retry_after_ms } => {
                     let retry = Instant::now() + Duration::from_millis(retry_after_ms.max(1));

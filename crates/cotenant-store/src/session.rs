@@ -62,11 +62,6 @@ pub(crate) use session_columns;
 
 const SELECT_BY_ID: &str =
     concat!("SELECT ", session_columns!(), " FROM session s WHERE s.id = $1");
-const SELECT_BY_ALIAS: &str = concat!(
-    "SELECT ",
-    session_columns!(),
-    " FROM alias a JOIN session s ON s.id = a.session WHERE a.key = $1"
-);
 const SELECT_ALIAS: &str = "SELECT session FROM alias WHERE key = $1";
 const SELECT_LIVE: &str = concat!(
     "SELECT ",
@@ -200,12 +195,8 @@ pub(crate) fn foreseen(reference: &SessionRef) -> Option<Query> {
     cotenant_core::id::is_id(&reference.0).then(|| Query::new(SELECT_BY_ID, params![&reference.0]))
 }
 
-/// Finds the newest session of an alias. Where a statement is a round trip, it is asked in two halves: the
-/// first can be asked ahead, and mostly nobody has the alias.
+/// Finds the newest session of an alias, in two halves: both can be asked ahead, and a new name has none.
 pub(crate) fn by_alias(tx: &mut Tx<'_>, key: &str) -> Result<Option<SessionRow>> {
-    if !tx.sql.is_far() {
-        return one(tx, SELECT_BY_ALIAS, key);
-    }
     match tx.sql.rows(SELECT_ALIAS, params![key])?.pop() {
         Some(mut row) => one(tx, SELECT_BY_ID, &row.text()?),
         None => Ok(None),

@@ -11,7 +11,8 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use cotenant_core::{
@@ -235,6 +236,37 @@ fn a_busy_store_names_the_writer_and_does_nothing() {
     assert_eq!(error.details["holder_pid"], std::process::id());
     gate.unlock().unwrap();
     put(&store, &actor, "1").unwrap();
+}
+
+#[test]
+fn a_busy_store_ends_no_wait_that_has_time_left() {
+    let (_directory, file) = made();
+    let store = open(&file).unwrap().busy_timeout(Duration::from_millis(20));
+    let actor = sign_on(&store, "a").unwrap();
+    let gate = File::options().write(true).open(file.with_file_name("gate")).unwrap();
+    let acquire = |wait_ms: u64| Acquire {
+        resource: "r".into(),
+        ttl_ms: 60_000,
+        slots: None,
+        wait_ms: Some(wait_ms),
+        lock_delay_ms: None,
+        note: None,
+    };
+    let asks = |wait_ms| {
+        let store: &dyn Store = &store;
+        store.call(&acquire(wait_ms), |request| request.by(actor.clone()))
+    };
+    gate.lock().unwrap();
+    assert_eq!(asks(300).unwrap_err().code, Code::Busy, "its wait is over");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| asks(60_000));
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(300) && !waiting.is_finished() {
+            thread::yield_now();
+        }
+        gate.unlock().unwrap();
+        waiting.join().unwrap().expect("it had time left");
+    });
 }
 
 #[test]

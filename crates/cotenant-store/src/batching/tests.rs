@@ -290,6 +290,29 @@ fn reads_and_refusals_wait_for_no_turn() {
 }
 
 #[test]
+fn an_answer_waits_for_nobody_who_tries_its_request() {
+    let bench = Bench::new();
+    let leader = bench.lead();
+    let trying = locked(&bench.store.rehearsing);
+    let began = Instant::now();
+    let queued = bench.queue(vec![vec![bench.add("r")]]).pop().unwrap();
+    bench.until(|| began.elapsed() > 3 * REHEARSED_AFTER);
+    bench.stage.go();
+    leader.reply();
+    let answer = queued.0.recv_timeout(Duration::from_secs(10));
+    assert!(answer.is_ok(), "it waits for another one to be tried");
+    drop(trying);
+}
+
+#[test]
+fn what_was_taken_from_the_queue_is_not_tried() {
+    let bench = Bench::new();
+    let taken = Unit::new(vec![bench.put("x", "1", 7)], Instant::now(), true);
+    assert!(matches!(bench.store.rehearse(&taken), Rehearsal::NoNeed));
+    assert!(bench.store.reads.get().is_none());
+}
+
+#[test]
 fn a_transaction_that_panics_is_carried_out_one_by_one() {
     let bench = Bench::new();
     let leader = bench.lead();

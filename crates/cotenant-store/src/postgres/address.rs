@@ -16,7 +16,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    client::{Client, Remarks},
+    client::{self, Client, Remarks},
     tls::{self, Tls},
 };
 
@@ -169,17 +169,17 @@ impl Address {
     /// What makes a connection, however long that takes.
     pub(super) fn dialer(
         &self,
-    ) -> Result<
-        impl FnOnce() -> std::result::Result<Option<Client>, tokio_postgres::Error> + Send + use<>,
-    > {
-        let (config, remarks) = (self.config.clone(), self.remarks.clone());
+    ) -> Result<impl FnOnce() -> std::result::Result<Client, tokio_postgres::Error> + Send + use<>>
+    {
+        let (config, remarks, runtime) =
+            (self.config.clone(), self.remarks.clone(), client::runtime()?);
         let tls = match &self.tls {
             Tls::Plain => None,
             Tls::Checked(roots) => Some(tls::connector(roots.as_deref())?),
         };
         Ok(move || match tls {
-            None => Client::connect(&config, NoTls, remarks),
-            Some(tls) => Client::connect(&config, tls, remarks),
+            None => Client::connect(runtime, &config, NoTls, remarks),
+            Some(tls) => Client::connect(runtime, &config, tls, remarks),
         })
     }
 

@@ -250,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn what_no_row_can_have_is_not_asked_for() {
+        let of = |value: Value| Query { sql: SELECT, values: vec![value] };
+        let text = |text: &str| Value::Text(text.to_owned());
+        let queries = vec![of(Value::Null), of(text("a\0")), of(text("a"))];
+        let mut foreseen = Ahead::foresee(&mut Shapes::default(), queries);
+        let asked = foreseen.pop().unwrap().asked;
+        assert_eq!((asked, foreseen.len()), (vec![values(&["a"])], 0));
+        assert!(Ahead::foresee(&mut Shapes::default(), vec![of(Value::Null)]).is_empty());
+    }
+
+    #[test]
     fn what_waits_is_due_before_something_could_notice() {
         let mut shapes = Shapes::default();
         let mut ahead = Ahead::default();

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use cotenant_core::Code;
 use futures_util::future::{join, try_join, try_join_all};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -31,6 +32,16 @@ pub(super) type Remarks = Arc<dyn Fn(&DbError) + Send + Sync>;
 /// Looks at the socket: what the server says by itself, until the connection is over.
 type Poller = Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<Result<AsyncMessage, Error>>> + Send>;
 
+/// What waits for the socket of one connection.
+pub(super) fn runtime() -> cotenant_core::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().map_err(|cause| {
+        let fault = "this process cannot wait for a socket";
+        cotenant_core::Error::new(Code::StoreIo, fault)
+            .hint("it may have too many files open: see `ulimit -n`")
+            .caused_by(cause)
+    })
+}
+
 /// A connection. Dropping it closes it.
 pub(super) struct Client {
     runtime: Runtime,
@@ -47,22 +58,20 @@ struct Wire {
 }
 
 impl Client {
-    /// Connects. Answers nothing if this process can wait for no socket.
+    /// Connects.
     pub(super) fn connect<T>(
+        runtime: Runtime,
         config: &Config,
         tls: T,
         remarks: Option<Remarks>,
-    ) -> Result<Option<Self>, Error>
+    ) -> Result<Self, Error>
     where
         T: MakeTlsConnect<Socket>,
         T::Stream: Send + 'static,
     {
-        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
-            return Ok(None);
-        };
         let (requests, connection) = runtime.block_on(config.connect(tls))?;
         let poller = Some(poller(connection));
-        Ok(Some(Self { runtime, requests, wire: Wire { poller, told: VecDeque::new(), remarks } }))
+        Ok(Self { runtime, requests, wire: Wire { poller, told: VecDeque::new(), remarks } })
     }
 
     /// Runs statements without parameters and then a query, in one round trip; answers the rows of the

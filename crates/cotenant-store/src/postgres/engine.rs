@@ -12,7 +12,7 @@ use std::{
 
 use cotenant_core::{Code, Error, Result, clock::Reading};
 use tokio_postgres::{
-    Row as Found, SimpleQueryMessage,
+    SimpleQueryMessage,
     types::{ToSql, Type},
 };
 
@@ -186,7 +186,7 @@ impl Postgres {
         batch: &str,
         first: Option<&'static str>,
         limit: Duration,
-    ) -> std::result::Result<(Vec<SimpleQueryMessage>, Vec<Found>), Trouble> {
+    ) -> std::result::Result<(Vec<SimpleQueryMessage>, Vec<tokio_postgres::Row>), Trouble> {
         let line = match self.line.take() {
             Some(line) => line,
             None => Line::open(&self.address).map_err(Trouble::Refused)?,
@@ -548,11 +548,11 @@ fn owned(params: &[Param<'_>]) -> Result<Vec<Value>> {
 }
 
 /// The values of a row.
-fn values(row: &Found) -> Result<Vec<Value>> {
+fn values(row: &tokio_postgres::Row) -> Result<Vec<Value>> {
     (0..row.len()).map(|at| value(row, at)).collect()
 }
 
-fn value(row: &Found, index: usize) -> Result<Value> {
+fn value(row: &tokio_postgres::Row, index: usize) -> Result<Value> {
     let number = |number: Option<i64>| number.map_or(Value::Null, Value::Int);
     Ok(match *row.columns()[index].type_() {
         Type::INT8 => number(row.try_get(index).map_err(error)?),

@@ -30,18 +30,15 @@ impl Line {
         let (sender, made) = mpsc::channel();
         let dial = address.dialer()?;
         let work = move || match dial() {
-            Ok(Some(mut client)) => {
-                if sender.send(Ok(())).is_ok() {
+            Ok(mut client) => {
+                if sender.send(None).is_ok() {
                     for job in queue {
                         job(&mut client);
                     }
                 }
             }
-            Ok(None) => {
-                let _ = sender.send(Err(None));
-            }
             Err(cause) => {
-                let _ = sender.send(Err(Some(cause)));
+                let _ = sender.send(Some(cause));
             }
         };
         thread::Builder::new().name("postgres".into()).spawn(work).map_err(|cause| {
@@ -49,15 +46,11 @@ impl Line {
         })?;
         let server = address.server();
         match made.recv_timeout(address.connecting()) {
-            Ok(Ok(())) => Ok(Self { jobs }),
-            Ok(Err(None)) => Err(Error::new(
-                Code::StoreIo,
-                "this process cannot wait for a socket; it may have too many files open",
-            )),
-            Ok(Err(Some(cause))) if cause.as_db_error().is_some() => {
+            Ok(None) => Ok(Self { jobs }),
+            Ok(Some(cause)) if cause.as_db_error().is_some() => {
                 Err(error(cause).detail("server", server))
             }
-            Ok(Err(Some(cause))) => {
+            Ok(Some(cause)) => {
                 let made = tls::error(&server, &cause);
                 Err(made.unwrap_or_else(|| unreachable(&server)).caused_by(cause))
             }

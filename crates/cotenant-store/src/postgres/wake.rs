@@ -8,11 +8,7 @@ use std::{
 
 use cotenant_core::Result;
 
-use super::{
-    address::Address,
-    client::Client,
-    error::{error, unreachable},
-};
+use super::{address::Address, client::Client, error::error};
 use crate::sql::Wake;
 
 /// The longest sleep without looking, while somebody listens.
@@ -82,8 +78,7 @@ impl ServerWake {
 }
 
 fn subscribe(address: &Address) -> Result<Client> {
-    let client = address.dialer()?().map_err(error)?;
-    let mut client = client.ok_or_else(|| unreachable(&address.server()))?;
+    let mut client = address.dialer()?().map_err(error)?;
     client.batch_execute(&format!("LISTEN {}", address.quoted())).map_err(error)?;
     Ok(client)
 }

@@ -166,6 +166,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "batching::tests::a_transaction_that_panics_is_carried_out_one_by_one",
         "a transaction with others panicked",
     ),
+    batching(
+        "rehearsals_queue_up",
+        "a thread whose answer is there waits until others tried their requests",
+        "batching::tests::an_answer_waits_for_nobody_who_tries_its_request",
+        "it waits for another one to be tried",
+    ),
     // Carrying a store.
     transfer(
         "import_skips_chain_check",
@@ -193,6 +199,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a result that is remembered is told although its commit is not on the disk",
         POWER,
         "acknowledged and lost",
+    ),
+    mutant(
+        "busy_ends_a_wait",
+        "who waits for an hour is refused when its turn does not come in 5 s",
+        Harness::Test("faults", "a_busy_store_ends_no_wait_that_has_time_left"),
+        "it had time left",
     ),
     mutant(
         "replays_take_no_turn",
